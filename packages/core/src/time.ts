@@ -1,0 +1,60 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { TimeoutError } from "./errors.js";
+
+/** Waits. Rejects with the signal's reason when it is aborted first. */
+export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, signal === undefined ? {} : { signal });
+  } catch (err) {
+    signal?.throwIfAborted();
+    throw err;
+  }
+}
+
+/**
+ * Runs work under a time limit: the signal handed to it aborts at the limit or with the outer signal, and the
+ * returned promise settles then even if the work ignores the signal.
+ * @throws {TimeoutError} `<what> took longer than <ms> ms`
+ */
+export async function withDeadline<T>(
+  what: string,
+  ms: number,
+  work: (signal: AbortSignal) => Promise<T>,
+  outer?: AbortSignal,
+): Promise<T> {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(new TimeoutError(`${what} took longer than ${ms} ms`)), ms);
+  const signal = outer === undefined ? limit.signal : AbortSignal.any([outer, limit.signal]);
+  try {
+    return await abortable(work(signal), signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Settles with the promise, or rejects with the signal's reason as soon as it aborts. */
+export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Runs tasks one after the other, in the order they came. */
+export class Serial {
+  #tail: Promise<unknown> = Promise.resolve();
+
+  /** Runs the task when all earlier ones have settled; a failed task does not stop later ones. */
+  run<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(task, task);
+    this.#tail = result.catch(() => {});
+    return result;
+  }
+}

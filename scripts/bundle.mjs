@@ -1,0 +1,34 @@
+// Bundles one program into a single ES module: `node scripts/bundle.mjs <entry.ts> <out.mjs>`.
+// Native addons stay outside and are found by path at run time.
+import { build } from "esbuild";
+
+const [entry, out] = process.argv.slice(2);
+if (entry === undefined || out === undefined) {
+  console.error("usage: node bundle.mjs <entry.ts> <out.mjs>");
+  process.exit(2);
+}
+
+await build({
+  entryPoints: [entry],
+  outfile: out,
+  bundle: true,
+  platform: "node",
+  target: "node20",
+  format: "esm",
+  sourcemap: false,
+  legalComments: "none",
+  logLevel: "warning",
+  external: ["*.node", "cpu-features"],
+  // CommonJS dependencies in an ES module bundle still expect these three.
+  banner: {
+    js: [
+      "#!/usr/bin/env node",
+      'import { createRequire as __createRequire } from "node:module";',
+      'import { fileURLToPath as __fileURLToPath } from "node:url";',
+      'import { dirname as __pathDirname } from "node:path";',
+      "const require = __createRequire(import.meta.url);",
+      "const __filename = __fileURLToPath(import.meta.url);",
+      "const __dirname = __pathDirname(__filename);",
+    ].join("\n"),
+  },
+});
