@@ -1,1 +1,12 @@
-export {};
+export { ResourceStack } from "./resource-stack.js";
+export { ConfigError, loadConfig } from "./config.js";
+export type { ConfigSources } from "./config.js";
+export { createLogger, silentLogger } from "./logger.js";
+export type { Logger } from "./logger.js";
+export { runDaemon } from "./run-daemon.js";
+export { DEFAULT_BODY_LIMIT_BYTES, DEFAULT_HTTP_LIMITS, createApp } from "./app.js";
+export type { AppOptions, HttpLimits } from "./app.js";
+export { ListenError, listenHttp } from "./listen.js";
+export type { ListenAddress, Listener } from "./listen.js";
+export { addHealthAndMetrics, createRegistry } from "./health.js";
+export { Counter, Gauge, Histogram, Registry } from "prom-client";
