@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kms.proto.
  */
 export const file_kms: GenFile = /*@__PURE__*/
-  fileDesc("CglrbXMucHJvdG8SA2ttcyJrCg5BcHBLZXlSZXNwb25zZRIPCgdhcHBfa2V5GAEgASgJEhYKDmRpc2tfY3J5cHRfa2V5GAIgASgMEhUKDWVudl9jcnlwdF9rZXkYAyABKAwSGQoRY2VydGlmaWNhdGVfY2hhaW4YBCADKAkiFwoFQXBwSWQSDgoGYXBwX2lkGAEgASgJIicKEVB1YmxpY0tleVJlc3BvbnNlEhIKCnB1YmxpY19rZXkYASABKAwibgoPR2V0TWV0YVJlc3BvbnNlEg8KB2NhX2NlcnQYASABKAkSEwoLYWxsb3dlZF9tcnMYAiADKAkSEwoLcm9vdF9wdWJrZXkYAyABKAwSDQoFcXVvdGUYBCABKAkSEQoJZXZlbnRfbG9nGAUgASgJMrYBCgNLTVMSOAoJR2V0QXBwS2V5EhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhMua21zLkFwcEtleVJlc3BvbnNlEjwKFkdldEFwcEVudkVuY3J5cHRQdWJLZXkSCi5rbXMuQXBwSWQaFi5rbXMuUHVibGljS2V5UmVzcG9uc2USNwoHR2V0TWV0YRIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoULmttcy5HZXRNZXRhUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_empty]);
+  fileDesc("CglrbXMucHJvdG8SA2ttcyKVAQoOQXBwS2V5UmVzcG9uc2USDwoHYXBwX2tleRgBIAEoCRIWCg5kaXNrX2NyeXB0X2tleRgCIAEoDBIVCg1lbnZfY3J5cHRfa2V5GAMgASgMEhkKEWNlcnRpZmljYXRlX2NoYWluGAQgAygJEhAKCGsyNTZfa2V5GAUgASgMEhYKDmsyNTZfc2lnbmF0dXJlGAYgASgMIhcKBUFwcElkEg4KBmFwcF9pZBgBIAEoCSInChFQdWJsaWNLZXlSZXNwb25zZRISCgpwdWJsaWNfa2V5GAEgASgMIm4KD0dldE1ldGFSZXNwb25zZRIPCgdjYV9jZXJ0GAEgASgJEhMKC2FsbG93ZWRfbXJzGAIgAygJEhMKC3Jvb3RfcHVia2V5GAMgASgMEg0KBXF1b3RlGAQgASgJEhEKCWV2ZW50X2xvZxgFIAEoCTK2AQoDS01TEjgKCUdldEFwcEtleRIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoTLmttcy5BcHBLZXlSZXNwb25zZRI8ChZHZXRBcHBFbnZFbmNyeXB0UHViS2V5Egoua21zLkFwcElkGhYua21zLlB1YmxpY0tleVJlc3BvbnNlEjcKB0dldE1ldGESFi5nb29nbGUucHJvdG9idWYuRW1wdHkaFC5rbXMuR2V0TWV0YVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_empty]);
 
 /**
  * @generated from message kms.AppKeyResponse
@@ -41,6 +41,20 @@ export type AppKeyResponse = Message<"kms.AppKeyResponse"> & {
    * @generated from field: repeated string certificate_chain = 4;
    */
   certificateChain: string[];
+
+  /**
+   * The app's secp256k1 key, 32 bytes: parent of the keys of DstackGuest.GetKey.
+   *
+   * @generated from field: bytes k256_key = 5;
+   */
+  k256Key: Uint8Array;
+
+  /**
+   * The KMS's secp256k1 root over that key, 65 bytes: r, s, recovery id.
+   *
+   * @generated from field: bytes k256_signature = 6;
+   */
+  k256Signature: Uint8Array;
 };
 
 /**
