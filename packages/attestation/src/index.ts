@@ -1,1 +1,27 @@
-export {};
+export { QuoteError, EvidenceError, PolicyError } from "./errors.js";
+export type { QuoteErrorCode, EvidenceErrorCode, PolicyErrorCode } from "./errors.js";
+
+// Parts: quotes.
+export { MAX_QUOTE_BYTES, parseQuote } from "./quote.js";
+export type { QeReport, Quote, QuoteAuth, QuoteHeader } from "./quote.js";
+export type { TdReportBody } from "./td-report.js";
+export { INTEL_ROOT, simulatedAnchor } from "./anchors.js";
+export type { AnchorKind, TrustAnchor } from "./anchors.js";
+export type { Collateral } from "./collateral.js";
+export { raTlsReportData } from "./report-data.js";
+
+// Parts: event logs.
+export {
+  MAX_EVENTS,
+  MAX_EVENT_LOG_CHARS,
+  RUNTIME_EVENT_TYPE,
+  checkRuntimeEvents,
+  parseEventLog,
+  replayEventLog,
+  runtimeEvent,
+  runtimeEventDigest,
+} from "./event-log.js";
+export type { EventLogEntry } from "./event-log.js";
+export { parseCcel } from "./ccel.js";
+export { readAppIdentity } from "./identity.js";
+export type { AppIdentity } from "./identity.js";
