@@ -1,1 +1,12 @@
-export {};
+export { WireGuard } from "./wireguard.js";
+export type { Backend, WireGuardDevice, WireGuardOptions } from "./wireguard.js";
+export { checkCidr, wgConfig } from "./config-text.js";
+export type { PeerConfig, WireGuardConfig } from "./config-text.js";
+export { generateKeyPair, parsePrivateKey, parsePublicKey, publicKeyOf } from "./keys.js";
+export type { WireGuardKeyPair, WireGuardPrivateKey, WireGuardPublicKey } from "./keys.js";
+export { MAX_INTERFACE_NAME_LENGTH, parseInterfaceName } from "./interface-name.js";
+export type { InterfaceName } from "./interface-name.js";
+export { parseDump } from "./dump.js";
+export type { PeerStatus, WireGuardStatus } from "./dump.js";
+export { WireGuardError } from "./errors.js";
+export type { RunOptions, Runner } from "./runner.js";
