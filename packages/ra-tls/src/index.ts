@@ -1,1 +1,30 @@
-export {};
+export { PeerError, PeerVerifier, VerifiedPeer } from "./verify-peer.js";
+export type { Measurements, PeerVerifierParts } from "./verify-peer.js";
+export { AttestationConfig } from "./config.js";
+export { createRaTlsCertificate, appIdExtension, BOOT_CERTIFICATE_MS } from "./ra-tls-certificate.js";
+export type { QuoteSource, RaTlsCertificateRequest } from "./ra-tls-certificate.js";
+export { CertificateAuthority, pemToDer, splitPem } from "./certificate-authority.js";
+export type { CertificateUsage, IssueRequest } from "./certificate-authority.js";
+export { readEvidence } from "./read-evidence.js";
+export type { CertificateEvidence } from "./read-evidence.js";
+export { MAX_CERTIFICATE_BYTES } from "./certificate-der.js";
+export { CollateralClient, CollateralError } from "./collateral-client.js";
+export type { CollateralClientOptions, CollateralKeys, CollateralSource } from "./collateral-client.js";
+export { generateP256, loadP256, p256FromScalar, p256Scalar, parseP256Spki } from "./p256.js";
+export type { P256KeyPair } from "./p256.js";
+export { deriveAppKey, deriveDiskKey, deriveEnvKey, deriveKeyFromApp, x25519PublicKey } from "./derive.js";
+export type { DiskKeyContext, OnRetry } from "./derive.js";
+export {
+  deriveGuestKeyV0,
+  deriveGuestKeyV1,
+  deriveK256AppKey,
+  deriveK256Root,
+  k256Issuer,
+  k256PublicKey,
+  recoverSigner,
+  signRecoverable,
+} from "./guest-keys.js";
+export type { AppK256Key, GuestKey, GuestKeyAlgorithm } from "./guest-keys.js";
+export { MAX_ENCRYPTED_ENV_BYTES, decryptEnv, encryptEnv } from "./env-encryption.js";
+export type { EnvVariable } from "./env-encryption.js";
+export { OID_APP_ID, OID_EVENT_LOG, OID_QUOTE } from "./oids.js";

@@ -1,0 +1,223 @@
+import {
+  INTEL_ROOT,
+  assertPolicyUsable,
+  checkPolicy,
+  parseQuote,
+  quoteCollateralKeys,
+  raTlsReportData,
+  simulatedAnchor,
+  verifyEvidence,
+} from "@dstack/attestation";
+import type { PolicyConfig, TrustAnchor, VerifiedEvidence } from "@dstack/attestation";
+import { CodedError, InputError, errorMessage, hex, readRegularFile } from "@dstack/core";
+import type { AppId, InstanceId } from "@dstack/core";
+import { CLOCK_SKEW_MS } from "./certificate-authority.js";
+import { readCertificateDer } from "./certificate-der.js";
+import type { CertificateParts } from "./certificate-der.js";
+import { CollateralClient } from "./collateral-client.js";
+import type { CollateralClientOptions, CollateralSource } from "./collateral-client.js";
+import type { AttestationConfig } from "./config.js";
+import { parseP256Spki } from "./p256.js";
+import { evidenceOf } from "./read-evidence.js";
+
+/** Longest validity an RA-TLS certificate may have, in seconds. Evidence ages: the platform may be revoked. */
+export const MAX_VALIDITY_S = 10 * 86_400;
+
+/** Critical extensions we understand; RFC 5280 §4.2 wants any other critical one refused. */
+const KNOWN_CRITICAL = new Set(["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.37"]);
+
+/** A peer's certificate was refused before its quote was looked at, or carries none. */
+export class PeerError extends CodedError<"no_evidence" | "certificate_invalid" | "collateral_rollback"> {
+  override name = "PeerError";
+
+  get rpcCode(): "unauthenticated" | "permission_denied" {
+    return this.code === "no_evidence" ? "unauthenticated" : "permission_denied";
+  }
+}
+
+/** Lower-case hex, 48 bytes each. */
+export interface Measurements {
+  readonly mrtd: string;
+  readonly rtmr0: string;
+  readonly rtmr1: string;
+  readonly rtmr2: string;
+  readonly rtmr3: string;
+}
+
+const seal: unique symbol = Symbol("made by verifyPeer");
+
+/**
+ * A peer whose evidence was verified and passed this daemon's policy. It is what handlers take as identity.
+ * Nothing outside this file can make one: the constructor wants a symbol that is not exported, and the private
+ * field makes look-alike objects a type error.
+ */
+export class VerifiedPeer {
+  readonly #made = seal;
+  readonly appId: AppId;
+  readonly instanceId: InstanceId;
+  /** 64 hex digits: SHA-256 of the running app-compose document. */
+  readonly composeHash: string;
+  /** First 40 hex digits of `composeHash`. Differs from `appId` after an upgrade. */
+  readonly upgradedAppId: AppId;
+  /** 64 hex digits. */
+  readonly rootfsHash: string;
+  /** 64 hex digits: SHA-256 of the KMS CA certificate the guest was given. */
+  readonly caCertHash: string;
+  /** The guest has opened its sockets: from then on a container could have obtained this quote (E5). */
+  readonly systemReady: boolean;
+  readonly anchor: TrustAnchor;
+  readonly measurements: Measurements;
+  readonly tcbStatus: string;
+  readonly advisories: readonly string[];
+  /** DER SubjectPublicKeyInfo of the key that the TLS handshake was made with. */
+  readonly publicKeySpki: Uint8Array;
+
+  constructor(token: typeof seal, evidence: VerifiedEvidence, publicKeySpki: Uint8Array) {
+    if (token !== seal) throw new TypeError("a VerifiedPeer comes from verifyPeer only");
+    const { identity, quote } = evidence;
+    const [rtmr0, rtmr1, rtmr2, rtmr3] = quote.body.rtmr;
+    this.appId = identity.appId;
+    this.instanceId = identity.instanceId;
+    this.composeHash = identity.composeHash;
+    this.upgradedAppId = identity.upgradedAppId;
+    this.rootfsHash = identity.rootfsHash;
+    this.caCertHash = identity.caCertHash;
+    this.systemReady = identity.systemReady;
+    this.anchor = quote.anchor;
+    this.measurements = {
+      mrtd: hex(quote.body.mrTd),
+      rtmr0: hex(rtmr0),
+      rtmr1: hex(rtmr1),
+      rtmr2: hex(rtmr2),
+      rtmr3: hex(rtmr3),
+    };
+    this.tcbStatus = quote.status;
+    this.advisories = quote.advisories;
+    this.publicKeySpki = publicKeySpki;
+  }
+
+  /** True for objects that {@link PeerVerifier.verifyPeer} made, and for nothing else. */
+  static is(value: unknown): value is VerifiedPeer {
+    return typeof value === "object" && value !== null && #made in value;
+  }
+}
+
+export interface PeerVerifierParts {
+  readonly anchors: readonly TrustAnchor[];
+  readonly policy: PolicyConfig;
+  readonly collateral: CollateralSource;
+  /** Unix seconds; the system clock by default. */
+  readonly clock?: () => number;
+}
+
+/** Judges the certificates of RA-TLS peers by one policy. */
+export class PeerVerifier {
+  /** SHA-256 (hex) of the simulated roots that are trusted: who trusts one has to say so. */
+  readonly simulatedRoots: readonly string[];
+  readonly policy: PolicyConfig;
+  readonly #parts: PeerVerifierParts;
+  /** Highest TCB evaluation number verified, by root and FMSPC. */
+  readonly #evaluation = new Map<string, number>();
+
+  private constructor(parts: PeerVerifierParts) {
+    // E9: an allow-list that allows nothing is a mistake, and one that allows all must be spelled out.
+    assertPolicyUsable(parts.policy);
+    this.#parts = parts;
+    this.policy = parts.policy;
+    this.simulatedRoots = parts.anchors.filter((a) => a.kind === "simulated").map((a) => a.sha256);
+  }
+
+  /**
+   * From a daemon's `[attestation]` section, or from parts.
+   * @throws PolicyError an allow-list that allows nothing (E9)
+   * @throws {InputError} a simulated root that is not a certificate
+   * @throws a system error when a root's file cannot be read
+   */
+  static async create(
+    source: AttestationConfig | PeerVerifierParts,
+    options: Pick<CollateralClientOptions, "fetch" | "onRefreshError"> = {},
+  ): Promise<PeerVerifier> {
+    if ("anchors" in source) return new PeerVerifier(source);
+    const simulated = await Promise.all(source.insecure_simulated_roots.map(readSimulatedRoot));
+    const collateral = new CollateralClient({
+      url: source.pccs_url,
+      ...(source.collateral_cache_dir === undefined ? {} : { cacheDir: source.collateral_cache_dir }),
+      ...options,
+    });
+    return new PeerVerifier({ anchors: [INTEL_ROOT, ...simulated], policy: source, collateral });
+  }
+
+  /**
+   * Verifies the certificate a peer completed its TLS handshake with: its form and dates, its quote with current
+   * collateral, the event log, that the quote is over this very key, and the policy (docs/attestation.md, RA-TLS).
+   * @param certDer the certificate as received
+   * @param now Unix seconds
+   * @throws {PeerError} no evidence in it, or not a certificate we accept
+   * @throws {InputError} malformed
+   * @throws CollateralError, QuoteError, PolicyError and the other errors of `verifyEvidence` and `checkPolicy`
+   */
+  async verifyPeer(certDer: Uint8Array, now: number = this.#now()): Promise<VerifiedPeer> {
+    const certificate = readCertificateDer(certDer);
+    checkForm(certificate, now);
+    const evidence = evidenceOf(certificate);
+    if (evidence === undefined) throw new PeerError("no_evidence", "certificate carries no quote");
+    const keys = quoteCollateralKeys(parseQuote(evidence.quote));
+    const collateral = await this.#parts.collateral.get(keys, now);
+    const verified = verifyEvidence({
+      quote: evidence.quote,
+      eventLog: evidence.eventLog,
+      collateral,
+      now,
+      anchors: this.#parts.anchors,
+      // E4: the handshake proved possession of this key; the quote must be over it.
+      reportData: raTlsReportData(certificate.spki),
+    });
+    this.#refuseRollback(verified);
+    checkPolicy(verified, this.policy);
+    return new VerifiedPeer(seal, verified, Uint8Array.from(certificate.spki));
+  }
+
+  /** A mirror that serves older, still unexpired collateral would bring revoked platforms back (E8). */
+  #refuseRollback({ quote }: VerifiedEvidence): void {
+    const name = `${quote.anchor.sha256}-${quote.fmspc}`;
+    const seen = this.#evaluation.get(name) ?? 0;
+    if (quote.evaluationNumber < seen) {
+      throw new PeerError("collateral_rollback", "collateral is older than what was verified before", {
+        seen,
+        got: quote.evaluationNumber,
+      });
+    }
+    this.#evaluation.set(name, quote.evaluationNumber);
+  }
+
+  #now(): number {
+    return this.#parts.clock?.() ?? Math.floor(Date.now() / 1000);
+  }
+}
+
+function checkForm(certificate: CertificateParts, now: number): void {
+  const invalid = (why: string): PeerError =>
+    new PeerError("certificate_invalid", `RA-TLS certificate ${why}`);
+  const skew = CLOCK_SKEW_MS / 1000;
+  if (certificate.notBefore > now + skew) throw invalid("is not valid yet");
+  if (certificate.notAfter < now) throw invalid("has expired");
+  if (certificate.notAfter - certificate.notBefore > MAX_VALIDITY_S + skew) {
+    throw invalid("is valid for more than 10 days");
+  }
+  for (const [oid, { critical }] of certificate.extensions) {
+    if (critical && !KNOWN_CRITICAL.has(oid)) throw invalid(`has the unknown critical extension ${oid}`);
+  }
+  parseP256Spki(certificate.spki);
+}
+
+/** A root certificate is a few hundred bytes. */
+const MAX_ROOT_PEM_BYTES = 64 * 1024;
+
+async function readSimulatedRoot(path: string): Promise<TrustAnchor> {
+  const pem = Buffer.from(await readRegularFile(path, MAX_ROOT_PEM_BYTES)).toString("utf8");
+  try {
+    return simulatedAnchor(pem);
+  } catch (err) {
+    throw new InputError(`insecure_simulated_roots: ${path}: ${errorMessage(err)}`, { cause: err });
+  }
+}
