@@ -27,7 +27,13 @@ const MUST_FAIL = {
 async function violations(baseDir, paths) {
   const { output } = await cruise(
     paths,
-    { ...config.options, ruleSet: { forbidden: config.forbidden }, validate: true, baseDir, tsConfig: undefined },
+    {
+      ...config.options,
+      ruleSet: { forbidden: config.forbidden },
+      validate: true,
+      baseDir,
+      tsConfig: undefined,
+    },
     { extensions: [".ts", ".js"], conditionNames: ["import", "node", "default"] },
   );
   return output.summary;
@@ -39,7 +45,11 @@ function write(dir, path, text) {
 }
 
 function importOf(from, to) {
-  return to.includes(":") ? to : relative(dirname(from), to).replace(/^(?!\.)/, "./").replace(/\.ts$/, ".js");
+  return to.includes(":")
+    ? to
+    : relative(dirname(from), to)
+        .replace(/^(?!\.)/, "./")
+        .replace(/\.ts$/, ".js");
 }
 
 let failed = false;
@@ -65,10 +75,15 @@ for (const rule of config.forbidden) {
     const target = to === "cycle" ? join(dirname(from), "b.ts") : to;
     write(dir, from, `import ${JSON.stringify(importOf(from, target))};\nexport {};\n`);
     if (!target.includes(":")) {
-      write(dir, target, to === "cycle" ? `import ${JSON.stringify(importOf(target, from))};\nexport {};\n` : "export {};\n");
+      write(
+        dir,
+        target,
+        to === "cycle" ? `import ${JSON.stringify(importOf(target, from))};\nexport {};\n` : "export {};\n",
+      );
     }
     const found = (await violations(dir, [dirname(from).split("/")[0]])).violations.map((v) => v.rule.name);
-    if (!found.includes(rule.name)) fail(`${rule.name}: does not catch ${from} → ${to} (found: ${found.join(", ") || "nothing"})`);
+    if (!found.includes(rule.name))
+      fail(`${rule.name}: does not catch ${from} → ${to} (found: ${found.join(", ") || "nothing"})`);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

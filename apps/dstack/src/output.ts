@@ -1,0 +1,56 @@
+import { styleText } from "node:util";
+
+/** Options every command takes. */
+export interface GlobalOptions {
+  /** One JSON document on stdout instead of text for people. */
+  json?: boolean;
+  /** Directory of the local installation. */
+  home?: string;
+}
+
+/** A failure to be told in one sentence, with an exit code: 1 refused or failed, 2 could not tell. */
+export class CliError extends Error {
+  override name = "CliError";
+  constructor(
+    message: string,
+    readonly exitCode: 1 | 2 = 1,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** Progress goes to stderr, so that stdout holds only the result. */
+export class Progress {
+  readonly #started = Date.now();
+  #last = "";
+
+  constructor(private readonly quiet = false) {}
+
+  /** A new step: `[ 12.3s] starting kms`. Repeating the last text prints nothing. */
+  step(text: string): void {
+    if (this.quiet || text === this.#last) return;
+    this.#last = text;
+    const seconds = ((Date.now() - this.#started) / 1000).toFixed(1).padStart(6);
+    process.stderr.write(`${styleText("dim", `[${seconds}s]`, { stream: process.stderr })} ${text}\n`);
+  }
+
+  /** Seconds since this progress began. */
+  get seconds(): number {
+    return (Date.now() - this.#started) / 1000;
+  }
+}
+
+/** Prints a result: the value as JSON, or the text made for people. */
+export function printResult(options: GlobalOptions, value: unknown, text: () => string): void {
+  process.stdout.write(options.json === true ? `${JSON.stringify(value, null, 2)}\n` : `${text()}\n`);
+}
+
+/** Text from a VM or a daemon, made safe for a terminal: control characters become visible. */
+export function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
+    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
+}
