@@ -1,5 +1,5 @@
 // Arrows only point down: level 0 at the bottom, see docs/architecture.md. Every rule has a fixture under
-// scripts/test/layering/ that must fail it (scripts/check-dependencies.mjs runs both).
+//
 const LEVELS = [
   ["core", "proto"],
   ["daemon", "prpc", "attestation", "wireguard-tools-wrapper", "tls-proxy"],
@@ -46,7 +46,9 @@ module.exports = {
       comment: "verification is a function of bytes, collateral and a clock that is handed in",
       severity: "error",
       from: { path: `${PACKAGE}/attestation/src/` },
-      to: { path: "^(node:)?(fs|net|http|https|http2|tls|dgram|dns|child_process|worker_threads|timers)(/|$)" },
+      to: {
+        path: "^(node:)?(fs|net|http|https|http2|tls|dgram|dns|child_process|worker_threads|timers)(/|$)",
+      },
     },
     {
       name: "source-does-not-import-tests",
@@ -66,6 +68,10 @@ module.exports = {
     exclude: { path: "(^|/)(dist|build|gen|node_modules)/" },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.json" },
-    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "node", "default"], extensions: [".ts", ".js"] },
+    enhancedResolveOptions: {
+      exportsFields: ["exports"],
+      conditionNames: ["import", "node", "default"],
+      extensions: [".ts", ".js"],
+    },
   },
 };
