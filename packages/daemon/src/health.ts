@@ -21,10 +21,10 @@ export function addHealthAndMetrics(
   app.get("/healthz", async (_request, reply) => {
     try {
       await options.health?.();
-      return { status: "ok" };
     } catch (err) {
-      return await reply.code(503).send({ status: "failing", error: errorMessage(err) });
+      return reply.code(503).send({ status: "failing", error: errorMessage(err) });
     }
+    return { status: "ok" };
   });
   app.get("/metrics", async (_request, reply) => {
     return reply.type(options.registry.contentType).send(await options.registry.metrics());
