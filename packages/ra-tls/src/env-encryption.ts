@@ -45,10 +45,14 @@ function sharedSecret(privateKey: KeyObject, publicKey: Uint8Array): Uint8Array 
  * @throws {InputError} not a usable public key
  */
 export function encryptEnv(publicKey: Uint8Array, env: readonly EnvVariable[]): Uint8Array {
+  return sealEnvText(publicKey, JSON.stringify({ env: env.map(({ key, value }) => ({ key, value })) }));
+}
+
+/** The encryption alone, of any text. */
+export function sealEnvText(publicKey: Uint8Array, text: string): Uint8Array {
   const ephemeral = generateKeyPairSync("x25519");
   const iv = randomBytes(IV_BYTES);
   const cipher = createCipheriv("aes-256-gcm", sharedSecret(ephemeral.privateKey, publicKey), iv);
-  const text = JSON.stringify({ env: env.map(({ key, value }) => ({ key, value })) });
   const sealed = [cipher.update(utf8(text)), cipher.final(), cipher.getAuthTag()];
   const own = ephemeral.publicKey.export({ type: "spki", format: "der" });
   return concatBytes(own.subarray(own.length - PUBLIC_KEY_BYTES), iv, ...sealed);
