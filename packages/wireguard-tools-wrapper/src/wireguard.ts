@@ -59,6 +59,7 @@ export class WireGuard implements WireGuardDevice {
   readonly #routes = new Set<string>();
   #config: string | undefined;
   #noForwarding = false;
+  #halfRevived = false;
 
   private constructor(made: Made, options: Required<Pick<WireGuardOptions, "runner" | "mtu" | "onRestart">>) {
     this.interfaceName = made.name;
@@ -200,9 +201,18 @@ export class WireGuard implements WireGuardDevice {
     }
   }
 
+  async #isWhole(): Promise<boolean> {
+    return (
+      !this.#halfRevived && this.#pid !== undefined && (await runsInterface(this.#pid, this.interfaceName))
+    );
+  }
+
   /** The kernel removed the interface with the process; everything is said again. */
   async #revive(): Promise<void> {
-    this.#pid = await startUserspace(this.#run, this.interfaceName);
+    this.#halfRevived = true;
+    this.#pid =
+      (await findUserspaceProcess(this.interfaceName)) ??
+      (await startUserspace(this.#run, this.interfaceName));
     await this.#bringUp();
     if (this.#address !== undefined) await this.#applyAddress(this.#address);
     if (this.#noForwarding) await this.#applyNoForwarding();
@@ -210,6 +220,7 @@ export class WireGuard implements WireGuardDevice {
       await this.#run("wg", ["syncconf", this.interfaceName, "/dev/stdin"], { input: this.#config });
     }
     for (const route of this.#routes) await this.#applyRoute(route);
+    this.#halfRevived = false;
   }
 }
 
