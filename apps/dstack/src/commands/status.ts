@@ -16,7 +16,8 @@ export function registerStatus(program: Command): void {
       if (home?.state.ports === undefined)
         throw new CliError(`nothing is set up in ${dir}; \`dstack up\` does it`);
       const { ports } = home;
-      const rows: { name: string; running: boolean; pid: number | undefined; port: number; log: string }[] = [];
+      const rows: { name: string; running: boolean; pid: number | undefined; port: number; log: string }[] =
+        [];
       for (const name of DAEMON_NAMES) {
         const record = home.state.daemons[name];
         const running = await isAlive(record);

@@ -1,0 +1,47 @@
+import { hex, sha256 } from "@dstack/core";
+import { describe, expect, it } from "vitest";
+import { MAX_COMPOSE_BYTES, toAppCompose } from "../src/compose.js";
+
+const options = { name: "hello", publicLogs: false, publicSysinfo: true, allowedEnvs: [] };
+const yaml = "services:\n  web:\n    image: nginx\n";
+
+describe("what becomes of a compose file", () => {
+  it("wraps a docker-compose.yaml, whose text stays as it is", () => {
+    const { text } = toAppCompose(yaml, options);
+    expect(JSON.parse(text)).toEqual({
+      manifest_version: 1,
+      name: "hello",
+      runner: "docker-compose",
+      docker_compose_file: yaml,
+      docker_config: { registry: "", username: "", token_key: "" },
+      features: ["kms", "tproxy-net"],
+      public_logs: false,
+      public_sysinfo: true,
+    });
+  });
+
+  it("takes an app-compose document byte for byte, odd spacing included", () => {
+    const document = '{"docker_compose_file":  "services: {}",\n\n"name":"x"}\n';
+    const { text, composeHash, appId } = toAppCompose(document, options);
+    expect(text).toBe(document);
+    expect(composeHash).toBe(hex(sha256(document)));
+    expect(appId).toBe(composeHash.slice(0, 40));
+  });
+
+  it("names environment variables only when there are some", () => {
+    expect(toAppCompose(yaml, options).text).not.toContain("allowed_envs");
+    expect(JSON.parse(toAppCompose(yaml, { ...options, allowedEnvs: ["A"] }).text)).toMatchObject({
+      allowed_envs: ["A"],
+    });
+  });
+
+  it.each([
+    ["no services", "version: '3'\n", "has no services"],
+    ["empty services", "services: {}\n", "has no services"],
+    ["not YAML", "services: [\n", "is not YAML"],
+    ["plain text", "hello", "has no services"],
+    ["too long", `services:\n  a: ${"x".repeat(MAX_COMPOSE_BYTES)}`, "larger than 256 KiB"],
+  ])("refuses %s", (_, text, message) => {
+    expect(() => toAppCompose(text, options)).toThrow(message);
+  });
+});
