@@ -8,7 +8,7 @@ import {
   simulatedAnchor,
   verifyEvidence,
 } from "@dstack/attestation";
-import type { PolicyConfig, TrustAnchor, VerifiedEvidence } from "@dstack/attestation";
+import type { AnchorKind, Policy, TrustAnchor, VerifiedEvidence } from "@dstack/attestation";
 import { CodedError, InputError, errorMessage, hex, readRegularFile } from "@dstack/core";
 import type { AppId, InstanceId } from "@dstack/core";
 import { CLOCK_SKEW_MS } from "./certificate-authority.js";
@@ -65,7 +65,8 @@ export class VerifiedPeer {
   readonly caCertHash: string;
   /** The guest has opened its sockets: from then on a container could have obtained this quote (E5). */
   readonly systemReady: boolean;
-  readonly anchor: TrustAnchor;
+  /** `simulated`: nothing but a seed stands behind this evidence. */
+  readonly anchor: AnchorKind;
   readonly measurements: Measurements;
   readonly tcbStatus: string;
   readonly advisories: readonly string[];
@@ -104,7 +105,7 @@ export class VerifiedPeer {
 
 export interface PeerVerifierParts {
   readonly anchors: readonly TrustAnchor[];
-  readonly policy: PolicyConfig;
+  readonly policy: Policy;
   readonly collateral: CollateralSource;
   /** Unix seconds; the system clock by default. */
   readonly clock?: () => number;
@@ -114,9 +115,9 @@ export interface PeerVerifierParts {
 export class PeerVerifier {
   /** SHA-256 (hex) of the simulated roots that are trusted: who trusts one has to say so. */
   readonly simulatedRoots: readonly string[];
-  readonly policy: PolicyConfig;
+  readonly policy: Policy;
   readonly #parts: PeerVerifierParts;
-  /** Highest TCB evaluation number verified, by root and FMSPC. */
+  /** Highest TCB evaluation number verified, by kind of root and FMSPC. */
   readonly #evaluation = new Map<string, number>();
 
   private constructor(parts: PeerVerifierParts) {
@@ -179,7 +180,7 @@ export class PeerVerifier {
 
   /** A mirror that serves older, still unexpired collateral would bring revoked platforms back (E8). */
   #refuseRollback({ quote }: VerifiedEvidence): void {
-    const name = `${quote.anchor.sha256}-${quote.fmspc}`;
+    const name = `${quote.anchor}-${quote.fmspc}`;
     const seen = this.#evaluation.get(name) ?? 0;
     if (quote.evaluationNumber < seen) {
       throw new PeerError("collateral_rollback", "collateral is older than what was verified before", {
