@@ -1,3 +1,9 @@
+export { verifyEvidence } from "./evidence.js";
+export type { VerifiedEvidence } from "./evidence.js";
+export { AllowedMeasurements, PolicyConfig, assertPolicyUsable, checkPolicy } from "./policy.js";
+export type { Policy } from "./policy.js";
+export { quoteCollateralKeys, verifyQuote, verifyQuoteWith } from "./verify-quote.js";
+export type { PlatformStatus, VerifiedQuote } from "./verify-quote.js";
 export { QuoteError, EvidenceError, PolicyError } from "./errors.js";
 export type { QuoteErrorCode, EvidenceErrorCode, PolicyErrorCode } from "./errors.js";
 
@@ -7,7 +13,8 @@ export type { QeReport, Quote, QuoteAuth, QuoteHeader } from "./quote.js";
 export type { TdReportBody } from "./td-report.js";
 export { INTEL_ROOT, simulatedAnchor } from "./anchors.js";
 export type { AnchorKind, TrustAnchor } from "./anchors.js";
-export type { Collateral } from "./collateral.js";
+export { CollateralSchema, authenticateCollateral } from "./collateral.js";
+export type { AuthenticCollateral, Collateral } from "./collateral.js";
 export { raTlsReportData } from "./report-data.js";
 
 // Parts: event logs.

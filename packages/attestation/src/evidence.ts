@@ -1,0 +1,62 @@
+import { hex, sameBytes } from "@dstack/core";
+import type { TrustAnchor } from "./anchors.js";
+import type { Collateral } from "./collateral.js";
+import { EvidenceError } from "./errors.js";
+import { parseEventLog, replayEventLog } from "./event-log.js";
+import type { EventLogEntry } from "./event-log.js";
+import { readAppIdentity } from "./identity.js";
+import type { AppIdentity } from "./identity.js";
+import { verifyQuote } from "./verify-quote.js";
+import type { VerifiedQuote } from "./verify-quote.js";
+
+/** A verified quote, the event log that explains its RTMRs, and who the log says the guest is. */
+export interface VerifiedEvidence {
+  readonly quote: VerifiedQuote;
+  readonly identity: AppIdentity;
+  readonly events: readonly EventLogEntry[];
+}
+
+/**
+ * Verifies a guest's evidence: the quote, that it was made over this report data, that replaying the log gives all
+ * four quoted RTMRs, and the identity. Whether that is good enough is for `checkPolicy`.
+ * @param input.eventLog JSON array text
+ * @param input.reportData the 64 bytes the quote must have been made over
+ * @throws {QuoteError}
+ * @throws {EvidenceError}
+ */
+export function verifyEvidence(input: {
+  readonly quote: Uint8Array;
+  readonly eventLog: string;
+  readonly collateral: Collateral;
+  readonly now: number;
+  readonly anchors: readonly TrustAnchor[];
+  readonly reportData: Uint8Array;
+}): VerifiedEvidence {
+  const quote = verifyQuote(input);
+  if (!sameBytes(quote.body.reportData, input.reportData)) {
+    throw new EvidenceError("report_data_mismatch", "the quote was made over other report data");
+  }
+  const events = parseEventLog(input.eventLog);
+  requireReplay(events, quote);
+  return { quote, identity: readAppIdentity(events), events };
+}
+
+/**
+ * The log is text somebody handed us: it proves nothing until replaying it gives the registers of the signed quote.
+ * @throws {EvidenceError} `rtmr_mismatch`
+ */
+export function requireReplay(events: readonly EventLogEntry[], quote: VerifiedQuote): void {
+  const replayed = replayEventLog(events);
+  quote.body.rtmr.forEach((quoted, index) => {
+    const value = replayed[index];
+    if (value !== undefined && sameBytes(value, quoted)) return;
+    throw new EvidenceError(
+      "rtmr_mismatch",
+      `replaying the event log does not give the quoted RTMR${index}`,
+      {
+        rtmr: index,
+        quoted: hex(quoted),
+      },
+    );
+  });
+}

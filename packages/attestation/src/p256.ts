@@ -1,0 +1,35 @@
+import { createPublicKey, verify } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { concatBytes, fromHex, hex } from "@dstack/core";
+
+/** SubjectPublicKeyInfo of P-256 up to the point: ecPublicKey, prime256v1, an uncompressed point of 65 bytes. */
+const SPKI_PREFIX = "3059301306072a8648ce3d020106082a8648ce3d03010703420004";
+const SPKI_BYTES = 91;
+
+/**
+ * A P-256 key from its SubjectPublicKeyInfo, in the one form we accept.
+ * @returns undefined when it has another form or is no point of the curve
+ */
+export function p256FromSpki(spki: Uint8Array): KeyObject | undefined {
+  if (spki.length !== SPKI_BYTES || !hex(spki).startsWith(SPKI_PREFIX)) return undefined;
+  try {
+    return createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
+  } catch {
+    return undefined; // OpenSSL checks that the point lies on the curve
+  }
+}
+
+/** A P-256 key from x ‖ y (64 bytes); undefined as {@link p256FromSpki}. */
+export function p256FromPoint(xy: Uint8Array): KeyObject | undefined {
+  return p256FromSpki(concatBytes(fromHex(SPKI_PREFIX), xy));
+}
+
+/** Whether r ‖ s is the key's ECDSA signature over SHA-256 of the data. */
+export function verifyRaw(key: KeyObject, data: Uint8Array, signature: Uint8Array): boolean {
+  return signature.length === 64 && verify("sha256", data, { key, dsaEncoding: "ieee-p1363" }, signature);
+}
+
+/** As {@link verifyRaw}, the signature in DER as certificates have it. OpenSSL takes no other than the shortest DER. */
+export function verifyDer(key: KeyObject, data: Uint8Array, signature: Uint8Array): boolean {
+  return verify("sha256", data, key, signature);
+}

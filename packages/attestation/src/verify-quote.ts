@@ -1,0 +1,183 @@
+import { hex, sameBytes, sha256 } from "@dstack/core";
+import type { AnchorKind, TrustAnchor } from "./anchors.js";
+import type { Certificate } from "./certificate.js";
+import { readChain } from "./chain.js";
+import { authenticateCollateral, certificatePeriod, requireSameRoot } from "./collateral.js";
+import type { AuthenticCollateral, Collateral } from "./collateral.js";
+import { requireNotRevoked } from "./crl.js";
+import { QuoteError } from "./errors.js";
+import { p256FromPoint, verifyRaw } from "./p256.js";
+import { readPckPlatform } from "./pck-extension.js";
+import { iso, requireInDate } from "./period.js";
+import { parseQuote } from "./quote.js";
+import type { Quote } from "./quote.js";
+import { convergeStatus, enclaveLevel, isMasked, moduleLevel, platformLevel } from "./tcb.js";
+import type { ReachedLevel } from "./tcb.js";
+import type { QeIdentity, TcbStatus } from "./tcb-documents.js";
+import type { TdReportBody } from "./td-report.js";
+
+declare const verified: unique symbol;
+
+/** Statuses a verified platform can have; a revoked one is never verified. */
+export type PlatformStatus = Exclude<TcbStatus, "Revoked">;
+
+/** A quote that hardware (or a simulator the caller trusts) made, and how good that platform is. */
+export interface VerifiedQuote {
+  readonly [verified]: true;
+  /** Who vouches. `simulated` proves nothing about hardware: show it wherever the result is shown. */
+  readonly anchor: AnchorKind;
+  readonly status: PlatformStatus;
+  /** Advisories that apply to the platform, the TDX module and the quoting enclave, each once. */
+  readonly advisories: readonly string[];
+  /** The oldest date of the levels reached, `2024-03-13T00:00:00Z`: fixes published up to then are in. */
+  readonly tcbDate: string;
+  /** When the first better level of any part came out, unix seconds; undefined when there is none. */
+  readonly outdatedSince?: number;
+  /** The lower `tcbEvaluationDataNumber` of the two signed documents. */
+  readonly evaluationNumber: number;
+  /** 32 lower-case hex digits: the processor package. */
+  readonly ppid: string;
+  /** 12 upper-case hex digits: the kind of platform. */
+  readonly fmspc: string;
+  readonly body: TdReportBody;
+  /** Unix seconds it was verified at. */
+  readonly verifiedAt: number;
+  /** Unix seconds: the verdict holds no longer than this. */
+  readonly earliestExpiry: number;
+}
+
+/**
+ * Verifies a TDX quote completely: PCK chain to a trusted root, both revocation lists, signed TCB info and QE identity,
+ * QE report, quote signature, TDX module, TCB level. It says how good the platform is, not whether that is good
+ * enough: that is `checkPolicy`.
+ * @param input.now integer unix seconds, by the verifier's own clock
+ * @throws {QuoteError}
+ */
+export function verifyQuote(input: {
+  readonly quote: Uint8Array;
+  readonly collateral: Collateral;
+  readonly now: number;
+  readonly anchors: readonly TrustAnchor[];
+}): VerifiedQuote {
+  return verifyQuoteWith(authenticateCollateral(input.collateral, input.anchors), input.quote, input.now);
+}
+
+/** As {@link verifyQuote}, with collateral authenticated before. Its dates are checked again. */
+export function verifyQuoteWith(
+  collateral: AuthenticCollateral,
+  bytes: Uint8Array,
+  now: number,
+): VerifiedQuote {
+  const quote = parseQuote(bytes);
+  const { pck, ca } = verifyPck(quote, collateral);
+  const periods = [
+    ...collateral.periods,
+    certificatePeriod(ca, "PCK CA certificate of the quote"),
+    certificatePeriod(pck, "PCK certificate"),
+  ];
+  requireInDate(periods, now);
+  const qe = verifyQe(quote, pck, collateral.qeIdentity);
+  verifySignature(quote);
+  const platform = readPckPlatform(pck);
+  const { tcbInfo, qeIdentity } = collateral;
+  const tdxModule = moduleLevel(tcbInfo, quote.body);
+  const parts = tdxModule === undefined ? [qe] : [qe, tdxModule];
+  const base = platformLevel(tcbInfo, platform, quote.body);
+  const result = {
+    anchor: collateral.anchor.kind,
+    status: convergeStatus(
+      base.status,
+      parts.map((part) => part.status),
+    ),
+    ...summarize([base, ...parts]),
+    evaluationNumber: Math.min(tcbInfo.tcbEvaluationDataNumber, qeIdentity.tcbEvaluationDataNumber),
+    ppid: platform.ppid,
+    fmspc: platform.fmspc,
+    body: quote.body,
+    verifiedAt: now,
+    earliestExpiry: Math.min(...periods.map((period) => period.to)),
+  };
+  return result as unknown as VerifiedQuote;
+}
+
+/**
+ * Which collateral a quote needs: the FMSPC for TCB info, the CA for the PCK revocation list. Nothing is verified.
+ * @throws {QuoteError} `certificate_malformed`, `chain_invalid`
+ */
+export function quoteCollateralKeys(quote: Quote): { fmspc: string; ca: "platform" | "processor" } {
+  const [pck, ca] = readPckChain(quote);
+  return {
+    fmspc: readPckPlatform(pck).fmspc,
+    ca: ca.commonName.includes("Platform CA") ? "platform" : "processor",
+  };
+}
+
+function readPckChain(quote: Quote): [Certificate, Certificate, Certificate] {
+  return readChain<3>(quote.auth.pckChain, ["pck", "pck-ca", "root"], "PCK certificate chain");
+}
+
+/**
+ * The chain must end at the collateral's root and pass through the very CA whose revocation list we hold. The CA is the
+ * same by name and key; Intel may have issued its certificate again since the platform got its PCK.
+ */
+function verifyPck(quote: Quote, collateral: AuthenticCollateral): { pck: Certificate; ca: Certificate } {
+  const [pck, ca, root] = readPckChain(quote);
+  requireSameRoot(root, collateral.root, "PCK certificate chain");
+  const { pckCa, rootCrl, pckCrl } = collateral;
+  if (!sameBytes(ca.subject, pckCa.subject) || !sameBytes(ca.spki, pckCa.spki)) {
+    throw new QuoteError("crl_invalid", "the PCK CRL is of another CA than the PCK certificate");
+  }
+  requireNotRevoked(ca, rootCrl, "PCK CA");
+  requireNotRevoked(pck, pckCrl, "PCK");
+  return { pck, ca };
+}
+
+/** The quoting enclave is Intel's, runs on the PCK's platform, and vouches for the attestation key. */
+function verifyQe(
+  quote: Quote,
+  pck: Certificate,
+  identity: QeIdentity,
+): ReachedLevel<"UpToDate" | "OutOfDate" | "Revoked"> {
+  const { qeReport, qeReportSignature, attestationKey, qeAuthData } = quote.auth;
+  if (!verifyRaw(pck.publicKey, qeReport.bytes, qeReportSignature)) {
+    throw new QuoteError("signature_invalid", "the QE report is not signed by the PCK key");
+  }
+  const bound = new Uint8Array(64);
+  bound.set(sha256(attestationKey, qeAuthData));
+  if (!sameBytes(qeReport.reportData, bound)) {
+    throw new QuoteError("qe_mismatch", "the QE report is about another attestation key");
+  }
+  const { mrSigner, isvProdId, isvSvn, miscSelect, attributes } = qeReport;
+  const fits =
+    hex(mrSigner) === identity.mrsigner.toLowerCase() &&
+    isvProdId === identity.isvprodid &&
+    isMasked(miscSelect, identity.miscselect, identity.miscselectMask) &&
+    isMasked(attributes, identity.attributes, identity.attributesMask);
+  if (!fits) throw new QuoteError("qe_mismatch", "the quoting enclave is not the one Intel describes");
+  if (((attributes[0] ?? 0) & SGX_DEBUG) !== 0) {
+    throw new QuoteError("qe_mismatch", "the quoting enclave runs in debug mode");
+  }
+  return enclaveLevel(identity.tcbLevels, isvSvn, "quoting enclave");
+}
+
+/** Bit 1 of an SGX enclave's attributes. */
+const SGX_DEBUG = 0x02;
+
+function verifySignature(quote: Quote): void {
+  const key = p256FromPoint(quote.auth.attestationKey);
+  if (key === undefined) throw new QuoteError("signature_invalid", "the attestation key is not on P-256");
+  if (!verifyRaw(key, quote.signedBytes, quote.auth.signature)) {
+    throw new QuoteError("signature_invalid", "the quote is not signed by its attestation key");
+  }
+}
+
+function summarize(
+  levels: readonly ReachedLevel[],
+): Pick<VerifiedQuote, "advisories" | "tcbDate" | "outdatedSince"> {
+  const since = levels.flatMap((level) => level.outdatedSince ?? []);
+  return {
+    advisories: [...new Set(levels.flatMap((level) => level.advisories))],
+    tcbDate: iso(Math.min(...levels.map((level) => level.date))),
+    ...(since.length === 0 ? {} : { outdatedSince: Math.min(...since) }),
+  };
+}
