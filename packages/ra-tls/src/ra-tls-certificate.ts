@@ -28,6 +28,8 @@ export interface RaTlsCertificateRequest {
   readonly appId?: AppId;
   /** Signs the certificate; without it the certificate signs itself. Either way the quote is what identifies. */
   readonly issuer?: CertificateAuthority;
+  /** Beginning of validity; five minutes ago by default. */
+  readonly notBefore?: Date;
   /** End of validity, Unix milliseconds; 24 hours from now by default. Verifiers refuse more than 10 days. */
   readonly notAfterMs?: number;
   readonly usages?: readonly CertificateUsage[];
@@ -54,6 +56,7 @@ export async function createRaTlsCertificate(
     altNames: request.altNames ?? [],
     usages: request.usages ?? (["clientAuth", "serverAuth"] as const),
     extensions,
+    ...(request.notBefore === undefined ? {} : { notBefore: request.notBefore }),
     notAfter: new Date(request.notAfterMs ?? Date.now() + BOOT_CERTIFICATE_MS),
   };
   const certPem =

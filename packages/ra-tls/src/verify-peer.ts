@@ -159,9 +159,9 @@ export class PeerVerifier {
    */
   async verifyPeer(certDer: Uint8Array, now: number = this.#now()): Promise<VerifiedPeer> {
     const certificate = readCertificateDer(certDer);
-    checkForm(certificate, now);
     const evidence = evidenceOf(certificate);
     if (evidence === undefined) throw new PeerError("no_evidence", "certificate carries no quote");
+    checkForm(certificate, now);
     const keys = quoteCollateralKeys(parseQuote(evidence.quote));
     const collateral = await this.#parts.collateral.get(keys, now);
     const verified = verifyEvidence({
