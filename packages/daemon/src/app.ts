@@ -4,7 +4,7 @@ import type { Server, ServerOptions } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { SecureContextOptions, TlsOptions } from "node:tls";
 import { InputError } from "@dstack/core";
-import { fastify } from "fastify";
+import { LogController, fastify } from "fastify";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { Logger } from "./logger.js";
 
@@ -68,7 +68,7 @@ export function createApp(options: AppOptions): FastifyInstance {
   const limits = { ...DEFAULT_HTTP_LIMITS, ...options.limits };
   const app: FastifyInstance = fastify({
     loggerInstance: options.log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimit ?? DEFAULT_BODY_LIMIT_BYTES,
     // Ids are ours: one taken from the caller could be made to collide with another's in the log.
     genReqId: () => randomBytes(8).toString("hex"),

@@ -13,3 +13,5 @@ export type { JsonOptions, JsonValue } from "./json-write.js";
 export { fromJson } from "./json-read.js";
 export { openApiDocument } from "./openapi.js";
 export type { OpenApiInfo } from "./openapi.js";
+export { serveGrpc } from "./grpc/index.js";
+export type { Admission, GrpcOptions } from "./grpc/index.js";

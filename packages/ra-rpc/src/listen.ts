@@ -1,0 +1,139 @@
+import { createServer as createTlsServer } from "node:tls";
+import type { Server as TlsServer, TLSSocket } from "node:tls";
+import { ResourceStack, createApp, listenHttp } from "@dstack/daemon";
+import type { HttpLimits, Logger } from "@dstack/daemon";
+import { mountPrpc, serveGrpc } from "@dstack/prpc";
+import type { Admission, MountOptions, ServiceImpl } from "@dstack/prpc";
+import type { VerifiedPeer } from "@dstack/ra-tls";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { DEFAULT_VERIFY_MS, admitPeer } from "./admission.js";
+import type { Verifier } from "./admission.js";
+import { holdUntilAdmitted } from "./hold.js";
+import { DEFAULT_HANDSHAKE_MS, serverTlsOptions } from "./tls.js";
+import type { ServerIdentity } from "./tls.js";
+
+/** A connection's evidence is verified once. After this time it takes one more request and is closed. */
+const MAX_CONNECTION_AGE_MS = 3_600_000;
+
+/** Who is behind a request. */
+export type PeerOf = (request: FastifyRequest) => Admission<VerifiedPeer>;
+
+export interface RaRpcLimits {
+  handshakeMs: number;
+  /** Verifying one peer's evidence, fetching collateral included. */
+  verifyMs: number;
+  http: Partial<HttpLimits>;
+}
+
+export interface RaRpcOptions extends ServerIdentity {
+  host: string;
+  /** 0 = any free one. */
+  port: number;
+  /** Judges client certificates; without it none is asked for and no caller is attested. */
+  verifier?: Verifier;
+  /** Served by the pRPC rules. */
+  services?: readonly ServiceImpl<VerifiedPeer>[];
+  /** Further routes, or services mounted with other options. */
+  mount?: (app: FastifyInstance, peerOf: PeerOf) => void;
+  /** How the services are mounted. */
+  mountOptions?: Omit<MountOptions<VerifiedPeer>, "peer">;
+  /** Also serve the services over gRPC on this port (0 = any free one). */
+  grpcPort?: number;
+  /** Bytes of a request body unless a method says otherwise; 10 MiB unless given. */
+  bodyLimit?: number;
+  log: Logger;
+  limits?: Partial<RaRpcLimits>;
+}
+
+export interface RaRpcListener extends AsyncDisposable {
+  readonly port: number;
+  readonly grpcPort: number | undefined;
+  /** `https://host:port` */
+  readonly url: string;
+  /** New connections get this key and certificate. */
+  renew(identity: ServerIdentity): void;
+}
+
+interface Admitted extends Admission<VerifiedPeer> {
+  at: number;
+}
+
+/**
+ * Listens for attested callers: TLS 1.3 without resumption, a client certificate asked for but not required, its
+ * evidence verified before any byte of a request is parsed. Guard methods with {@link attested} or call
+ * {@link requireAttested}.
+ */
+export async function listenRaRpc(options: RaRpcOptions): Promise<RaRpcListener> {
+  const { log, verifier, services = [] } = options;
+  const handshakeMs = options.limits?.handshakeMs ?? DEFAULT_HANDSHAKE_MS;
+  const verifyMs = options.limits?.verifyMs ?? DEFAULT_VERIFY_MS;
+  const asksForCertificate = verifier !== undefined;
+  const httpTls = (identity: ServerIdentity) =>
+    serverTlsOptions(identity, { asksForCertificate, handshakeMs, protocol: "http/1.1" });
+  const grpcTls = (identity: ServerIdentity) =>
+    serverTlsOptions(identity, { asksForCertificate, handshakeMs, protocol: "h2" });
+
+  const admit = async (socket: TLSSocket): Promise<Admission<VerifiedPeer>> => {
+    const admission = verifier === undefined ? {} : await admitPeer(socket, verifier, verifyMs);
+    if (admission.peerError !== undefined) {
+      log.warn(
+        { err: admission.peerError, remoteAddress: socket.remoteAddress },
+        "evidence of a client refused",
+      );
+    }
+    return admission;
+  };
+
+  await using stack = new ResourceStack();
+  const app = createApp({
+    log,
+    tls: httpTls(options),
+    ...(options.bodyLimit === undefined ? {} : { bodyLimit: options.bodyLimit }),
+    ...(options.limits?.http === undefined ? {} : { limits: options.limits.http }),
+  });
+  const admitted = new WeakMap<object, Admitted>();
+  const server = app.server as unknown as TlsServer;
+  holdUntilAdmitted(server, async (socket) => {
+    admitted.set(socket, { ...(await admit(socket)), at: Date.now() });
+  });
+  const peerOf: PeerOf = (request) => {
+    const { peer, peerError } = admitted.get(request.raw.socket) ?? {};
+    return { ...(peer === undefined ? {} : { peer }), ...(peerError === undefined ? {} : { peerError }) };
+  };
+  app.addHook("onRequest", async (request, reply) => {
+    const age = Date.now() - (admitted.get(request.raw.socket)?.at ?? 0);
+    if (age > MAX_CONNECTION_AGE_MS) reply.header("connection", "close");
+  });
+  if (services.length > 0) mountPrpc(app, services, { ...options.mountOptions, peer: peerOf });
+  options.mount?.(app, peerOf);
+  const listener = stack.use(await listenHttp({ app, address: { host: options.host, port: options.port } }));
+
+  let grpcServer: TlsServer | undefined;
+  let grpcPort: number | undefined;
+  if (options.grpcPort !== undefined) {
+    grpcServer = createTlsServer(grpcTls(options));
+    const { host } = options;
+    const grpc = await serveGrpc({
+      services,
+      host,
+      port: options.grpcPort,
+      log,
+      tlsServer: grpcServer,
+      admit,
+    });
+    grpcPort = stack.use(grpc).port;
+  }
+
+  const resources = stack.move();
+  const host = options.host.includes(":") ? `[${options.host}]` : options.host;
+  return {
+    port: listener.port,
+    grpcPort,
+    url: `https://${host}:${listener.port}`,
+    renew(identity) {
+      server.setSecureContext(httpTls(identity));
+      grpcServer?.setSecureContext(grpcTls(identity));
+    },
+    [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
+  };
+}

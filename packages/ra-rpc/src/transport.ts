@@ -1,0 +1,71 @@
+import { httpTransport } from "@dstack/prpc";
+import type { Transport } from "@dstack/prpc";
+import { Agent, buildConnector } from "undici";
+import type { TLSSocket } from "node:tls";
+import { DEFAULT_VERIFY_MS } from "./admission.js";
+import type { Verifier } from "./admission.js";
+import { DEFAULT_HANDSHAKE_MS, TLS_1_3_WITHOUT_RESUMPTION } from "./tls.js";
+import { withDeadline } from "@dstack/core";
+
+export interface RaTlsTransportOptions {
+  /** `https://host:port`, with or without a path. */
+  url: string;
+  /** The server's certificate must chain to one of these. */
+  caPem: string;
+  /** PEM of our own private key; the certificate chain that goes with it carries our evidence. */
+  key?: string;
+  /** PEM, leaf first. */
+  certChain?: string;
+  /** The name the server's certificate must have, where it is not the host of the URL. */
+  servername?: string;
+  /** Also verify the evidence in the server's certificate, before the first byte of a request is sent. */
+  verifyServer?: Verifier;
+}
+
+async function verify(socket: TLSSocket, verifier: Verifier): Promise<void> {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) throw new Error("the server showed no certificate");
+  await withDeadline("verifying the server's evidence", DEFAULT_VERIFY_MS, () =>
+    verifier.verifyPeer(new Uint8Array(certificate.raw)),
+  );
+}
+
+/**
+ * pRPC calls over TLS 1.3, with our RA-TLS certificate if one is given. Sessions are not resumed: every connection
+ * shows its certificates anew. Dispose it to close its connections.
+ */
+export function raTlsTransport(options: RaTlsTransportOptions): Transport & AsyncDisposable {
+  const { verifyServer } = options;
+  const connect = buildConnector({
+    ...TLS_1_3_WITHOUT_RESUMPTION,
+    maxCachedSessions: 0,
+    timeout: DEFAULT_HANDSHAKE_MS,
+    ca: options.caPem,
+    rejectUnauthorized: true,
+    ...(options.key === undefined ? {} : { key: options.key }),
+    ...(options.certChain === undefined ? {} : { cert: options.certChain }),
+    ...(options.servername === undefined ? {} : { servername: options.servername }),
+  });
+  const agent = new Agent({
+    connect: (target, callback) => {
+      connect(target, (err, socket) => {
+        if (err !== null || verifyServer === undefined) {
+          if (err !== null) callback(err, null);
+          else callback(null, socket);
+          return;
+        }
+        verify(socket as TLSSocket, verifyServer).then(
+          () => callback(null, socket),
+          (refused: unknown) => {
+            socket.destroy();
+            callback(refused instanceof Error ? refused : new Error(String(refused)), null);
+          },
+        );
+      });
+    },
+  });
+  return {
+    ...httpTransport({ baseUrl: options.url, dispatcher: agent }),
+    [Symbol.asyncDispose]: () => agent.destroy(),
+  };
+}
