@@ -48,7 +48,6 @@ export function printResult(options: GlobalOptions, value: unknown, text: () => 
 
 /** Text from a VM or a daemon, made safe for a terminal: control characters become visible. */
 export function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex
   return text.replace(
     /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
     (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
