@@ -79,6 +79,12 @@ describe("waiting", () => {
   it("does not start waiting when the signal is aborted already", async () => {
     await expect(abortable(Promise.resolve(1), AbortSignal.abort(new Error("late")))).rejects.toThrow("late");
   });
+  it("takes care of the failure of work it no longer waits for", async () => {
+    const aborted = AbortSignal.abort(new Error("late"));
+    // Left alone, this rejection would end the process.
+    await expect(abortable(Promise.reject(new Error("work failed")), aborted)).rejects.toThrow("late");
+    await new Promise((resolve) => setImmediate(resolve));
+  });
   it("runs tasks one after the other, and goes on after a failed one", async () => {
     const order: string[] = [];
     const serial = new Serial();
