@@ -2,6 +2,8 @@ import { InputError } from "@dstack/core";
 import type { RtmrIndex } from "./quote-provider.js";
 
 export const REPORT_DATA_BYTES = 64;
+/** TDREPORT_STRUCT. */
+export const TD_REPORT_BYTES = 1024;
 /** Length of SHA-384, and so of every register and event digest. */
 export const RTMR_BYTES = 48;
 

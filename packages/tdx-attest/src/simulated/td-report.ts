@@ -2,7 +2,7 @@
 import { createHmac } from "node:crypto";
 import { InputError, sameBytes, sha384 } from "@dstack/core";
 
-export const TD_REPORT_BYTES = 1024;
+import { TD_REPORT_BYTES } from "../lengths.js";
 
 /** A trust domain and the TDX module it runs on. What is left out has the values of a good production TD. */
 export interface SimulatedTd {

@@ -1,0 +1,189 @@
+import { type EventLogEntry, parseCcel } from "@dstack/attestation";
+import { Serial, readRegularFileIfAny, sameBytes, sleep, withDeadline } from "@dstack/core";
+import {
+  REPORT_DATA_BYTES,
+  RTMR_BYTES,
+  requireExtendable,
+  requireLength,
+  requireRtmrIndex,
+} from "../lengths.js";
+import { DeviceError, type QuoteProvider, type RtmrIndex } from "../quote-provider.js";
+import { requireReportData } from "../require-report-data.js";
+import { deviceError } from "./device-error.js";
+import { type NativeAddon, nativeAddon } from "./native-addon.js";
+import { MAX_QGS_MESSAGE_BYTES, decodeGetQuoteResponse, encodeGetQuoteRequest } from "./qgs-message.js";
+import { qgsPort } from "./qgs-port.js";
+import { DEFAULT_MEASUREMENTS, extendRtmrFile, hasRtmrFiles, readRtmrFile } from "./rtmr-sysfs.js";
+import { DEFAULT_CONFIGFS, hasTsmReports, tsmQuote } from "./tsm-report.js";
+
+export const DEFAULT_DEVICE = "/dev/tdx_guest";
+const DEFAULT_CCEL = "/sys/firmware/acpi/tables/data/CCEL";
+/** VMADDR_CID_HOST: where the quote generation service of a host listens. */
+const HOST_CID = 2;
+/** Firmware sets 64 KiB aside for its log. */
+const MAX_CCEL_BYTES = 512 * 1024;
+
+/** The kernel gives up on a quote after 30 s; this is for one try. */
+const QUOTE_TIMEOUT_MS = 40_000;
+/** The service itself waits for the hardware. */
+const QGS_TIMEOUT_MS = 30_000;
+/** One quote with all its tries, and the wait for its turn. */
+const TOTAL_TIMEOUT_MS = 120_000;
+const QUOTE_TRIES = 3;
+const RETRY_PAUSE_MS = 200;
+
+export interface LinuxProviderOptions {
+  /** Default {@link DEFAULT_DEVICE}. */
+  readonly device?: string | undefined;
+  /** Default {@link DEFAULT_CONFIGFS}. */
+  readonly configfs?: string | undefined;
+  /** Directory of the RTMR files, default {@link DEFAULT_MEASUREMENTS}. */
+  readonly sysfs?: string | undefined;
+  /** The firmware's event log, default the ACPI table CCEL. */
+  readonly ccel?: string | undefined;
+  /** Vsock port of the host's quote generation service; default what /etc/tdx-attest.conf says, else none. */
+  readonly qgsPort?: number | undefined;
+  /** Default the addon in `native/`, loaded when it is first needed. */
+  readonly addon?: NativeAddon | undefined;
+}
+
+type QuotePath = { by: "configfs"; dir: string } | { by: "qgs"; port: number };
+type RtmrPath = { by: "sysfs"; dir: string } | { by: "ioctl" };
+
+/**
+ * TDX hardware as Linux offers it. Quotes come through configfs-tsm or, on kernels without it, over vsock from the
+ * host; registers through sysfs or, on kernels without it, the driver's ioctl. What is found at the start is used to
+ * the end: an interface that fails later is an error and is not replaced by another one.
+ * @throws {DeviceError} `no_device` when there is no way to quotes
+ */
+export async function openLinuxProvider(options: LinuxProviderOptions = {}): Promise<LinuxProvider> {
+  const configfs = options.configfs ?? DEFAULT_CONFIGFS;
+  const sysfs = options.sysfs ?? DEFAULT_MEASUREMENTS;
+  const port = options.qgsPort ?? (await qgsPort());
+  let quotes: QuotePath;
+  if (await hasTsmReports(configfs)) quotes = { by: "configfs", dir: configfs };
+  else if (port !== undefined) quotes = { by: "qgs", port };
+  else {
+    throw new DeviceError(
+      "no_device",
+      `no way to quotes: ${configfs} offers no TDX reports (Linux 6.7 or newer, module tdx_guest), ` +
+        "and no port of a quote generation service is set in /etc/tdx-attest.conf",
+    );
+  }
+  const rtmrs: RtmrPath = (await hasRtmrFiles(sysfs)) ? { by: "sysfs", dir: sysfs } : { by: "ioctl" };
+  return new LinuxProvider(options, quotes, rtmrs);
+}
+
+class LinuxProvider implements QuoteProvider {
+  readonly kind = "tdx";
+  readonly #device: string;
+  readonly #ccel: string;
+  readonly #quotes: QuotePath;
+  readonly #rtmrs: RtmrPath;
+  readonly #givenAddon: NativeAddon | undefined;
+  /** The device does one thing at a time anyway, and must not hold more than one thread of libuv's pool. */
+  readonly #turn = new Serial();
+
+  constructor(options: LinuxProviderOptions, quotes: QuotePath, rtmrs: RtmrPath) {
+    this.#device = options.device ?? DEFAULT_DEVICE;
+    this.#ccel = options.ccel ?? DEFAULT_CCEL;
+    this.#quotes = quotes;
+    this.#rtmrs = rtmrs;
+    this.#givenAddon = options.addon;
+  }
+
+  async getQuote(reportData: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
+    requireLength(reportData, REPORT_DATA_BYTES, "report data");
+    const asked = reportData.slice();
+    const quote = await withDeadline(
+      "getting a quote",
+      TOTAL_TIMEOUT_MS,
+      (limit) => this.#turn.run(() => this.#tryQuote(asked, limit)),
+      signal,
+    );
+    requireReportData(quote, asked);
+    return quote;
+  }
+
+  async getReport(reportData: Uint8Array): Promise<Uint8Array> {
+    requireLength(reportData, REPORT_DATA_BYTES, "report data");
+    return this.#turn.run(() => this.#report(reportData));
+  }
+
+  async readRtmr(index: RtmrIndex): Promise<Uint8Array> {
+    const i = requireRtmrIndex(index);
+    if (this.#rtmrs.by === "sysfs") return readRtmrFile(this.#rtmrs.dir, i);
+    const report = await this.getReport(new Uint8Array(REPORT_DATA_BYTES));
+    return report.slice(720 + 48 * i, 768 + 48 * i); // TDINFO.RTMR[i] of TDREPORT_STRUCT
+  }
+
+  async extendRtmr(index: 2 | 3, digest: Uint8Array): Promise<void> {
+    const i = requireExtendable(index);
+    requireLength(digest, RTMR_BYTES, "digest");
+    const asked = digest.slice();
+    await this.#turn.run(() => this.#extend(i, asked));
+  }
+
+  async bootEvents(): Promise<EventLogEntry[]> {
+    const bytes = await readRegularFileIfAny(this.#ccel, MAX_CCEL_BYTES);
+    if (bytes === undefined) {
+      throw new DeviceError("unsupported", `the firmware left no event log: ${this.#ccel} does not exist`);
+    }
+    return parseCcel(bytes);
+  }
+
+  async #tryQuote(reportData: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    for (let attempt = 1; ; attempt++) {
+      signal.throwIfAborted();
+      try {
+        return await withDeadline("quote", QUOTE_TIMEOUT_MS, () => this.#quoteOnce(reportData));
+      } catch (err) {
+        const again = err instanceof DeviceError && err.code === "retryable";
+        if (!again || attempt === QUOTE_TRIES) throw err;
+      }
+      await sleep(RETRY_PAUSE_MS * attempt, signal);
+    }
+  }
+
+  async #quoteOnce(reportData: Uint8Array): Promise<Uint8Array> {
+    if (this.#quotes.by === "configfs") return tsmQuote(this.#quotes.dir, reportData);
+    const request = encodeGetQuoteRequest(await this.#report(reportData));
+    const { port } = this.#quotes;
+    let answer: Uint8Array;
+    try {
+      answer = await this.#addon().qgsRequest(HOST_CID, port, request, QGS_TIMEOUT_MS, MAX_QGS_MESSAGE_BYTES);
+    } catch (err) {
+      throw deviceError(err, `asking the host's quote generation service on vsock port ${port}`);
+    }
+    return decodeGetQuoteResponse(answer);
+  }
+
+  async #report(reportData: Uint8Array): Promise<Uint8Array> {
+    let report: Uint8Array;
+    try {
+      report = await this.#addon().getReport(this.#device, reportData);
+    } catch (err) {
+      throw deviceError(err, "getting a TDREPORT");
+    }
+    if (!sameBytes(report.slice(128, 192), reportData)) {
+      throw new DeviceError(
+        "device_failure",
+        "the device gave a TDREPORT over other report data than was asked for",
+      );
+    }
+    return report;
+  }
+
+  async #extend(index: 2 | 3, digest: Uint8Array): Promise<void> {
+    if (this.#rtmrs.by === "sysfs") return extendRtmrFile(this.#rtmrs.dir, index, digest);
+    try {
+      await this.#addon().extendRtmr(this.#device, index, digest);
+    } catch (err) {
+      throw deviceError(err, `extending RTMR ${index}`);
+    }
+  }
+
+  #addon(): NativeAddon {
+    return this.#givenAddon ?? nativeAddon();
+  }
+}
