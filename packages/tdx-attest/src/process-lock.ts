@@ -68,12 +68,8 @@ async function ownerGone(path: string, signal: AbortSignal): Promise<void> {
   const socket = connect({ path });
   const stop = (): void => void socket.destroy();
   signal.addEventListener("abort", stop, { once: true });
-  socket.on("error", stop); // "close" follows
+  socket.on("error", stop); // refused or reset: it says no more than "close", which follows
   socket.resume();
-  try {
-    await once(socket, "close");
-  } finally {
-    signal.removeEventListener("abort", stop);
-    socket.destroy();
-  }
+  await new Promise((resolve) => socket.once("close", resolve));
+  signal.removeEventListener("abort", stop);
 }
