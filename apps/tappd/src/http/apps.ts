@@ -1,0 +1,52 @@
+import { createApp } from "@dstack/daemon";
+import type { AppOptions } from "@dstack/daemon";
+import { mountPrpc } from "@dstack/prpc";
+import type { ServiceImpl } from "@dstack/prpc";
+import type { FastifyInstance } from "fastify";
+import type { TappdContext } from "../context.js";
+import { dstackGuestService } from "../rpc/guest/service.js";
+import { tappdService } from "../rpc/tappd/service.js";
+import { workerService } from "../rpc/worker/service.js";
+import { addDashboard } from "./dashboard.js";
+import type { LogSlots } from "./log-slots.js";
+import { addLogs } from "./logs.js";
+import { SystemMetrics, addMetrics } from "./metrics.js";
+import { addPlainErrors } from "./plain-errors.js";
+
+/** Requests of containers are small; this is plenty for `Sign` and `Verify` (wire.md allows a method less than 10 MiB). */
+const SOCKET_BODY_BYTES = 2 ** 20;
+
+/** `/var/run/tappd.sock`: `Tappd`, and `DstackGuest` too, because newer SDKs call that on either socket. */
+export function tappdSocketApp(context: TappdContext): FastifyInstance {
+  return socketApp(context, [dstackGuestService(context), tappdService(context)]);
+}
+
+/** `/var/run/dstack.sock`: `DstackGuest`. */
+export function dstackSocketApp(context: TappdContext): FastifyInstance {
+  return socketApp(context, [dstackGuestService(context)]);
+}
+
+/** Where services share a method name (`Info`), the bare name is the first service's. */
+function socketApp(context: TappdContext, services: ServiceImpl[]): FastifyInstance {
+  const app = createApp({ log: context.log, bodyLimit: SOCKET_BODY_BYTES });
+  mountPrpc(app, services, { bareMethods: true, asciiJson: true, lenientContentLength: true });
+  return app;
+}
+
+/** What the outside sees, over plain HTTP inside the tunnel and over TLS. */
+export function externalApp(
+  context: TappdContext,
+  slots: LogSlots,
+  tls: Pick<AppOptions, "tls"> = {},
+): FastifyInstance {
+  const app = createApp({ log: context.log, bodyLimit: SOCKET_BODY_BYTES, ...tls });
+  mountPrpc(app, [workerService(context)]);
+  void app.register(async (plain) => {
+    addPlainErrors(plain);
+    addLogs(plain, context, slots);
+    addMetrics(plain, context, new SystemMetrics(context));
+    addDashboard(plain, context);
+    plain.get("/healthz", async () => ({ status: "ok" }));
+  });
+  return app;
+}

@@ -1,0 +1,130 @@
+import { constants } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { Server as TlsServer } from "node:tls";
+import type { SecureContextOptions } from "node:tls";
+import { ResourceStack, createLogger, listenHttp } from "@dstack/daemon";
+import type { Listener, Logger } from "@dstack/daemon";
+import { RuntimeEventLog, openQuoteProvider } from "@dstack/tdx-attest";
+import type { QuoteProvider } from "@dstack/tdx-attest";
+import { loadAppCompose } from "./app/app-compose.js";
+import { loadAppKeys } from "./app/app-keys.js";
+import { requireBooted } from "./boot-check.js";
+import type { TappdConfig } from "./config.js";
+import type { TappdContext } from "./context.js";
+import { DockerodeEngine } from "./docker/dockerode-engine.js";
+import type { ContainerEngine } from "./docker/engine.js";
+import { dstackSocketApp, externalApp, tappdSocketApp } from "./http/apps.js";
+import { LogSlots } from "./http/log-slots.js";
+import { Measurements } from "./quote/measurements.js";
+import { Quotes } from "./quote/quotes.js";
+import { SYSTEM_PATHS } from "./system/system-info.js";
+import type { SystemPaths } from "./system/system-info.js";
+import { issueExternalCertificate, renewExternalCertificate } from "./tls/external-certificate.js";
+import type { ServerCertificate } from "./tls/external-certificate.js";
+
+/** Any container a socket is mounted into may use it, whatever user it runs as. */
+const SOCKET_MODE = 0o666;
+/** Logs read at once, over both external listeners. */
+const MAX_LOG_STREAMS = 32;
+
+/** What a test or a testbed puts in place of the machine. */
+export interface TappdParts {
+  provider: QuoteProvider;
+  docker: ContainerEngine;
+  log: Logger;
+  system: SystemPaths;
+}
+
+/** A running tappd. Disposing it closes its listeners and removes its sockets. */
+export interface Tappd extends AsyncDisposable {
+  /** Paths. */
+  readonly sockets: { readonly tappd: string; readonly dstack: string };
+  readonly external: { readonly host: string; readonly port: number; readonly tlsPort: number };
+}
+
+/**
+ * Starts the guest agent: both unix sockets and the external listeners.
+ * @throws {InputError} keys or compose document that do not belong to what was measured, or `system-ready` missing
+ * @throws {DeviceError} no platform to get quotes from
+ */
+export async function startTappd(config: TappdConfig, parts: Partial<TappdParts> = {}): Promise<Tappd> {
+  await using stack = new ResourceStack();
+  const { core, external } = config;
+  const log = parts.log ?? createLogger({ name: "tappd", level: config.log_level });
+  const provider = parts.provider ?? (await openQuoteProvider({ simulatorSocket: core.simulator_socket }));
+  const events = await RuntimeEventLog.open({ provider, path: core.event_log });
+  const [compose, keys] = await Promise.all([
+    loadAppCompose(core.app_compose_file),
+    loadAppKeys(core.keys_file),
+  ]);
+  const identity = requireBooted(await events.eventLog(), compose, keys);
+  if (provider.kind === "simulated")
+    log.warn("simulated platform: quotes of this VM prove nothing about hardware");
+
+  const quotes = new Quotes(events, { timeoutMs: core.quote_timeout_ms });
+  // The log is only ever appended to.
+  const measurements = new Measurements(quotes, async () => (await stat(events.path)).size);
+  let certificate = await issueExternalCertificate({ keys, quotes, log });
+  const context: TappdContext = {
+    log,
+    identity,
+    compose,
+    keys,
+    platform: provider.kind,
+    quotes,
+    measurements,
+    events,
+    engine: parts.docker ?? new DockerodeEngine(config.docker_socket),
+    system: parts.system ?? SYSTEM_PATHS,
+    vmConfig: core.vm_config,
+    appCertificate: () => certificate.chainPem,
+  };
+  await measurements.current();
+
+  const slots = new LogSlots(MAX_LOG_STREAMS);
+  const plain = stack.use(
+    await listenHttp({
+      app: externalApp(context, slots),
+      address: { host: external.host, port: external.port },
+    }),
+  );
+  const tlsApp = externalApp(context, slots, { tls: tlsOptions(certificate) });
+  const tls = stack.use(
+    await listenHttp({ app: tlsApp, address: { host: external.host, port: external.tls_port } }),
+  );
+  const stop = new AbortController();
+  const renewal = renewExternalCertificate(
+    context,
+    (renewed) => {
+      certificate = renewed;
+      const server: unknown = tlsApp.server;
+      if (server instanceof TlsServer) server.setSecureContext(tlsOptions(renewed));
+    },
+    stop.signal,
+  );
+  stack.defer(async () => {
+    stop.abort();
+    await renewal;
+  });
+
+  // Last, so that a container that finds the sockets finds everything else working.
+  const dstack = stack.use(await listenSocket(dstackSocketApp(context), config.sockets.dstack));
+  const tappd = stack.use(await listenSocket(tappdSocketApp(context), config.sockets.tappd));
+  log.info({ appId: identity.appId, port: plain.port, tlsPort: tls.port }, "tappd is serving");
+
+  const running = stack.move();
+  return {
+    sockets: { tappd: tappd.address, dstack: dstack.address },
+    external: { host: plain.address, port: plain.port, tlsPort: tls.port },
+    [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
+  };
+}
+
+function tlsOptions({ keyPem, chainPem }: ServerCertificate): SecureContextOptions {
+  // No tickets: a resumed session shows no certificate, and with it no evidence.
+  return { key: keyPem, cert: chainPem, minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET };
+}
+
+function listenSocket(app: ReturnType<typeof tappdSocketApp>, path: string): Promise<Listener> {
+  return listenHttp({ app, address: { path, mode: SOCKET_MODE } });
+}
