@@ -1,1 +1,30 @@
-export {};
+export type {
+  Backend,
+  CloseReason,
+  ConnectionReport,
+  CustomDestination,
+  DataPlane,
+  DataPlaneOptions,
+  DataPlaneStats,
+  ListenerOptions,
+  PortRange,
+  RefusalReason,
+  RouteTable,
+} from "./data-plane.js";
+export { createJsDataPlane } from "./js/js-data-plane.js";
+export type { JsDataPlaneOptions } from "./js/js-data-plane.js";
+export { dialTcp } from "./js/dial.js";
+export type { Dial } from "./js/dial.js";
+export { DEFAULT_LIMITS } from "./limits.js";
+export type { Limits } from "./limits.js";
+export { CertificateError, CheckedCertificate, checkCertificate } from "./certificate.js";
+export type { CertificateToCheck } from "./certificate.js";
+export { CustomDomains, parseTxtAddress } from "./custom-domains.js";
+export type { CustomDomainOptions, ResolveTxt } from "./custom-domains.js";
+export { defaultPort, parseDestination } from "./destination.js";
+export type { AppDestination, Destination, RouteMode } from "./destination.js";
+export { parseServerName } from "./server-name.js";
+export type { ServerName } from "./server-name.js";
+// Below: for other engines of this repository; may change without notice.
+export { ClientHelloReader, MAX_CLIENT_HELLO_BYTES, parseClientHello } from "./client-hello.js";
+export type { ClientHello, HelloResult } from "./client-hello.js";

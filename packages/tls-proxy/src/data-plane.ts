@@ -1,0 +1,111 @@
+import type { CheckedCertificate } from "./certificate.js";
+import type { RouteMode } from "./destination.js";
+import type { ServerName } from "./server-name.js";
+
+/** One instance of an app. */
+export interface Backend {
+  readonly appId: string;
+  readonly instanceId: string;
+  /** An IP address; names are never resolved here. */
+  readonly host: string;
+}
+
+/** Inclusive. */
+export interface PortRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Everything a data plane needs to route the names it knows. Immutable: a change is a new table. */
+export interface RouteTable {
+  /** Lower case, without dot at either end. */
+  readonly baseDomains: readonly string[];
+  /** By app id and by instance id; the instance to try first comes first. Nothing else is ever dialled. */
+  readonly backends: ReadonlyMap<string, readonly Backend[]>;
+  readonly allowedPorts: readonly PortRange[];
+}
+
+export interface ListenerOptions {
+  readonly host: string;
+  /** 0 for a free one. */
+  readonly port: number;
+  /** Never terminate here: every connection passes through, whatever its name says. */
+  readonly passthroughOnly?: boolean;
+}
+
+/** Where a custom domain leads. */
+export interface CustomDestination {
+  /** App id or instance id. */
+  readonly id: string;
+  readonly port: number;
+}
+
+/** Why a connection did not get through. */
+export type RefusalReason =
+  | "not_tls"
+  | "plain_http"
+  | "bad_hello"
+  | "slow_hello"
+  | "no_name"
+  | "unknown_name"
+  | "port_not_allowed"
+  | "too_many"
+  | "too_many_of_source"
+  | "too_many_of_app"
+  | "handshake_failed"
+  | "connect_failed"
+  | "client_gone";
+
+/** How a connection that got through came to its end. */
+export type CloseReason = "finished" | "reset" | "idle" | "total_time" | "shutdown";
+
+/** One connection, told when it is over. */
+export interface ConnectionReport {
+  readonly source: string;
+  readonly serverName: ServerName | undefined;
+  readonly mode: RouteMode | undefined;
+  readonly appId: string | undefined;
+  readonly instanceId: string | undefined;
+  readonly outcome: CloseReason | RefusalReason;
+  /** Milliseconds of the TLS handshake, where one was terminated. */
+  readonly handshakeMs: number | undefined;
+  /** Milliseconds until an instance was connected. */
+  readonly connectMs: number | undefined;
+  readonly durationMs: number;
+  readonly bytesToApp: number;
+  readonly bytesToClient: number;
+}
+
+export interface DataPlaneOptions {
+  readonly listeners: readonly ListenerOptions[];
+  readonly routes: RouteTable;
+  /** Without one, names that need termination are refused as unknown. */
+  readonly certificate?: CheckedCertificate;
+  /** Asked for names outside the base domains, while the connection waits. Absent: there are no custom domains. */
+  readonly lookup?: (domain: ServerName, source: string) => Promise<CustomDestination | undefined>;
+  /** Called once a connection. */
+  readonly onConnection?: (report: ConnectionReport) => void;
+}
+
+export interface DataPlaneStats {
+  /** Connections open now, those being set up included. */
+  readonly open: number;
+  readonly openByApp: ReadonlyMap<string, number>;
+  readonly openByInstance: ReadonlyMap<string, number>;
+}
+
+/**
+ * Accepts TLS connections, routes them by name, ends TLS where the name asks for it, and relays bytes. The control
+ * plane hands it snapshots and is asked only about names that are not in them.
+ */
+export interface DataPlane extends AsyncDisposable {
+  /** What was bound, in the order of the listeners asked for. */
+  readonly listeners: readonly { readonly host: string; readonly port: number }[];
+  /** For connections from now on; open ones stay. */
+  setRoutes(routes: RouteTable): void;
+  /** For connections from now on; open ones keep the one they began with. */
+  setCertificate(certificate: CheckedCertificate): void;
+  stats(): DataPlaneStats;
+  /** Stops listening and ends what is open. */
+  close(): Promise<void>;
+}

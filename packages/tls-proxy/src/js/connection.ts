@@ -1,0 +1,226 @@
+import type { Socket } from "node:net";
+import type { SecureContext } from "node:tls";
+import { withDeadline } from "@dstack/core";
+import type { ClientHello } from "../client-hello.js";
+import type {
+  Backend,
+  CloseReason,
+  ConnectionReport,
+  CustomDestination,
+  RefusalReason,
+  RouteTable,
+} from "../data-plane.js";
+import { parseDestination } from "../destination.js";
+import type { AppDestination, RouteMode } from "../destination.js";
+import type { Limits } from "../limits.js";
+import type { ServerName } from "../server-name.js";
+import type { Admission } from "./admission.js";
+import { raceToConnect } from "./dial.js";
+import type { Connected, Dial } from "./dial.js";
+import { readClientHello } from "./read-hello.js";
+import { refusePlainHttp, refuseTls, sayAndClose } from "./refuse.js";
+import { Relay } from "./relay.js";
+import { protocolsFor, terminateTls } from "./terminate.js";
+
+/** What every connection of an engine shares. Routes and certificate are read once, after the ClientHello. */
+export interface Engine {
+  readonly limits: Limits;
+  readonly dial: Dial;
+  readonly apps: Admission;
+  readonly instances: Admission;
+  readonly routes: () => RouteTable;
+  readonly secureContext: () => SecureContext | undefined;
+  readonly lookup:
+    ((domain: ServerName, source: string) => Promise<CustomDestination | undefined>) | undefined;
+}
+
+const BAD_GATEWAY_TEXT = "The app does not answer on this port now.\n";
+const BAD_GATEWAY = Buffer.from(
+  "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+    `Content-Length: ${BAD_GATEWAY_TEXT.length}\r\nConnection: close\r\n\r\n${BAD_GATEWAY_TEXT}`,
+);
+
+/** One accepted connection, from its first byte to its end. */
+export class Connection {
+  readonly #started = performance.now();
+  readonly #closing = new AbortController();
+  #relay: Relay | undefined;
+  #serverName: ServerName | undefined;
+  #mode: RouteMode | undefined;
+  #appId: string | undefined;
+  #instanceId: string | undefined;
+  #handshakeMs: number | undefined;
+  #connectMs: number | undefined;
+
+  constructor(
+    readonly engine: Engine,
+    readonly socket: Socket,
+    readonly source: string,
+    readonly passthroughOnly: boolean,
+  ) {
+    // Whatever happens to the socket, the step that waits for it sees it close.
+    socket.on("error", () => {});
+    socket.once("close", () => this.#closing.abort());
+  }
+
+  /** Carries the connection through. Never rejects. */
+  async run(): Promise<ConnectionReport> {
+    let outcome: ConnectionReport["outcome"];
+    try {
+      outcome = await this.#carry();
+    } catch {
+      outcome = "client_gone";
+      this.socket.destroy();
+    }
+    return {
+      source: this.source,
+      serverName: this.#serverName,
+      mode: this.#mode,
+      appId: this.#appId,
+      instanceId: this.#instanceId,
+      outcome,
+      handshakeMs: this.#handshakeMs,
+      connectMs: this.#connectMs,
+      durationMs: performance.now() - this.#started,
+      bytesToApp: this.#relay?.bytesToApp ?? 0,
+      bytesToClient: this.#relay?.bytesToClient ?? 0,
+    };
+  }
+
+  /** Ends it when it has been silent, or open, for too long. Called about once a second. */
+  checkTime(now: number): void {
+    const relay = this.#relay;
+    if (relay === undefined) return; // the steps before have deadlines of their own
+    const { idleMs, halfClosedMs, totalMs } = this.engine.limits;
+    const silentMs = now - relay.lastActivity;
+    if (silentMs > (relay.halfClosed ? Math.min(halfClosedMs, idleMs) : idleMs)) relay.end("idle");
+    else if (totalMs > 0 && now - this.#started > totalMs) relay.end("total_time");
+  }
+
+  close(): void {
+    this.#closing.abort();
+    this.#relay?.end("shutdown");
+    this.socket.destroy();
+  }
+
+  async #carry(): Promise<CloseReason | RefusalReason> {
+    const first = await readClientHello(this.socket, this.engine.limits);
+    if (first.kind === "hello") return this.#route(first.hello);
+    if (first.kind === "plain_http") refusePlainHttp(this.socket);
+    else if (first.kind === "bad_hello") refuseTls(this.socket, "decode_error");
+    else if (first.kind === "not_tls") sayAndClose(this.socket, undefined);
+    else this.socket.destroy();
+    return first.kind;
+  }
+
+  async #route(hello: ClientHello): Promise<CloseReason | RefusalReason> {
+    this.#serverName = hello.serverName;
+    if (hello.serverName === undefined) return this.#refuse("no_name");
+    const destination = await this.#destination(hello.serverName);
+    // One answer to everything that is not there: whether an id exists, or a port is closed to the public, stays ours.
+    if (destination === undefined) return this.#refuse("unknown_name");
+    const routes = this.engine.routes();
+    const backends = routes.backends.get(destination.id);
+    const appId = backends?.[0]?.appId;
+    if (backends === undefined || appId === undefined) return this.#refuse("unknown_name");
+    if (!routes.allowedPorts.some(({ from, to }) => from <= destination.port && destination.port <= to)) {
+      return this.#refuse("port_not_allowed");
+    }
+    const { mode, port } = destination;
+    this.#mode = mode;
+    this.#appId = appId;
+    const leave = this.engine.apps.enter(appId);
+    if (leave === undefined) return this.#refuse("too_many_of_app", "internal_error");
+    try {
+      if (mode === "passthrough") return await this.#passThrough(backends, port);
+      return await this.#terminate(mode, hello, backends, port);
+    } finally {
+      leave();
+    }
+  }
+
+  async #destination(name: ServerName): Promise<AppDestination | undefined> {
+    const destination = parseDestination(name, this.engine.routes().baseDomains, this.passthroughOnly);
+    if (destination.kind === "app") return destination;
+    if (destination.kind === "unknown") return undefined;
+    const { lookup, limits } = this.engine;
+    if (lookup === undefined) return undefined;
+    const custom = await withDeadline(
+      "looking up a custom domain",
+      limits.lookupMs,
+      () => lookup(destination.domain, this.source),
+      this.#closing.signal,
+    ).catch(() => undefined);
+    return custom === undefined ? undefined : { ...custom, mode: "passthrough" };
+  }
+
+  async #passThrough(backends: readonly Backend[], port: number): Promise<CloseReason | RefusalReason> {
+    const connected = await this.#connect(backends, port);
+    if (connected === undefined) return this.#refuse("connect_failed", "internal_error");
+    return this.#relayTo(this.socket, connected);
+  }
+
+  async #terminate(
+    mode: "terminate" | "http2",
+    hello: ClientHello,
+    backends: readonly Backend[],
+    port: number,
+  ): Promise<CloseReason | RefusalReason> {
+    const secureContext = this.engine.secureContext();
+    if (secureContext === undefined) return this.#refuse("unknown_name");
+    const started = performance.now();
+    let client;
+    try {
+      client = await terminateTls(this.socket, {
+        secureContext,
+        protocols: protocolsFor(mode, hello),
+        limitMs: this.engine.limits.handshakeMs,
+      });
+    } catch {
+      return "handshake_failed";
+    }
+    this.#handshakeMs = performance.now() - started;
+    // Only now: a bare ClientHello must not make us knock on anybody's door.
+    const connected = await this.#connect(backends, port);
+    if (connected === undefined) {
+      sayAndClose(client, client.alpnProtocol === "http/1.1" ? BAD_GATEWAY : undefined);
+      return "connect_failed";
+    }
+    return this.#relayTo(client, connected);
+  }
+
+  async #connect(backends: readonly Backend[], port: number): Promise<Connected | undefined> {
+    const started = performance.now();
+    const connected = await raceToConnect(backends, port, {
+      dial: this.engine.dial,
+      limitMs: this.engine.limits.connectMs,
+      signal: this.#closing.signal,
+    });
+    this.#connectMs = performance.now() - started;
+    return connected;
+  }
+
+  async #relayTo(client: Socket, { socket, backend }: Connected): Promise<CloseReason | RefusalReason> {
+    if (this.#closing.signal.aborted) {
+      socket.destroy();
+      client.destroy();
+      return "client_gone";
+    }
+    this.#instanceId = backend.instanceId;
+    const leave = this.engine.instances.enter(backend.instanceId);
+    try {
+      this.#relay = new Relay(client, socket);
+      return await this.#relay.finished;
+    } finally {
+      leave?.();
+    }
+  }
+
+  #refuse(
+    reason: RefusalReason,
+    alert: "unrecognized_name" | "internal_error" = "unrecognized_name",
+  ): RefusalReason {
+    refuseTls(this.socket, alert);
+    return reason;
+  }
+}

@@ -1,0 +1,173 @@
+import { createServer } from "node:net";
+import type { Server, Socket } from "node:net";
+import { createSecureContext } from "node:tls";
+import type { SecureContext } from "node:tls";
+import type { CheckedCertificate } from "../certificate.js";
+import type {
+  ConnectionReport,
+  DataPlane,
+  DataPlaneOptions,
+  DataPlaneStats,
+  RouteTable,
+} from "../data-plane.js";
+import { DEFAULT_LIMITS } from "../limits.js";
+import type { Limits } from "../limits.js";
+import { Admission } from "./admission.js";
+import { Connection } from "./connection.js";
+import type { Engine } from "./connection.js";
+import { dialTcp } from "./dial.js";
+import type { Dial } from "./dial.js";
+
+export interface JsDataPlaneOptions extends DataPlaneOptions {
+  readonly limits?: Partial<Limits>;
+  /** Leads connections to instances elsewhere; for tests in one process. */
+  readonly dial?: Dial;
+}
+
+/** How often idle and total time are looked at. */
+const TIME_CHECK_MS = 1_000;
+const BACKLOG = 4_096;
+
+/**
+ * The data plane in plain Node: runs anywhere, and is what other engines are measured against.
+ * @throws a system error when a listener cannot be bound; nothing stays open then
+ */
+export async function createJsDataPlane(options: JsDataPlaneOptions): Promise<DataPlane> {
+  const plane = new JsDataPlane(options);
+  try {
+    for (const listener of options.listeners) await plane.listen(listener);
+  } catch (err) {
+    await plane.close();
+    throw err;
+  }
+  return plane;
+}
+
+class JsDataPlane implements DataPlane {
+  readonly listeners: { host: string; port: number }[] = [];
+  readonly #servers: Server[] = [];
+  readonly #connections = new Set<Connection>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #limits: Limits;
+  readonly #sources: Admission;
+  readonly #engine: Engine;
+  readonly #onConnection: (report: ConnectionReport) => void;
+  readonly #timeCheck: NodeJS.Timeout;
+  #routes: RouteTable;
+  #secureContext: SecureContext | undefined;
+
+  constructor(options: JsDataPlaneOptions) {
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#sources = new Admission(this.#limits.connectionsPerSource);
+    this.#routes = options.routes;
+    this.#onConnection = options.onConnection ?? (() => {});
+    this.#engine = {
+      limits: this.#limits,
+      dial: options.dial ?? dialTcp,
+      apps: new Admission(this.#limits.connectionsPerApp),
+      instances: new Admission(Infinity),
+      routes: () => this.#routes,
+      secureContext: () => this.#secureContext,
+      lookup: options.lookup,
+    };
+    if (options.certificate !== undefined) this.setCertificate(options.certificate);
+    this.#timeCheck = setInterval(() => {
+      const now = performance.now();
+      for (const connection of this.#connections) connection.checkTime(now);
+    }, TIME_CHECK_MS);
+    this.#timeCheck.unref();
+  }
+
+  async listen(listener: DataPlaneOptions["listeners"][number]): Promise<void> {
+    const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
+      this.#accept(socket, listener.passthroughOnly ?? false),
+    );
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ host: listener.host, port: listener.port, backlog: BACKLOG }, () => {
+        server.off("error", reject);
+        // An accept that fails for want of descriptors must not end the process; the next one may succeed.
+        server.on("error", () => {});
+        resolve();
+      });
+    });
+    this.#servers.push(server);
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : listener.port;
+    this.listeners.push({ host: listener.host, port });
+  }
+
+  setRoutes(routes: RouteTable): void {
+    this.#routes = routes;
+  }
+
+  setCertificate(certificate: CheckedCertificate): void {
+    this.#secureContext = createSecureContext({
+      cert: certificate.certPem,
+      key: certificate.keyPem,
+      minVersion: "TLSv1.2",
+    });
+  }
+
+  stats(): DataPlaneStats {
+    return {
+      open: this.#connections.size,
+      openByApp: this.#engine.apps.counts(),
+      openByInstance: this.#engine.instances.counts(),
+    };
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timeCheck);
+    const closed = this.#servers.map(
+      (server) => new Promise<void>((resolve) => server.close(() => resolve())),
+    );
+    for (const connection of this.#connections) connection.close();
+    await Promise.all([...closed, ...this.#running]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #accept(socket: Socket, passthroughOnly: boolean): void {
+    const source = socket.remoteAddress ?? "";
+    if (this.#connections.size >= this.#limits.connections) {
+      this.#turnAway(socket, source, "too_many");
+      return;
+    }
+    const leave = this.#sources.enter(source);
+    if (leave === undefined) {
+      this.#turnAway(socket, source, "too_many_of_source");
+      return;
+    }
+    const connection = new Connection(this.#engine, socket, source, passthroughOnly);
+    this.#connections.add(connection);
+    const run = connection.run().then((report) => {
+      this.#connections.delete(connection);
+      this.#running.delete(run);
+      leave();
+      this.#onConnection(report);
+    });
+    this.#running.add(run);
+  }
+
+  /** Costs as little as possible: whoever is over a limit may come back at once, many times a second. */
+  #turnAway(socket: Socket, source: string, outcome: "too_many" | "too_many_of_source"): void {
+    socket.on("error", () => {});
+    socket.resetAndDestroy();
+    this.#onConnection({
+      source,
+      serverName: undefined,
+      mode: undefined,
+      appId: undefined,
+      instanceId: undefined,
+      outcome,
+      handshakeMs: undefined,
+      connectMs: undefined,
+      durationMs: 0,
+      bytesToApp: 0,
+      bytesToClient: 0,
+    });
+  }
+}
