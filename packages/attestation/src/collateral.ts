@@ -28,7 +28,7 @@ export const CollateralSchema = z.object({
   qe_identity: z.string(),
   qe_identity_signature: z.string(),
 });
-export interface Collateral extends Readonly<z.infer<typeof CollateralSchema>> {}
+export type Collateral = Readonly<z.infer<typeof CollateralSchema>>;
 
 declare const authentic: unique symbol;
 

@@ -1,4 +1,5 @@
 import { hex, sameBytes, sha256 } from "@dstack/core";
+import { findAnchor } from "./anchors.js";
 import type { AnchorKind, TrustAnchor } from "./anchors.js";
 import type { Certificate } from "./certificate.js";
 import { readChain } from "./chain.js";
@@ -101,11 +102,18 @@ export function verifyQuoteWith(
 }
 
 /**
- * Which collateral a quote needs: the FMSPC for TCB info, the CA for the PCK revocation list. Nothing is verified.
- * @throws {QuoteError} `certificate_malformed`, `chain_invalid`
+ * Which collateral a quote needs: the FMSPC for TCB info, the CA for the PCK revocation list. The quote itself is not
+ * verified.
+ * @param anchors when given, the chain must end at one of them: so that a stranger with a chain of his own cannot make
+ * us ask for collateral of his choice
+ * @throws {QuoteError} `certificate_malformed`, `chain_invalid`, `root_untrusted`
  */
-export function quoteCollateralKeys(quote: Quote): { fmspc: string; ca: "platform" | "processor" } {
-  const [pck, ca] = readPckChain(quote);
+export function quoteCollateralKeys(
+  quote: Quote,
+  anchors?: readonly TrustAnchor[],
+): { fmspc: string; ca: "platform" | "processor" } {
+  const [pck, ca, root] = readPckChain(quote);
+  if (anchors !== undefined) findAnchor(root.der, anchors);
   return {
     fmspc: readPckPlatform(pck).fmspc,
     ca: ca.commonName.includes("Platform CA") ? "platform" : "processor",
