@@ -1,0 +1,285 @@
+import { CodedError, concatBytes, hex } from "@dstack/core";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { decodePem } from "../src/pem.js";
+import { readCertificate } from "../src/certificate.js";
+import { DerReader } from "../src/der.js";
+import {
+  EvidenceError,
+  MAX_EVENTS,
+  QuoteError,
+  checkRuntimeEvents,
+  parseCcel,
+  parseEventLog,
+  parseQuote,
+  quoteCollateralKeys,
+  readAppIdentity,
+  replayEventLog,
+  runtimeEvent,
+  verifyQuote,
+} from "../src/index.js";
+import type { Collateral } from "../src/index.js";
+import { put, u32 } from "./support/edit-quote.js";
+import { lastCertificate } from "./support/oracle.js";
+import { codeOf, makeCase } from "./support/platform.js";
+
+const good = makeCase();
+const root = lastCertificate(good.collateral.tcb_info_issuer_chain);
+const [leafPem = ""] = good.collateral.tcb_info_issuer_chain.split(/(?<=-----END CERTIFICATE-----\n)/);
+
+/** Runs a parser; anything but its own error is a bug. */
+function onlyThrows(kind: typeof QuoteError | typeof EvidenceError, run: () => unknown): boolean {
+  try {
+    run();
+    return true;
+  } catch (err) {
+    if (err instanceof kind && err instanceof CodedError) return true;
+    throw err;
+  }
+}
+
+/** Bytes of a good thing with a few of them replaced, taken out or put in. */
+function mutated(bytes: Uint8Array): fc.Arbitrary<Uint8Array> {
+  const edit = fc.tuple(fc.nat(bytes.length - 1), fc.nat(8), fc.uint8Array({ maxLength: 8 }));
+  return fc
+    .array(edit, { minLength: 1, maxLength: 4 })
+    .map((edits) =>
+      edits.reduce<Uint8Array>(
+        (result, [at, drop, add]) => concatBytes(result.subarray(0, at), add, result.subarray(at + drop)),
+        bytes,
+      ),
+    );
+}
+
+describe("E11: parsers throw nothing but their own error", () => {
+  it("parseQuote", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 2000 }), (bytes) =>
+        onlyThrows(QuoteError, () => parseQuote(bytes)),
+      ),
+    );
+    fc.assert(
+      fc.property(mutated(good.quote), (bytes) =>
+        onlyThrows(QuoteError, () => quoteCollateralKeys(parseQuote(bytes))),
+      ),
+    );
+  });
+
+  it("certificates", () => {
+    const read = (bytes: Uint8Array): boolean =>
+      onlyThrows(QuoteError, () => readCertificate(bytes, "certificate"));
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 500 }), read));
+    fc.assert(fc.property(mutated(root), read), { numRuns: 500 });
+  });
+
+  it("collateral", { timeout: 60_000 }, () => {
+    const fields = fc.constantFrom(...(Object.keys(good.collateral) as (keyof Collateral)[]));
+    const edits = fc.tuple(fields, fc.nat(), fc.nat(40), fc.string({ maxLength: 20 }));
+    fc.assert(
+      fc.property(edits, ([field, where, drop, add]) => {
+        const text = good.collateral[field];
+        const at = where % text.length;
+        const edited = text.slice(0, at) + add + text.slice(at + drop);
+        const input = { ...good, collateral: { ...good.collateral, [field]: edited } };
+        const accepted = codeOf(() => verifyQuote(input)) === "accepted";
+        expect(accepted).toBe(edited === text || edited === text.trimEnd());
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("parseEventLog, replay and identity", () => {
+    const text = fc.oneof(
+      fc.string(),
+      fc.json(),
+      fc.jsonValue().map((value) => JSON.stringify([value])),
+    );
+    fc.assert(fc.property(text, (json) => onlyThrows(EvidenceError, () => parseEventLog(json))));
+    const entry = fc.record({
+      imr: fc.nat(3),
+      event_type: fc.constantFrom(0x08000001, 1),
+      digest: fc.constantFrom("00".repeat(48), runtimeEvent("a", new Uint8Array()).digest),
+      event: fc.constantFrom("a", "", "app-id", "x:y"),
+      event_payload: fc.constantFrom("", "00"),
+    });
+    fc.assert(
+      fc.property(fc.array(entry), (entries) => onlyThrows(EvidenceError, () => readAppIdentity(entries))),
+    );
+  });
+
+  it("parseCcel", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 500 }), (bytes) =>
+        onlyThrows(EvidenceError, () => parseCcel(bytes)),
+      ),
+    );
+    fc.assert(fc.property(mutated(ccel(3)), (bytes) => onlyThrows(EvidenceError, () => parseCcel(bytes))));
+  });
+});
+
+describe("E11: properties of event logs", () => {
+  const name = fc.string({ minLength: 1, maxLength: 40 }).filter((text) => !/[:\p{Cc}\p{Cs}]/u.test(text));
+  const events = fc.array(
+    fc.tuple(name, fc.uint8Array({ maxLength: 40 })).map(([event, payload]) => runtimeEvent(event, payload)),
+    { maxLength: 20 },
+  );
+
+  it("what we write is read back, checks, and replays step by step", () => {
+    fc.assert(
+      fc.property(events, events, (first, second) => {
+        const all = [...first, ...second];
+        expect(parseEventLog(JSON.stringify(all))).toEqual(all);
+        checkRuntimeEvents(all);
+        const once = replayEventLog(all)[3];
+        const before = first.length === 0 ? "" : hex(replayEventLog(first)[3]);
+        expect(hex(once) === before).toBe(second.length === 0 && before !== "");
+      }),
+    );
+  });
+
+  it("E2: different events have different digests", () => {
+    fc.assert(
+      fc.property(name, fc.uint8Array(), name, fc.uint8Array(), (name1, payload1, name2, payload2) => {
+        const same = name1 === name2 && hex(payload1) === hex(payload2);
+        expect(runtimeEvent(name1, payload1).digest === runtimeEvent(name2, payload2).digest).toBe(same);
+      }),
+    );
+  });
+});
+
+describe("decodePem", () => {
+  it("reads what an encoder wrote, and only that text", () => {
+    const der = decodePem(leafPem, 1, "certificate")[0];
+    expect(codeOf(() => decodePem(leafPem, 2, "chain"))).toBe("certificate_malformed");
+    expect(readCertificate(der, "certificate").commonName).toContain("SGX TCB Signing");
+    for (const edited of [
+      leafPem.replaceAll("\n", "\r\n"),
+      ` ${leafPem}`,
+      `${leafPem}\n`,
+      `text\n${leafPem}`,
+      leafPem.replace("\n-----END", "=\n-----END"),
+      leafPem.replace(/.{64}\n/, (line) => line.replace(/(.{32})/, "$1\n")),
+      leafPem.replace("BEGIN CERTIFICATE", "BEGIN X509 CRL"),
+      leafPem.replace("-----END CERTIFICATE-----\n", ""),
+      "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+    ]) {
+      expect(
+        codeOf(() => decodePem(edited, 1, "certificate")),
+        JSON.stringify(edited.slice(0, 40)),
+      ).toBe("certificate_malformed");
+    }
+  });
+
+  it("E11: refuses base64 with spare bits set", () => {
+    const pem = (text: string): string => `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`;
+    expect(decodePem(pem("AA=="), 1, "x")).toEqual([Uint8Array.of(0)]);
+    expect(codeOf(() => decodePem(pem("AB=="), 1, "x"))).toBe("certificate_malformed");
+  });
+});
+
+describe("DerReader", () => {
+  const der = (text: string): DerReader => new DerReader(new Uint8Array(Buffer.from(text, "hex")), "it");
+  const malformed = (run: () => unknown): void => expect(codeOf(run)).toBe("certificate_malformed");
+
+  it.each(["0480", "04", "", "0401", "048101ff", "04820001ff", "0485000000000100", "04847fffffff", "0501"])(
+    "E11: refuses the octet string %s",
+    (text) => malformed(() => der(text).content("octetString")),
+  );
+
+  it.each(["0200", "0201ff", "02020001", "0203000001"])("refuses the integer %s", (text) =>
+    malformed(() => der(text).unsigned()),
+  );
+
+  it("reads integers up to their limit", () => {
+    expect(der("0200").at("integer")).toBe(true);
+    expect(der("02020080").smallInteger(255)).toBe(128);
+    expect(der("0203009c40").smallInteger(65535)).toBe(40_000);
+    malformed(() => der("0203010000").smallInteger(65535));
+    malformed(() => der("02050100000000").smallInteger(65535));
+  });
+
+  it("takes a boolean only where it is not the default", () => {
+    expect(der("0101ff").defaultFalse()).toBe(true);
+    expect(der("0400").defaultFalse()).toBe(false);
+    malformed(() => der("010100").defaultFalse());
+    malformed(() => der("010101").defaultFalse());
+  });
+
+  it("takes bit strings of whole bytes only", () => malformed(() => der("030201fe").wholeBytes()));
+
+  it.each([
+    ["170d3530303130313030303030305a", "1950-01-01T00:00:00Z"],
+    ["170d3439313233313233353935395a", "2049-12-31T23:59:59Z"],
+    ["180f32303530303130313030303030305a", "2050-01-01T00:00:00Z"],
+  ])("reads the time %s", (text, iso) => expect(der(text).time()).toBe(Date.parse(iso) / 1000));
+
+  it.each([
+    ["month 13", "170d3235313330313030303030305a"],
+    ["30 February", "170d3235303233303030303030305a"],
+    ["second 60", "170d3235303130313030303036305a"],
+    ["no Z", "170d323530313031303030303030"],
+    ["no seconds", "170b323530313031303030305a"],
+  ])("refuses a time with %s", (_name, text) => malformed(() => der(text).time()));
+});
+
+describe("parseCcel", () => {
+  it("reads registers, types, digests and payloads, and leaves out what extends nothing", () => {
+    const entries = parseCcel(concatBytes(ccel(2), record(3, 3, 1), new Uint8Array(100).fill(0xff)));
+    expect(entries).toEqual([
+      { imr: 0, event_type: 0, digest: "00".repeat(48), event: "", event_payload: "00" },
+      { imr: 1, event_type: 1, digest: "01".repeat(48), event: "", event_payload: "01" },
+    ]);
+    expect(parseCcel(concatBytes(ccel(2), new Uint8Array(100)))).toHaveLength(2);
+  });
+
+  it("E11: refuses lengths and counts that are too large, and data after the end", () => {
+    const log = ccel(1);
+    const count = log.length - 67 + 8;
+    const size = log.length - 5;
+    for (const bad of [
+      put(log, count, u32(0xffffffff)),
+      put(log, count, u32(2)),
+      put(log, size, u32(0xffffffff)),
+      put(log, log.length - 67, u32(5)),
+      put(log, 56, u32(9)),
+      put(log, 56, u32(0)),
+      concatBytes(log, new Uint8Array(4).fill(0xff), Uint8Array.of(0)),
+      concatBytes(log, new Uint8Array(8), Uint8Array.of(1)),
+      concatBytes(log, Uint8Array.of(1, 2, 3)),
+      new Uint8Array(2 * 1024 * 1024),
+      ccel(MAX_EVENTS + 1),
+    ]) {
+      expect(codeOf(() => parseCcel(bad))).toBe("event_log_malformed");
+    }
+    expect(parseCcel(log)).toHaveLength(1);
+  });
+});
+
+/** One record of 67 bytes: MR index, type, a SHA-384 digest and one byte of payload. */
+function record(index: number, type: number, fill: number): Uint8Array {
+  return concatBytes(
+    u32(index),
+    u32(type),
+    u32(1),
+    Uint8Array.of(0x0c, 0),
+    new Uint8Array(48).fill(fill),
+    u32(1),
+    Uint8Array.of(fill),
+  );
+}
+
+/** A log with a Spec ID event and `count` records. */
+function ccel(count: number): Uint8Array {
+  const spec = concatBytes(
+    Buffer.from("Spec ID Event03\0"),
+    new Uint8Array(8),
+    u32(1),
+    Uint8Array.of(0x0c, 0, 48, 0),
+    Uint8Array.of(0),
+  );
+  const head = concatBytes(u32(1), u32(3), new Uint8Array(20), u32(spec.length), spec);
+  return concatBytes(
+    head,
+    ...Array.from({ length: count }, (_, i) => record((i % 4) + 1, i === 3 ? 4 : i, i % 256)),
+  );
+}
