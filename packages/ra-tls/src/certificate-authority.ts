@@ -189,6 +189,11 @@ export class CertificateAuthority {
     return pemToDer(this.certPem);
   }
 
+  /** The end of the CA certificate's validity. */
+  get notAfter(): Date {
+    return new x509.X509Certificate(this.certPem).notAfter;
+  }
+
   /** DER SubjectPublicKeyInfo of the CA. */
   get publicKeySpki(): Uint8Array {
     return new Uint8Array(this.#publicKey.export({ type: "spki", format: "der" }));
