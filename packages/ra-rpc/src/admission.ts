@@ -45,10 +45,13 @@ export function evidenceRefusal(err: Error): RpcError {
     return new RpcError("permission_denied", `evidence refused: ${err.message}`, { cause: err });
   }
   const known = toRpcError(err);
+  if (known.code === "permission_denied") {
+    return new RpcError(known.code, `evidence refused: ${known.message}`, { cause: err });
+  }
   if (known.code === "internal") {
     return new RpcError("permission_denied", "evidence refused: it could not be verified", { cause: err });
   }
-  return new RpcError(known.code, `evidence refused: ${known.message}`, { cause: err });
+  return known;
 }
 
 /**
