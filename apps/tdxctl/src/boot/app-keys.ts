@@ -1,0 +1,110 @@
+import { X509Certificate } from "node:crypto";
+import { CodedError, errorMessage, hex, sameBytes } from "@dstack/core";
+import type { kms } from "@dstack/proto";
+import { loadP256, pemToDer } from "@dstack/ra-tls";
+import type { Identity } from "./identity.js";
+
+/** The KMS's answer is not what a guest can work with. Never holds a key. */
+export class AppKeysError extends CodedError<"app_keys_invalid"> {
+  override name = "AppKeysError";
+  constructor(message: string) {
+    super("app_keys_invalid", `keys from the KMS: ${message}`);
+  }
+}
+
+/** What the KMS gave, checked. Secrets: never logged. */
+export interface AppKeys {
+  /** PKCS#8 PEM, P-256: the key of the app's own CA. */
+  readonly appKey: string;
+  readonly diskKey: Uint8Array;
+  /** X25519 secret, 32 bytes. */
+  readonly envKey: Uint8Array;
+  /** PEM, the app's CA first. */
+  readonly certificateChain: readonly string[];
+  readonly k256Key: Uint8Array;
+  readonly k256Signature: Uint8Array;
+}
+
+/** More than a root, an intermediate and the app's CA. */
+const MAX_CHAIN = 8;
+/** As many bytes as AES-256 takes; PKCS#8 DER in mode `seed` has more. */
+const MIN_DISK_KEY_BYTES = 32;
+const MAX_DISK_KEY_BYTES = 1024;
+
+/**
+ * Checks that the answer belongs together and hangs from the CA that was measured as `ca-cert-hash`.
+ * @param caPem the KMS root CA
+ * @param now Unix milliseconds
+ * @throws {AppKeysError}
+ */
+export function checkAppKeys(answer: kms.AppKeyResponse, caPem: string, now: number): AppKeys {
+  const { appKey, diskCryptKey, envCryptKey, certificateChain } = answer;
+  if (diskCryptKey.length < MIN_DISK_KEY_BYTES || diskCryptKey.length > MAX_DISK_KEY_BYTES) {
+    throw new AppKeysError(`a disk key of ${diskCryptKey.length} bytes`);
+  }
+  if (envCryptKey.length !== 32) throw new AppKeysError(`an environment key of ${envCryptKey.length} bytes`);
+  const hasK256 = answer.k256Key.length === 32 && answer.k256Signature.length === 65;
+  if (!hasK256 && answer.k256Key.length + answer.k256Signature.length > 0) {
+    throw new AppKeysError("a secp256k1 key or signature of a wrong length");
+  }
+  checkChain(certificateChain, appKey, caPem, now);
+  return {
+    appKey,
+    diskKey: diskCryptKey,
+    envKey: envCryptKey,
+    certificateChain,
+    k256Key: answer.k256Key,
+    k256Signature: answer.k256Signature,
+  };
+}
+
+function checkChain(chain: readonly string[], appKey: string, caPem: string, now: number): void {
+  if (chain.length === 0 || chain.length > MAX_CHAIN) {
+    throw new AppKeysError(`a chain of ${chain.length} certificates`);
+  }
+  const certificates = chain.map(readCertificate);
+  const root = readCertificate(caPem);
+  const [leaf] = certificates;
+  if (leaf === undefined || !leaf.checkPrivateKey(readKey(appKey))) {
+    throw new AppKeysError("the app key does not belong to the first certificate of the chain");
+  }
+  certificates.forEach((certificate, index) => {
+    if (!certificate.ca) throw new AppKeysError(`certificate ${index} of the chain is not a CA certificate`);
+    if (now < Date.parse(certificate.validFrom) || now > Date.parse(certificate.validTo)) {
+      throw new AppKeysError(`certificate ${index} of the chain is not valid now`);
+    }
+    if (sameBytes(new Uint8Array(certificate.raw), new Uint8Array(root.raw))) return;
+    const issuer = certificates[index + 1] ?? root;
+    if (!certificate.checkIssued(issuer) || !certificate.verify(issuer.publicKey)) {
+      throw new AppKeysError(`certificate ${index} of the chain is not signed by the one above it`);
+    }
+  });
+}
+
+function readCertificate(pem: string): X509Certificate {
+  try {
+    return new X509Certificate(pemToDer(pem));
+  } catch (err) {
+    throw new AppKeysError(errorMessage(err));
+  }
+}
+
+function readKey(pem: string): ReturnType<typeof loadP256>["privateKey"] {
+  try {
+    return loadP256(pem).privateKey;
+  } catch (err) {
+    throw new AppKeysError(errorMessage(err));
+  }
+}
+
+/** The keys file tappd reads. The disk key and the environment key are not for it. */
+export function keysFile(keys: AppKeys, identity: Identity): string {
+  return JSON.stringify({
+    app_id: identity.appId,
+    instance_id: identity.instanceId,
+    app_key: keys.appKey,
+    certificate_chain: keys.certificateChain,
+    k256_key: hex(keys.k256Key),
+    k256_signature: hex(keys.k256Signature),
+  });
+}
