@@ -1,1 +1,10 @@
-export {};
+export { startTeepod } from "./service.js";
+export type { Teepod, TeepodParts } from "./service.js";
+export { TeepodConfig } from "./config.js";
+export type { TeepodConfigInput } from "./config.js";
+export type { Hypervisor, RunningVm, VmExit, VmLaunch, VmPlace } from "./hypervisor/hypervisor.js";
+export type { GuestImage } from "./images/image.js";
+export type { PortMapping } from "./vm/ports.js";
+export type { Clock } from "./clock.js";
+export type { EnvKeySource } from "./kms/env-key.js";
+export type { FreeSpace } from "./vm/disk-space.js";

@@ -1,0 +1,64 @@
+import { Readable } from "node:stream";
+import { InputError } from "@dstack/core";
+import { RpcError } from "@dstack/prpc";
+import type { FastifyInstance } from "fastify";
+import { TerminalStripper } from "../vm/text.js";
+import type { SerialLog } from "../vm/serial-log.js";
+import type { VmManager } from "../vm/vm-manager.js";
+
+const MAX_LINES = 1_000_000;
+
+interface LogsQuery {
+  readonly id: string;
+  readonly follow: boolean;
+  readonly ansi: boolean;
+  readonly lines?: number;
+}
+
+/** A flag is on when it is there without a value, or as `true` or `1`. */
+function flag(params: URLSearchParams, name: string): boolean {
+  const value = params.get(name);
+  return value === "" || value === "true" || value === "1";
+}
+
+/** @throws {InputError} */
+export function parseLogsQuery(query: string): LogsQuery {
+  const params = new URLSearchParams(query);
+  const id = params.get("id");
+  if (id === null || id === "") throw new InputError("the query needs an id: /logs?id=<vm>");
+  const lines = params.get("lines");
+  if (lines !== null && (!/^\d{1,7}$/.test(lines) || Number(lines) > MAX_LINES)) {
+    throw new InputError(`lines must be a number up to ${MAX_LINES}`);
+  }
+  return {
+    id,
+    follow: flag(params, "follow"),
+    ansi: flag(params, "ansi"),
+    ...(lines !== null && { lines: Number(lines) }),
+  };
+}
+
+async function* output(log: SerialLog, query: LogsQuery, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const stripper = new TerminalStripper();
+  for await (const chunk of log.read({ ...query, signal })) {
+    const bytes = query.ansi ? chunk : Buffer.from(stripper.push(chunk));
+    if (bytes.length > 0) yield bytes;
+  }
+}
+
+/** `GET /logs?id=<vm>&follow=&ansi=&lines=`: the VM's console, as text; without `ansi` only what is harmless. */
+export function addLogs(app: FastifyInstance, vms: VmManager, closing: AbortSignal): void {
+  app.get("/logs", async (request, reply) => {
+    const query = parseLogsQuery(request.url.split("?", 2)[1] ?? "");
+    const vm = vms.find(query.id);
+    if (vm === undefined) throw new RpcError("not_found", "there is no VM of that id");
+    const gone = new AbortController();
+    reply.raw.once("close", () => gone.abort());
+    const signal = AbortSignal.any([gone.signal, closing]);
+    // Headers at once: a client that follows a silent console should know that it is connected.
+    reply.type("text/plain; charset=utf-8").header("x-accel-buffering", "no");
+    const stream = Readable.from(output(vm.serialLog, query, signal), { objectMode: false });
+    reply.raw.once("pipe", () => reply.raw.flushHeaders());
+    return reply.send(stream);
+  });
+}

@@ -1,0 +1,157 @@
+import { join } from "node:path";
+import {
+  ResourceStack,
+  addHealthAndMetrics,
+  createApp,
+  createLogger,
+  createRegistry,
+  listenHttp,
+} from "@dstack/daemon";
+import type { Listener, Logger } from "@dstack/daemon";
+import { mountPrpc } from "@dstack/prpc";
+import { systemClock } from "./clock.js";
+import type { Clock } from "./clock.js";
+import { vmLimits } from "./config.js";
+import type { TeepodConfig } from "./config.js";
+import type { TeepodContext } from "./context.js";
+import { loadGuestMaterial } from "./guest-material.js";
+import { AuditLog } from "./http/audit-log.js";
+import { addAuthentication, loadTokens } from "./http/auth.js";
+import { addLogs } from "./http/logs.js";
+import { addSecurityHeaders, styleSource } from "./http/security-headers.js";
+import { STATUS_PAGE_STYLE, addStatusPage } from "./http/status-page.js";
+import { cachedAcceleration } from "./hypervisor/acceleration.js";
+import type { AccelerationChoice } from "./hypervisor/acceleration.js";
+import type { Hypervisor } from "./hypervisor/hypervisor.js";
+import { QemuHypervisor } from "./hypervisor/qemu.js";
+import { ImageStore } from "./images/image-store.js";
+import { kmsEnvKeys, kmsUrlOfHost } from "./kms/env-key.js";
+import type { EnvKeySource } from "./kms/env-key.js";
+import { addVmMetrics } from "./metrics.js";
+import { teepodService } from "./rpc/service.js";
+import { allVmInfos } from "./rpc/vm-info.js";
+import { lockRunPath } from "./run-path-lock.js";
+import { freeSpace } from "./vm/disk-space.js";
+import type { FreeSpace } from "./vm/disk-space.js";
+import { VmManager } from "./vm/vm-manager.js";
+import { VmStore } from "./vm/vm-store.js";
+
+/** What a test or a testbed puts in place of the real thing. */
+export interface TeepodParts {
+  readonly hypervisor: Hypervisor;
+  readonly clock: Clock;
+  readonly envKeys: EnvKeySource;
+  readonly freeSpace: FreeSpace;
+  readonly log: Logger;
+}
+
+/** A teepod that serves. Disposing it ends the service; its VMs run on. */
+export interface Teepod extends AsyncDisposable {
+  readonly address: string;
+  readonly port: number;
+  /** `http://<address>:<port>` */
+  readonly url: string;
+}
+
+/** The acceleration of this host's VMs: the configured one, or what the probe finds. */
+export async function acceleration(
+  config: TeepodConfig,
+  runPath: string,
+  options: { fresh?: boolean } = {},
+): Promise<AccelerationChoice> {
+  const { accel } = config.cvm;
+  if (accel !== "auto") return { acceleration: accel, reason: `the configuration says accel = "${accel}"` };
+  return cachedAcceleration(config.qemu_path, join(runPath, ".acceleration.json"), options);
+}
+
+async function qemu(config: TeepodConfig, runPath: string, log: Logger): Promise<Hypervisor> {
+  const choice = await acceleration(config, runPath);
+  log.info(choice, "acceleration chosen");
+  return new QemuHypervisor({
+    qemu: config.qemu_path,
+    acceleration: choice.acceleration,
+    ...(config.cvm.qgs_port !== undefined && { qgsPort: config.cvm.qgs_port }),
+    log,
+  });
+}
+
+async function openVms(
+  config: TeepodConfig,
+  parts: Partial<TeepodParts>,
+  given: { store: VmStore; images: ImageStore; clock: Clock; log: Logger },
+): Promise<VmManager> {
+  const { cvm, port_mapping: ports, log: logs } = config;
+  return VmManager.open(
+    {
+      ...given,
+      hypervisor: parts.hypervisor ?? (await qemu(config, given.store.root, given.log)),
+      material: await loadGuestMaterial(cvm),
+      freeSpace: parts.freeSpace ?? freeSpace,
+    },
+    {
+      limits: vmLimits(config),
+      cids: { start: cvm.cid_start, size: cvm.cid_pool_size },
+      portAddress: ports.address,
+      logLimits: { maxBytes: logs.max_bytes, backups: logs.backups },
+      shutdownMs: cvm.shutdown_timeout_seconds * 1000,
+      reserveBytes: cvm.min_free_disk_mb * 2 ** 20,
+    },
+  );
+}
+
+async function listen(context: TeepodContext, closing: AbortSignal): Promise<Listener> {
+  const { config, vms, log } = context;
+  const facts = {
+    hypervisor: vms.parts.hypervisor.description,
+    simulated: config.cvm.simulator_seed_file !== undefined,
+    noAuth: config.auth.insecure_no_auth,
+  };
+  const registry = createRegistry();
+  addVmMetrics(registry, vms, facts);
+
+  const app = createApp({ log });
+  addSecurityHeaders(app, [styleSource(STATUS_PAGE_STYLE)]);
+  const callerOf = addAuthentication(app, await loadTokens(config.auth));
+  addHealthAndMetrics(app, { registry });
+  addStatusPage(app, facts, () => allVmInfos(context));
+  addLogs(app, vms, closing);
+  mountPrpc(app, [teepodService(context)], { peer: (request) => ({ peer: callerOf(request) }) });
+  return listenHttp({ app, address: { host: config.host, port: config.port } });
+}
+
+/** Starts the VM manager: takes up the VMs under `run_path` and serves the API. */
+export async function startTeepod(config: TeepodConfig, parts: Partial<TeepodParts> = {}): Promise<Teepod> {
+  await using stack = new ResourceStack();
+  const log = parts.log ?? createLogger({ name: "teepod", level: config.log_level });
+  const clock = parts.clock ?? systemClock;
+  if (config.cvm.simulator_seed_file !== undefined) {
+    log.warn("development images run on a simulated TDX platform: nothing in them is protected");
+  }
+  if (config.auth.insecure_no_auth) log.warn("access without tokens is switched on");
+
+  const runPath = await VmStore.prepare(config.run_path);
+  stack.use(await lockRunPath(runPath));
+  const store = await VmStore.open(runPath, log);
+  const images = new ImageStore(config.image_path, log);
+  const audit = stack.use(await AuditLog.open(join(runPath, "audit.log"), clock));
+  const vms = stack.use(await openVms(config, parts, { store, images, clock, log }));
+  const envKeys = parts.envKeys ?? stack.use(defaultEnvKeys(config, vms));
+  const closing = new AbortController();
+  const listener = stack.use(
+    await listen({ config, vms, images, envKeys, audit, clock, log }, closing.signal),
+  );
+  stack.defer(() => closing.abort());
+  const resources = stack.move();
+  const host = listener.address.includes(":") ? `[${listener.address}]` : listener.address;
+  return {
+    address: listener.address,
+    port: listener.port,
+    url: `http://${host}:${listener.port}`,
+    [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
+  };
+}
+
+function defaultEnvKeys(config: TeepodConfig, vms: VmManager): EnvKeySource {
+  const url = config.cvm.host_kms_url ?? kmsUrlOfHost(config.cvm.kms_url);
+  return kmsEnvKeys(url, vms.parts.material.certificates.caCert);
+}

@@ -1,0 +1,64 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFileAtomic } from "@dstack/core";
+import type { Logger } from "@dstack/daemon";
+import type { GuestImage } from "../images/image.js";
+import { removeTree } from "./directories.js";
+import { INSTANCE_INFO, formatInstanceInfo, readInstanceInfo } from "./instance-info.js";
+import type { InstanceInfo } from "./instance-info.js";
+import type { Manifest } from "./manifest.js";
+import { writeSharedFolder } from "./shared-folder.js";
+import type { GuestCertificates, GuestHints } from "./shared-folder.js";
+
+/** What teepod puts into every guest's shared folder. */
+export interface GuestMaterial {
+  readonly hints: GuestHints;
+  readonly certificates: GuestCertificates;
+  /** The text of `simulator.json` for an image, or none. */
+  simulator(image: GuestImage): Promise<string | undefined>;
+}
+
+/** The last usable `.instance_info` of the guest, out of the guest's reach. */
+const KEPT_INSTANCE_INFO = "instance-info.json";
+
+/**
+ * What the guest last said about itself. On its share while it runs; kept beside the share between boots.
+ */
+export async function currentInstanceInfo(dir: string, log: Logger): Promise<InstanceInfo | undefined> {
+  const said = await readInstanceInfo(join(dir, "status", INSTANCE_INFO), log);
+  return said ?? (await readInstanceInfo(join(dir, KEPT_INSTANCE_INFO), log));
+}
+
+/**
+ * Prepares a VM's directory for a boot: an empty status share, and a shared folder made from the manifest. Only while
+ * the VM does not run.
+ */
+export async function prepareLaunch(
+  dir: string,
+  manifest: Manifest,
+  image: GuestImage,
+  material: GuestMaterial,
+  log: Logger,
+): Promise<void> {
+  const known = await currentInstanceInfo(dir, log);
+  if (known !== undefined) {
+    await writeFileAtomic(join(dir, KEPT_INSTANCE_INFO), formatInstanceInfo(known), { mode: 0o600 });
+  }
+  // The last boot's progress must not be taken for this one's, and nothing the guest left there piles up.
+  await removeTree(join(dir, "status"));
+  await mkdir(join(dir, "status"), { mode: 0o700 });
+
+  const instanceInfo =
+    known ?? (manifest.app_id_given ? { bootstrapped: false, appId: manifest.app_id } : undefined);
+  const simulator = await material.simulator(image);
+  await writeSharedFolder(join(dir, "shared"), {
+    composeFile: manifest.compose_file,
+    vmId: manifest.id,
+    rootfsHash: image.rootfsHash,
+    hints: material.hints,
+    certificates: material.certificates,
+    encryptedEnv: manifest.encrypted_env,
+    ...(instanceInfo !== undefined && { instanceInfo }),
+    ...(simulator !== undefined && { simulator }),
+  });
+}
