@@ -45,7 +45,7 @@ export function verifyEvidence(input: {
  * The log is text somebody handed us: it proves nothing until replaying it gives the registers of the signed quote.
  * @throws {EvidenceError} `rtmr_mismatch`
  */
-export function requireReplay(events: readonly EventLogEntry[], quote: VerifiedQuote): void {
+function requireReplay(events: readonly EventLogEntry[], quote: VerifiedQuote): void {
   const replayed = replayEventLog(events);
   quote.body.rtmr.forEach((quoted, index) => {
     const value = replayed[index];

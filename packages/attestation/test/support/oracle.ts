@@ -7,6 +7,7 @@ interface Library {
     verify(quote: Buffer, collateral: Collateral, now: number): unknown;
   };
 }
+const require = createRequire(import.meta.url);
 const Verdict = z.object({ status: z.string(), advisory_ids: z.array(z.string()) });
 
 /**
@@ -17,7 +18,7 @@ export function oracleStatus(
   input: { quote: Uint8Array; collateral: Collateral; now: number },
   rootDer: Uint8Array,
 ): string {
-  const { QuoteVerifier } = createRequire(import.meta.url)("@phala/dcap-qvl") as Library;
+  const { QuoteVerifier } = require("@phala/dcap-qvl") as Library;
   const verifier = new QuoteVerifier(Buffer.from(rootDer));
   let verdict: unknown;
   try {
