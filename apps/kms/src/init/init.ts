@@ -4,7 +4,7 @@ import { InputError, createFileExclusive, errorCode } from "@dstack/core";
 import { CertificateAuthority } from "@dstack/ra-tls";
 import { CertLog } from "../cert-log/cert-log.js";
 import { entryOf } from "../cert-log/entry-of.js";
-import { FILES, LIFETIME_MS, makeServerCert } from "./server-cert.js";
+import { FILES, LIFETIME_MS, makeServerCert, writeServerCert } from "./server-cert.js";
 
 /**
  * `kms init`: makes the root CA and the KMS's server certificate in a directory. Never overwrites anything: a lost
@@ -27,16 +27,15 @@ export async function initKms(
     commonName: options.commonName,
     notAfter: new Date(Date.now() + LIFETIME_MS),
   });
-  await createFileExclusive(join(dir, FILES.rootKey), ca.key.export({ type: "pkcs8", format: "pem" }), {
-    mode: 0o600,
-  });
+  // Everything is made before anything is written: a name that is refused leaves nothing behind.
+  const server = await makeServerCert(ca, { commonName: "dstack KMS", altNames: options.altNames });
+  const rootKeyPem = ca.key.export({ type: "pkcs8", format: "pem" });
+  await createFileExclusive(join(dir, FILES.rootKey), rootKeyPem, { mode: 0o600 });
   await using certLog = await CertLog.open(join(dir, FILES.log));
   await certLog.append(entryOf(ca.certPem, "root-ca"));
-  await makeServerCert(ca, certLog, {
+  await writeServerCert(certLog, server, {
     outCert: join(dir, FILES.serverCert),
     outKey: join(dir, FILES.serverKey),
-    commonName: "dstack KMS",
-    altNames: options.altNames,
   });
   // Last: who finds the root certificate finds everything else.
   await createFileExclusive(join(dir, FILES.rootCert), ca.certPem, { mode: 0o644 });

@@ -29,32 +29,51 @@ export interface ServerCertRequest {
   readonly altNames: readonly string[];
 }
 
+/** A key and the certificate chain for it, both PEM, not yet written anywhere. */
+export interface ServerCert {
+  readonly keyPem: string;
+  readonly certPem: string;
+  readonly chainPem: string;
+}
+
 /**
- * Makes a key and a TLS server certificate of the root, and writes both. Nothing is ever overwritten (K4), and the
- * certificate is in the log before it is in its file (K5).
- * @throws a system error with code `EEXIST` when one of the files exists
+ * Makes a key and a TLS server certificate of the root.
+ * @throws {InputError} a name that cannot stand in a certificate
  */
 export async function makeServerCert(
   ca: CertificateAuthority,
-  certLog: CertLog,
-  request: ServerCertRequest,
-): Promise<void> {
+  request: Pick<ServerCertRequest, "commonName" | "altNames">,
+): Promise<ServerCert> {
   const key = generateP256();
-  const certificate = await ca.issue({
+  const certPem = await ca.issue({
     publicKey: key.publicKey,
     commonName: request.commonName,
     altNames: request.altNames,
     usages: ["serverAuth"],
     notAfter: new Date(Math.min(Date.now() + LIFETIME_MS, ca.notAfter.getTime())),
   });
-  await createFileExclusive(request.outKey, key.privateKeyPem, { mode: 0o600 });
-  await certLog.append(entryOf(certificate, "server"));
-  await createFileExclusive(request.outCert, [certificate, ...ca.chain].join(""), { mode: 0o644 });
+  return { keyPem: key.privateKeyPem, certPem, chainPem: [certPem, ...ca.chain].join("") };
+}
+
+/**
+ * Writes key and certificate. Nothing is ever overwritten (K4), and the certificate is in the log before it is in its
+ * file (K5).
+ * @throws a system error with code `EEXIST` when one of the files exists
+ */
+export async function writeServerCert(
+  certLog: CertLog,
+  made: ServerCert,
+  out: Pick<ServerCertRequest, "outCert" | "outKey">,
+): Promise<void> {
+  await createFileExclusive(out.outKey, made.keyPem, { mode: 0o600 });
+  await certLog.append(entryOf(made.certPem, "server"));
+  await createFileExclusive(out.outCert, made.chainPem, { mode: 0o644 });
 }
 
 /** `kms issue-server-cert`: a certificate of the root in `dir` for another daemon, such as tproxy. */
 export async function issueServerCert(dir: string, request: ServerCertRequest): Promise<void> {
   const { ca } = await loadRootKeys(join(dir, FILES.rootCert), join(dir, FILES.rootKey));
+  const made = await makeServerCert(ca, request);
   await using certLog = await CertLog.open(join(dir, FILES.log));
-  await makeServerCert(ca, certLog, request);
+  await writeServerCert(certLog, made, request);
 }
