@@ -1,10 +1,12 @@
-import { sha256 } from "@dstack/core";
+import { hex, sha256 } from "@dstack/core";
 import { describe, expect, it } from "vitest";
-import { KEY_USAGE, certificate, pem } from "../../tdx-attest/src/simulated/certificates.js";
+import { KEY_USAGE, certificate, pem, revocationList } from "../../tdx-attest/src/simulated/certificates.js";
 import type { CertificateSpec } from "../../tdx-attest/src/simulated/certificates.js";
 import { SigningKey } from "../../tdx-attest/src/simulated/signing-key.js";
 import { readChain } from "../src/chain.js";
-import { SEED, codeOf } from "./support/platform.js";
+import { authenticateCollateral, parseQuote, quoteCollateralKeys, verifyQuote } from "../src/index.js";
+import { replaceChain } from "./support/edit-quote.js";
+import { NOW, SEED, codeOf, makeCase } from "./support/platform.js";
 
 const keys = {
   root: SigningKey.derive(SEED, "root"),
@@ -69,5 +71,82 @@ describe("E1: certificate chains", () => {
 
   it("counts only the CAs between an issuer and the leaf", () => {
     expect(verdict({}, { pathLength: 0 })).toBe("accepted");
+  });
+});
+
+describe("E1: a PCK CA whose certificate was issued again", () => {
+  const name = "Simulated platform (NOT HARDWARE)";
+  const good = makeCase();
+  const [pck = "", , rootPem = ""] = parseQuote(good.quote).auth.pckChain.split(
+    /(?<=-----END CERTIFICATE-----\n)/,
+  );
+  const serial = new Uint8Array(20).fill(0x55);
+
+  /** The quote with another certificate of the same CA: same name, same key. */
+  function withCa(changes: Partial<CertificateSpec>): Uint8Array {
+    const ca = certificate({
+      ...root,
+      commonName: `${name} SGX PCK Platform CA`,
+      issuerName: `${name} SGX Root CA`,
+      key: SigningKey.derive(SEED, "pckCa"),
+      pathLength: 0,
+      serial,
+      ...changes,
+    });
+    return replaceChain(good.quote, pck + pem(ca) + rootPem);
+  }
+  const rootCrl = (revoked: readonly Uint8Array[]): string =>
+    hex(
+      revocationList({
+        issuerName: `${name} SGX Root CA`,
+        issuerKey: keys.root,
+        number: 1,
+        thisUpdate: new Date((NOW - 60) * 1000),
+        nextUpdate: new Date((NOW + 60) * 1000),
+        revoked,
+      }),
+    );
+  const verify = (quote: Uint8Array, revoked: readonly Uint8Array[] = []): string =>
+    codeOf(() =>
+      verifyQuote({ ...good, quote, collateral: { ...good.collateral, root_ca_crl: rootCrl(revoked) } }),
+    );
+
+  it("is the same CA", () => expect(verify(withCa({}))).toBe("accepted"));
+
+  it("is judged by its own revocation and dates", () => {
+    expect(verify(withCa({}), [serial])).toBe("certificate_revoked");
+    expect(verify(withCa({ notAfter: new Date("2025-01-01T00:00:00Z") }))).toBe("not_in_date");
+  });
+
+  it("must have the key that the revocation list is signed with", () => {
+    const key = keys.other;
+    const pckOfOther = certificate({
+      ...signer,
+      commonName: `${name} SGX PCK Certificate`,
+      issuerName: `${name} SGX PCK Platform CA`,
+      issuerKey: key,
+    });
+    const ca = certificate({
+      ...root,
+      commonName: `${name} SGX PCK Platform CA`,
+      issuerName: `${name} SGX Root CA`,
+      key,
+    });
+    expect(verify(replaceChain(good.quote, pem(pckOfOther) + pem(ca) + rootPem))).toBe("crl_invalid");
+  });
+
+  it("collateral with a revoked PCK CA is refused before there is a quote", () => {
+    const { collateral, anchors } = makeCase({ platform: { revoked: ["pckCa"] } });
+    expect(codeOf(() => authenticateCollateral(collateral, anchors))).toBe("certificate_revoked");
+  });
+
+  it("E10: names no collateral for a stranger's chain when roots are given", () => {
+    expect(codeOf(() => quoteCollateralKeys(parseQuote(good.quote), []))).toBe("root_untrusted");
+    expect(quoteCollateralKeys(parseQuote(good.quote), good.anchors)).toEqual({
+      fmspc: "FF53494D0000",
+      ca: "platform",
+    });
+    const processor = makeCase({ platform: { ca: "processor" } });
+    expect(quoteCollateralKeys(parseQuote(processor.quote)).ca).toBe("processor");
   });
 });

@@ -79,6 +79,7 @@ const processor = makeCase({ platform: { ca: "processor" } }).collateral;
 const past = new Date((NOW - 86_400) * 1000);
 const longPast = new Date((NOW - 40 * 86_400) * 1000);
 const future = new Date((NOW + 86_400) * 1000);
+const iso = (at: Date): string => at.toISOString().replace(".000Z", "Z");
 const editFirst = (text: string, from: string, to: string): string => {
   if (!text.includes(from)) throw new Error(`${from} is not in the document`);
   return text.replace(from, to);
@@ -388,6 +389,13 @@ const bad: Row[] = [
     "crl_invalid",
     "refused",
   ),
+  platform(
+    "a PCK CRL under another issuer's name",
+    { pckCrl: { issuer: "root", signer: "pckCa" } },
+    "crl_invalid",
+    "UpToDate",
+    noCrl,
+  ),
   platform("a PCK CRL of another issuer", { pckCrl: { issuer: "root" } }, "crl_invalid", "UpToDate", noCrl),
   ...(["root_ca_crl", "pck_crl"] as const).flatMap((field) => [
     collateral(`${field} empty`, () => ({ [field]: "" }), "certificate_malformed", "UpToDate", noCrl),
@@ -518,6 +526,31 @@ const bad: Row[] = [
     "QE identity of version 1",
     { editQeIdentity: (id) => void (id.version = 1) },
     "collateral_malformed",
+    "refused",
+  ),
+
+  platform(
+    "TCB info past its next update",
+    { editTcbInfo: (info) => void (info.nextUpdate = iso(past)) },
+    "not_in_date",
+    "refused",
+  ),
+  platform(
+    "TCB info of tomorrow",
+    { editTcbInfo: (info) => void (info.issueDate = iso(future)) },
+    "not_in_date",
+    "refused",
+  ),
+  platform(
+    "QE identity past its next update",
+    { editQeIdentity: (id) => void (id.nextUpdate = iso(past)) },
+    "not_in_date",
+    "refused",
+  ),
+  platform(
+    "QE identity of tomorrow",
+    { editQeIdentity: (id) => void (id.issueDate = iso(future)) },
+    "not_in_date",
     "refused",
   ),
 

@@ -46,6 +46,19 @@ export function u32(value: number): Uint8Array {
   return bytes;
 }
 
+/** A copy with another PCK chain, and the three lengths around it corrected. */
+export function replaceChain(quote: Uint8Array, pemText: string): Uint8Array {
+  const chain = concatBytes(Buffer.from(`${pemText}\0`));
+  const old = new DataView(quote.buffer, quote.byteOffset).getUint32(AT.innerLength, true);
+  return [AT.authLength, AT.outerLength, AT.innerLength].reduce(
+    (result, at) => {
+      const length = new DataView(result.buffer, result.byteOffset).getUint32(at, true);
+      return put(result, at, u32(length + chain.length - old));
+    },
+    concatBytes(quote.subarray(0, AT.chain), chain, quote.subarray(AT.chain + old)),
+  );
+}
+
 /** A copy with bytes put in and the three lengths around them corrected. */
 export function growQeAuth(quote: Uint8Array, extra: Uint8Array): Uint8Array {
   const view = new DataView(quote.buffer, quote.byteOffset);
