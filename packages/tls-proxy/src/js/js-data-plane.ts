@@ -47,6 +47,8 @@ class JsDataPlane implements DataPlane {
   readonly listeners: { host: string; port: number }[] = [];
   readonly #servers: Server[] = [];
   readonly #connections = new Set<Connection>();
+  /** Also those that are only reading their refusal. */
+  readonly #sockets = new Set<Socket>();
   readonly #running = new Set<Promise<void>>();
   readonly #limits: Limits;
   readonly #sources: Admission;
@@ -123,6 +125,7 @@ class JsDataPlane implements DataPlane {
       (server) => new Promise<void>((resolve) => server.close(() => resolve())),
     );
     for (const connection of this.#connections) connection.close();
+    for (const socket of this.#sockets) socket.destroy();
     await Promise.all([...closed, ...this.#running]);
   }
 
@@ -141,6 +144,8 @@ class JsDataPlane implements DataPlane {
       this.#turnAway(socket, source, "too_many_of_source");
       return;
     }
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
     const connection = new Connection(this.#engine, socket, source, passthroughOnly);
     this.#connections.add(connection);
     const run = connection.run().then((report) => {

@@ -1,0 +1,572 @@
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { describe, expect, it } from "vitest";
+import { checkCertificate } from "../src/index.js";
+import type {
+  CheckedCertificate,
+  ConnectionReport,
+  DataPlane,
+  DataPlaneOptions,
+  Limits,
+} from "../src/index.js";
+import {
+  APP,
+  BASE,
+  INSTANCE,
+  backend,
+  closeOf,
+  connectTcp,
+  connectThrough,
+  expectTurnedAway,
+  listenHere,
+  readAll,
+  realHello,
+  routesTo,
+  sessionOf,
+  startApp,
+  startTlsApp,
+  wildcard,
+} from "./apps.js";
+import { makeCertificate } from "./certificates.js";
+import { helloMessage, records } from "./hello.js";
+
+export type MakeDataPlane = (options: DataPlaneOptions & { limits?: Partial<Limits> }) => Promise<DataPlane>;
+
+const ALERT = { decode_error: 50, internal_error: 80, unrecognized_name: 112 } as const;
+const alertBytes = (name: keyof typeof ALERT): Buffer => Buffer.from([21, 3, 3, 0, 2, 2, ALERT[name]]);
+
+const certificate = checked(wildcard);
+
+function checked(pair: typeof wildcard): CheckedCertificate {
+  return checkCertificate({ ...pair, baseDomains: [BASE], now: new Date() });
+}
+
+function resuming(client: TLSSocket): { session?: Buffer } {
+  const session = sessionOf(client);
+  return session === undefined ? {} : { session };
+}
+
+const echo = (socket: Socket): void => void socket.pipe(socket);
+
+/** Reads the whole request, and only after its end answers with its SHA-256 and 100 KB. */
+const answerAfterEnd = (socket: Socket): void =>
+  void readAll(socket).then((request) => {
+    socket.write(createHash("sha256").update(request).digest());
+    socket.end(Buffer.alloc(100_000, 7));
+  });
+
+async function expectWholeExchange(client: TLSSocket): Promise<void> {
+  const upload = randomBytes(200_000);
+  client.end(upload);
+  const answer = await readAll(client);
+  expect(answer.subarray(0, 32)).toEqual(createHash("sha256").update(upload).digest());
+  expect(answer.length).toBe(100_032);
+}
+
+/** What every data plane has to do. `make` gets options as a control plane gives them. */
+export function dataPlaneContract(make: MakeDataPlane): void {
+  const start = (
+    options: Partial<DataPlaneOptions> & { limits?: Partial<Limits> } = {},
+  ): Promise<DataPlane> =>
+    make({ listeners: listenHere, routes: routesTo(backend()), certificate, ...options });
+
+  /** The answer to a hand-made ClientHello. */
+  const answerTo = async (plane: DataPlane, bytes: Uint8Array, index = 0): Promise<Buffer> => {
+    const socket = await connectTcp(plane, index);
+    socket.write(bytes);
+    return readAll(socket);
+  };
+  const helloFor = (serverName: string): Buffer => records(helloMessage({ serverName }));
+
+  describe("passthrough", () => {
+    it.each<[string, (hello: Buffer) => Buffer[]]>([
+      ["one piece", (hello) => [hello]],
+      ["three segments", (hello) => [hello.subarray(0, 3), hello.subarray(3, 90), hello.subarray(90)]],
+      ["a byte a segment", (hello) => [...hello].map((byte) => Buffer.of(byte))],
+      ["two records", (hello) => [records(hello.subarray(5), 100)]],
+      ["records of one byte", (hello) => [records(hello.subarray(5), 1)]],
+    ])(
+      "P1: carries a ClientHello in %s to the app, and 200 KB up, a half-close and 100 KB back",
+      async (_, cut) => {
+        await using app = await startTlsApp(answerAfterEnd);
+        await using plane = await start();
+        const client = await connectThrough(plane, `${APP}-${app.port}s.${BASE}`, { cut });
+        expect(client.getPeerCertificate().subject.CN).toBe("app.internal");
+        await expectWholeExchange(client);
+      },
+    );
+
+    it("leaves ALPN and resumption to the app", async () => {
+      await using app = await startTlsApp(echo, ["weird/1"]);
+      await using plane = await start();
+      const name = `${APP}-${app.port}s.${BASE}`;
+      const client = await connectThrough(plane, name, { ALPNProtocols: ["weird/1"] });
+      expect(client.alpnProtocol).toBe("weird/1");
+      client.write("x");
+      await expect.poll(() => sessionOf(client)).toBeDefined();
+      client.destroy();
+      const again = await connectThrough(plane, name, { ...resuming(client), ALPNProtocols: ["weird/1"] });
+      expect(again.isSessionReused()).toBe(true);
+      again.destroy();
+    });
+
+    it("means every name on a listener that never terminates", async () => {
+      await using app = await startTlsApp(answerAfterEnd);
+      await using plane = await start({ listeners: [{ host: "127.0.0.1", port: 0, passthroughOnly: true }] });
+      const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
+      expect(client.getPeerCertificate().subject.CN).toBe("app.internal");
+      await expectWholeExchange(client);
+    });
+
+    it("passes a reset on as a reset, in both directions", async () => {
+      await using app = await startApp(() => {});
+      await using plane = await start();
+      const hello = helloFor(`${APP}-${app.port}s.${BASE}`);
+      const connected = async (): Promise<[Socket, Socket]> => {
+        const client = await connectTcp(plane);
+        client.write(hello);
+        await expect.poll(() => app.sockets.length).toBe(1);
+        const inside = app.sockets.pop() as Socket;
+        await once(inside, "data");
+        return [client, inside];
+      };
+      const [client1, inside1] = await connected();
+      client1.resetAndDestroy();
+      expect(await closeOf(inside1)).toBe("reset");
+      const [client2, inside2] = await connected();
+      inside2.resetAndDestroy();
+      expect(await closeOf(client2)).toBe("reset");
+    });
+
+    it("P4: stops reading from an app whose client does not read", async () => {
+      let sent = 0;
+      await using app = await startApp((socket) => {
+        const block = Buffer.alloc(1 << 20);
+        const more = (): void => {
+          if (sent >= 200 << 20) return;
+          sent += block.length;
+          socket.write(block, more);
+        };
+        more();
+      });
+      await using plane = await start();
+      const client = await connectTcp(plane);
+      client.pause();
+      client.write(helloFor(`${APP}-${app.port}s.${BASE}`));
+      let before = -1;
+      await expect
+        .poll(
+          () => {
+            const still = sent > 0 && sent === before;
+            before = sent;
+            return still;
+          },
+          { interval: 300, timeout: 10_000 },
+        )
+        .toBe(true);
+      // What the kernel's socket buffers on the way may hold; far from 200 MB.
+      expect(sent).toBeLessThan(40 << 20);
+      client.destroy();
+    });
+  });
+
+  describe("termination", () => {
+    it.each(["TLSv1.2", "TLSv1.3"] as const)(
+      "%s: plain bytes to the app, half-close both ways",
+      async (version) => {
+        await using app = await startApp(answerAfterEnd);
+        await using plane = await start();
+        const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`, {
+          minVersion: version,
+          maxVersion: version,
+        });
+        expect(client.getProtocol()).toBe(version);
+        await expectWholeExchange(client);
+      },
+    );
+
+    it("P1: takes a ClientHello in pieces, in two records, with its name in capitals", async () => {
+      await using app = await startApp(answerAfterEnd);
+      await using plane = await start();
+      for (const cut of [
+        (hello: Buffer) => [hello.subarray(0, 1), hello.subarray(1, 50), hello.subarray(50)],
+        (hello: Buffer) => [records(hello.subarray(5), 77)],
+      ]) {
+        await expectWholeExchange(
+          await connectThrough(plane, `${APP.toUpperCase()}-${app.port}.APP.Example.org`, { cut }),
+        );
+      }
+    });
+
+    it("refuses TLS 1.1", async () => {
+      await using plane = await start();
+      const attempt = connectThrough(plane, `${APP}-8080.${BASE}`, {
+        minVersion: "TLSv1.1",
+        maxVersion: "TLSv1.1",
+        ciphers: "DEFAULT@SECLEVEL=0",
+      });
+      await expect(attempt).rejects.toThrow(/protocol version/);
+    });
+
+    it("agrees on http/1.1, and on h2 where the name says g", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const agreed = async (suffix: string, ALPNProtocols: string[]): Promise<string | false | null> => {
+        const client = await connectThrough(plane, `${APP}-${app.port}${suffix}.${BASE}`, { ALPNProtocols });
+        client.destroy();
+        return client.alpnProtocol;
+      };
+      expect(await agreed("", ["h2", "http/1.1"])).toBe("http/1.1");
+      expect(await agreed("", ["h2"])).toBe(false);
+      expect(await agreed("g", ["h2", "http/1.1"])).toBe("h2");
+      await expect(agreed("g", ["http/1.1"])).rejects.toThrow(/no application protocol/);
+    });
+
+    it.each(["TLSv1.2", "TLSv1.3"] as const)("%s: resumes sessions", async (version) => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const options = { minVersion: version, maxVersion: version };
+      const name = `${APP}-${app.port}.${BASE}`;
+      const client = await connectThrough(plane, name, options);
+      await expect.poll(() => sessionOf(client)).toBeDefined();
+      client.destroy();
+      const again = await connectThrough(plane, name, {
+        ...options,
+        ...resuming(client),
+      });
+      expect(again.isSessionReused()).toBe(true);
+      again.write("still routed");
+      expect(String((await once(again, "data"))[0])).toBe("still routed");
+      again.destroy();
+    });
+
+    it("P3: dials nobody before the handshake is done", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start({ limits: { handshakeMs: 300 } });
+      const socket = await connectTcp(plane);
+      const began = performance.now();
+      socket.write(await realHello(`${APP}-${app.port}.${BASE}`));
+      await closeOf(socket);
+      expect(performance.now() - began).toBeGreaterThan(290);
+      expect(app.sockets).toEqual([]);
+    });
+
+    it("P6: serves a new certificate from now on and leaves open connections alone", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const name = `${APP}-${app.port}.${BASE}`;
+      const old = await connectThrough(plane, name);
+      const renewed = makeCertificate(`*.${BASE}`);
+      plane.setCertificate(checked(renewed));
+      const fresh = await connectThrough(plane, name, { ca: renewed.certPem });
+      expect(fresh.authorized).toBe(true);
+      old.write("still here");
+      expect(String((await once(old, "data"))[0])).toBe("still here");
+      old.destroy();
+      fresh.destroy();
+    });
+
+    it("answers 502 to HTTP when the app's port is closed", async () => {
+      const app = await startApp(echo);
+      await app[Symbol.asyncDispose]();
+      await using plane = await start();
+      const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`, {
+        ALPNProtocols: ["http/1.1"],
+      });
+      expect(String(await readAll(client))).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
+    });
+  });
+
+  describe("refusals", () => {
+    it("answers unrecognized_name to every name that leads nowhere, and the same to each", async () => {
+      const seen: ConnectionReport[] = [];
+      await using plane = await start({ onConnection: (report) => seen.push(report) });
+      for (const name of [
+        `${"0".repeat(40)}.${BASE}`, // P3: not registered
+        `${APP}-22.${BASE}`, // P3: port not allowed
+        `x.${BASE}`,
+        BASE,
+        "shop.example.com",
+        "10.0.0.1",
+      ]) {
+        expect(await answerTo(plane, helloFor(name)), name).toEqual(alertBytes("unrecognized_name"));
+      }
+      expect(await answerTo(plane, records(helloMessage()))).toEqual(alertBytes("unrecognized_name"));
+      expect(seen.map((report) => report.outcome)).toEqual([
+        "unknown_name",
+        "port_not_allowed",
+        "unknown_name",
+        "unknown_name",
+        "unknown_name",
+        "no_name",
+        "no_name",
+      ]);
+    });
+
+    it("answers plain HTTP with a page that says what is wrong", async () => {
+      await using plane = await start();
+      const answer = String(await answerTo(plane, Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n")));
+      expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+      const [head = "", body = ""] = answer.split("\r\n\r\n");
+      expect(head).toContain(`Content-Length: ${body.length}`);
+      expect(body).toContain("https://");
+    });
+
+    it("closes on bytes that are no TLS and answers decode_error to a broken hello", async () => {
+      await using plane = await start();
+      expect(await answerTo(plane, Buffer.from([0, 1, 2, 3]))).toEqual(Buffer.alloc(0));
+      expect(await answerTo(plane, Buffer.from("1603010000", "hex"))).toEqual(alertBytes("decode_error"));
+    });
+
+    it("answers internal_error when the app's port is closed and TLS is the app's", async () => {
+      const app = await startApp(echo);
+      await app[Symbol.asyncDispose]();
+      await using plane = await start();
+      const answer = await answerTo(plane, helloFor(`${APP}-${app.port}s.${BASE}`));
+      expect(answer).toEqual(alertBytes("internal_error"));
+    });
+  });
+
+  describe("limits", () => {
+    it("P1: one deadline for the whole ClientHello, however it trickles", async () => {
+      await using plane = await start({ limits: { firstByteMs: 200, helloMs: 500 } });
+      const began = performance.now();
+      const silent = await connectTcp(plane);
+      await closeOf(silent);
+      expect(performance.now() - began).toBeLessThan(480);
+      const slow = await connectTcp(plane);
+      const hello = helloFor(`${APP}-8080s.${BASE}`);
+      let at = 0;
+      const drip = setInterval(() => slow.write(hello.subarray(at, ++at)), 50);
+      await closeOf(slow);
+      clearInterval(drip);
+      expect(at).toBeGreaterThan(3);
+      expect(at).toBeLessThan(hello.length);
+    });
+
+    it("P4: ends a TLS handshake that does not go on", async () => {
+      const seen: ConnectionReport[] = [];
+      await using plane = await start({
+        limits: { handshakeMs: 200 },
+        onConnection: (report) => seen.push(report),
+      });
+      const socket = await connectTcp(plane);
+      socket.write(await realHello(`${APP}-8080.${BASE}`));
+      await closeOf(socket);
+      await expect.poll(() => seen[0]?.outcome).toBe("handshake_failed");
+      expect(seen[0]?.durationMs).toBeGreaterThan(190);
+    });
+
+    it("P4: ends connections that are idle, and half-closed ones sooner", async () => {
+      const seen: ConnectionReport[] = [];
+      await using app = await startApp(() => {});
+      await using plane = await start({
+        limits: { idleMs: 2_500, halfClosedMs: 100 },
+        onConnection: (report) => seen.push(report),
+      });
+      const hello = helloFor(`${APP}-${app.port}s.${BASE}`);
+      const [idle, halfClosed] = [await connectTcp(plane), await connectTcp(plane)];
+      idle.write(hello);
+      halfClosed.end(hello);
+      const order: string[] = [];
+      await Promise.all([
+        closeOf(idle).then(() => order.push("idle")),
+        closeOf(halfClosed).then(() => order.push("half-closed")),
+      ]);
+      expect(order).toEqual(["half-closed", "idle"]);
+      await expect.poll(() => seen.map((report) => report.outcome)).toEqual(["idle", "idle"]);
+    });
+
+    it("P4: ends a busy connection after its total time", async () => {
+      await using app = await startApp((socket) => {
+        const timer = setInterval(() => socket.write("x"), 20);
+        socket.once("close", () => clearInterval(timer));
+      });
+      await using plane = await start({ limits: { totalMs: 1_200 } });
+      const socket = await connectTcp(plane);
+      socket.write(helloFor(`${APP}-${app.port}s.${BASE}`));
+      await closeOf(socket);
+    });
+
+    it("P4: connections per app, and room again when one ends", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start({ limits: { connectionsPerApp: 2 } });
+      const name = `${APP}-${app.port}.${BASE}`;
+      const open = [await connectThrough(plane, name), await connectThrough(plane, name)];
+      expect(await answerTo(plane, helloFor(name))).toEqual(alertBytes("internal_error"));
+      open[0]?.destroy();
+      await expect.poll(() => plane.stats().openByApp.get(APP)).toBe(1);
+      (await connectThrough(plane, name)).destroy();
+      open[1]?.destroy();
+    });
+
+    it.each([
+      ["per source", { connectionsPerSource: 2 }, "too_many_of_source"],
+      ["all together", { connections: 2 }, "too_many"],
+    ] as const)("P4: connections %s", async (_, limits, outcome) => {
+      const seen: ConnectionReport[] = [];
+      await using plane = await start({ limits, onConnection: (report) => seen.push(report) });
+      const open = [await connectTcp(plane), await connectTcp(plane)];
+      await expect.poll(() => plane.stats().open).toBe(2);
+      await expectTurnedAway(plane);
+      expect(seen.map((report) => report.outcome)).toEqual([outcome]);
+      open[0]?.destroy();
+      await expect.poll(() => plane.stats().open).toBe(1);
+      const again = await connectTcp(plane);
+      expect(await answerOn(again, Buffer.from("GET"))).toMatch(/^HTTP/);
+      open[1]?.destroy();
+    });
+  });
+
+  describe("routes", () => {
+    it("P5: prefers the first instance and goes past dead ones", async () => {
+      const seen: ConnectionReport[] = [];
+      await using app = await startApp(echo, "127.0.0.3");
+      // Nobody listens on that port at the first two addresses.
+      const routes = routesTo(
+        backend("127.0.0.1", "1".repeat(40)),
+        backend("127.0.0.2", "2".repeat(40)),
+        backend("127.0.0.3", "3".repeat(40)),
+      );
+      await using plane = await start({ routes, onConnection: (report) => seen.push(report) });
+      const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
+      client.write("hello");
+      expect(String((await once(client, "data"))[0])).toBe("hello");
+      expect([...plane.stats().openByInstance]).toEqual([["3".repeat(40), 1]]);
+      client.destroy();
+      await expect.poll(() => seen.length).toBe(1);
+      expect(seen[0]).toMatchObject({
+        appId: APP,
+        instanceId: "3".repeat(40),
+        serverName: expect.any(String),
+      });
+    });
+
+    it("P5: tries no more than three instances", async () => {
+      await using app = await startApp(echo, "127.0.0.4");
+      const routes = routesTo(...[1, 2, 3, 4].map((n) => backend(`127.0.0.${n}`, String(n).repeat(40))));
+      await using plane = await start({ routes });
+      const answer = await answerTo(plane, helloFor(`${APP}-${app.port}s.${BASE}`));
+      expect(answer).toEqual(alertBytes("internal_error"));
+    });
+
+    it("reaches one instance by its own id", async () => {
+      await using app = await startApp(echo, "127.0.0.2");
+      const routes = routesTo(backend("127.0.0.1", "1".repeat(40)), backend("127.0.0.2", INSTANCE));
+      await using plane = await start({ routes });
+      const client = await connectThrough(plane, `${INSTANCE}-${app.port}.${BASE}`);
+      client.write("hello");
+      expect(String((await once(client, "data"))[0])).toBe("hello");
+      client.destroy();
+    });
+
+    it("takes a new table for new connections and leaves open ones alone", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const name = `${APP}-${app.port}.${BASE}`;
+      const open = await connectThrough(plane, name);
+      plane.setRoutes(routesTo());
+      expect(await answerTo(plane, helloFor(name))).toEqual(alertBytes("unrecognized_name"));
+      open.write("still here");
+      expect(String((await once(open, "data"))[0])).toBe("still here");
+      open.destroy();
+    });
+
+    it("asks where a custom domain leads, and passes it through", async () => {
+      await using app = await startTlsApp(answerAfterEnd);
+      const asked: string[] = [];
+      await using plane = await start({
+        lookup: (domain, source) => {
+          asked.push(`${domain} for ${source}`);
+          return Promise.resolve(domain === "shop.example.com" ? { id: APP, port: app.port } : undefined);
+        },
+      });
+      const client = await connectThrough(plane, "Shop.example.com");
+      expect(client.getPeerCertificate().subject.CN).toBe("app.internal");
+      await expectWholeExchange(client);
+      expect(await answerTo(plane, helloFor("other.example.com"))).toEqual(alertBytes("unrecognized_name"));
+      expect(await answerTo(plane, helloFor(`x.${BASE}`))).toEqual(alertBytes("unrecognized_name"));
+      expect(asked).toEqual(["shop.example.com for 127.0.0.1", "other.example.com for 127.0.0.1"]);
+    });
+
+    it("P3: a custom domain leads to registered instances and allowed ports only", async () => {
+      const answers = [
+        { id: "0".repeat(40), port: 8080 },
+        { id: APP, port: 22 },
+      ];
+      await using plane = await start({ lookup: () => Promise.resolve(answers.shift()) });
+      expect(await answerTo(plane, helloFor("a.example.com"))).toEqual(alertBytes("unrecognized_name"));
+      expect(await answerTo(plane, helloFor("b.example.com"))).toEqual(alertBytes("unrecognized_name"));
+    });
+
+    it.each([
+      ["fails", () => Promise.reject(new Error("no DNS"))],
+      ["never answers", () => new Promise<undefined>(() => {})],
+    ])("refuses a custom domain when the lookup %s", async (_, lookup) => {
+      await using plane = await start({ lookup, limits: { lookupMs: 200 } });
+      expect(await answerTo(plane, helloFor("a.example.com"))).toEqual(alertBytes("unrecognized_name"));
+    });
+  });
+
+  describe("its own life", () => {
+    it("counts bytes both ways and tells how a connection ended", async () => {
+      const seen: ConnectionReport[] = [];
+      await using app = await startApp((socket) => socket.once("data", () => socket.end("12345")));
+      await using plane = await start({ onConnection: (report) => seen.push(report) });
+      const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
+      client.end("123");
+      expect(String(await readAll(client))).toBe("12345");
+      await expect.poll(() => seen.length).toBe(1);
+      expect(seen[0]).toMatchObject({
+        outcome: "finished",
+        mode: "terminate",
+        bytesToApp: 3,
+        bytesToClient: 5,
+      });
+      expect(seen[0]?.handshakeMs).toBeGreaterThan(0);
+      expect(plane.stats()).toMatchObject({ open: 0, openByApp: new Map(), openByInstance: new Map() });
+    });
+
+    it("carries on when clients are killed in the middle of transfers", async () => {
+      await using app = await startApp((socket) => {
+        const flood = (): void => void (socket.writable && socket.write(Buffer.alloc(65_536), flood));
+        flood();
+      });
+      await using plane = await start();
+      for (let round = 0; round < 20; round++) {
+        const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
+        await once(client, "data");
+        client.destroy();
+      }
+      await expect.poll(() => plane.stats().open).toBe(0);
+    });
+
+    it("ends listeners and connections when it is closed", async () => {
+      await using app = await startApp(echo);
+      const plane = await start();
+      const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
+      const waiting = await connectTcp(plane);
+      const ended = Promise.all([closeOf(client), closeOf(waiting)]);
+      await plane.close();
+      await ended;
+      await expect(connectTcp(plane)).rejects.toThrow(/ECONNREFUSED/);
+    });
+
+    it("listens on several ports, and leaves none open when one is taken", async () => {
+      await using plane = await start({
+        listeners: [...listenHere, { host: "127.0.0.1", port: 0, passthroughOnly: true }],
+      });
+      expect(plane.listeners).toHaveLength(2);
+      const taken = plane.listeners[1]?.port ?? 0;
+      await expect(start({ listeners: [{ host: "127.0.0.1", port: taken }] })).rejects.toThrow(/EADDRINUSE/);
+      expect(await answerTo(plane, helloFor("x.example.com"), 1)).toEqual(alertBytes("unrecognized_name"));
+    });
+  });
+}
+
+async function answerOn(socket: Socket, bytes: Uint8Array): Promise<string> {
+  socket.write(bytes);
+  return String(await readAll(socket));
+}
