@@ -7,6 +7,7 @@ import { InputError } from "@dstack/core";
 import { LogController, fastify } from "fastify";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { Logger } from "./logger.js";
+import { answerMalformedRequest } from "./malformed-request.js";
 
 /** wire.md "limits": the largest request body unless a method says otherwise. */
 export const DEFAULT_BODY_LIMIT_BYTES = 10 * 2 ** 20;
@@ -74,6 +75,10 @@ export function createApp(options: AppOptions): FastifyInstance {
     genReqId: () => randomBytes(8).toString("hex"),
     requestIdHeader: false,
     forceCloseConnections: "idle",
+    clientErrorHandler: (err, socket) => answerMalformedRequest(err, socket),
+    // A URL that cannot be decoded or routed.
+    frameworkErrors: (err, _request, reply) =>
+      void reply.code(err.statusCode ?? 400).send({ error: err.message }),
     routerOptions: { maxParamLength: 512 },
     serverFactory: (handler) =>
       options.tls === undefined

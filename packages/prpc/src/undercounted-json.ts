@@ -34,7 +34,7 @@ type Judgement = "incomplete" | "rest_missing" | "as_it_is" | { contentLength: n
  * Looks at the first request of a connection. The length is corrected only where the announced one is exactly the
  * number of UTF-16 units of one whole JSON value, so no other request can be read differently than HTTP says.
  */
-class FirstRequest {
+export class FirstRequest {
   #chunks: Buffer[] = [];
   #head: Head | undefined;
   #bodyLength = 0;

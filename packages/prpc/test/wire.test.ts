@@ -257,6 +257,7 @@ describe("wire.md: limits", () => {
     await using server = await serve([testKms()], {}, { limits: { headersMs: 100, checkMs: 20 } });
     const answer = await server.raw("POST /prpc/KMS.GetMeta HTTP/1.1\r\nhost: x\r\nx-slow: ");
     expect(answer).toMatch(/^HTTP\/1.1 408/);
+    expect(answer).toContain('{"error":"the request was sent too slowly"}');
   });
 
   it("cuts off a client that sends its body too slowly", async () => {

@@ -1,0 +1,71 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+
+const program = fileURLToPath(new URL("fixtures/daemon.ts", import.meta.url));
+
+/** Runs the fixture; sends each signal when the line before it has been written. */
+async function run(mode: string, signals: { after: string; send: NodeJS.Signals }[]) {
+  const child = spawn(process.execPath, ["--import", "tsx", program, mode], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const waiting = [...signals];
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    stdout += chunk.toString();
+    while (waiting[0] !== undefined && stdout.includes(waiting[0].after)) child.kill(waiting.shift()?.send);
+  });
+  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, stdout, stderr };
+}
+
+describe("runDaemon", () => {
+  it.each(["SIGTERM", "SIGINT"] as const)("releases everything on %s and exits with 0", async (send) => {
+    const { code, stdout } = await run("good", [{ after: "started", send }]);
+    expect(stdout).toContain("released");
+    expect(code).toBe(0);
+  });
+
+  it("says in one sentence what an operator did wrong and exits with 1", async () => {
+    const { code, stdout, stderr } = await run("misconfigured", []);
+    expect(code).toBe(1);
+    expect(stderr).toBe('fixture: kms.toml: unknown key "prot"\n');
+    expect(stdout).not.toContain("    at ");
+  });
+
+  it("logs the stack of an unexpected failure to start and exits with 1", async () => {
+    const { code, stdout, stderr } = await run("broken", []);
+    expect(code).toBe(1);
+    expect(stderr).toBe("fixture: no such thing\n");
+    expect(stdout).toContain("fixtures/daemon.ts");
+  });
+
+  it("exits with 1 when a release fails", async () => {
+    const { code, stdout } = await run("release-fails", [{ after: "started", send: "SIGTERM" }]);
+    expect(code).toBe(1);
+    expect(stdout).toContain("could not stop cleanly");
+  });
+
+  it("exits at once on a second signal", async () => {
+    const { code } = await run("release-hangs", [
+      { after: "started", send: "SIGTERM" },
+      { after: "releasing", send: "SIGTERM" },
+    ]);
+    expect(code).toBe(1);
+  });
+
+  it("aborts a start that is under way", async () => {
+    const { code, stderr } = await run("start-hangs", [{ after: "starting", send: "SIGTERM" }]);
+    expect(code).toBe(0);
+    expect(stderr).toBe("");
+  });
+
+  it("does not go on after an error nobody caught", async () => {
+    const { code, stdout } = await run("uncaught", []);
+    expect(code).toBe(1);
+    expect(stdout).toContain("nobody caught this");
+  });
+});
