@@ -5,7 +5,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { SecureContextOptions, TlsOptions } from "node:tls";
 import { InputError } from "@dstack/core";
 import { LogController, fastify } from "fastify";
-import type { FastifyBaseLogger, FastifyInstance } from "fastify";
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply } from "fastify";
 import type { Logger } from "./logger.js";
 import { answerMalformedRequest } from "./malformed-request.js";
 
@@ -77,8 +77,10 @@ export function createApp(options: AppOptions): FastifyInstance {
     forceCloseConnections: "idle",
     clientErrorHandler: (err, socket) => answerMalformedRequest(err, socket),
     // A URL that cannot be decoded or routed.
-    frameworkErrors: (err, _request, reply) =>
-      void reply.code(err.statusCode ?? 400).send({ error: err.message }),
+    frameworkErrors: (err, _request, reply) => {
+      const answer = reply as unknown as FastifyReply;
+      void answer.code(err.statusCode ?? 400).send({ error: err.message });
+    },
     routerOptions: { maxParamLength: 512 },
     serverFactory: (handler) =>
       options.tls === undefined
