@@ -1,6 +1,5 @@
 import { X509Certificate, createPrivateKey, createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { request as httpsRequest } from "node:https";
 import { join } from "node:path";
 import { AllowedMeasurements, INTEL_ROOT, raTlsReportData, runtimeEvent } from "@dstack/attestation";
 import { hex, parseAppId, parseInstanceId, sha256 } from "@dstack/core";
@@ -24,6 +23,7 @@ import type { Kms } from "../src/index.js";
 import {
   anonymousClient,
   bootGuest,
+  callRaw,
   certificateClient,
   guestClient,
   install,
@@ -139,8 +139,9 @@ describe("GetAppKey", () => {
   it("answers a JSON call with curl's habits", async () => {
     await using client = anonymousClient(installation, server);
     expect((await client.getMeta()).caCert).toBe(installation.caPem);
-    const answer = await raw(
+    const answer = await callRaw(
       server,
+      installation.caPem,
       "/prpc/KMS.GetAppEnvEncryptPubKey?json",
       JSON.stringify({ app_id: "ab".repeat(20) }),
     );
@@ -163,35 +164,13 @@ describe("GetAppKey", () => {
   });
 });
 
-/** A call as a stranger makes it. Gives the answer even when the body was never sent completely. */
-function raw(
-  to: Kms,
-  path: string,
-  body: string,
-  headers: Record<string, string> = {},
-): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const call = httpsRequest(
-      `${to.url}${path}`,
-      { method: "POST", ca: installation.caPem, headers },
-      (response) => {
-        let text = "";
-        response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-        response.once("end", () => resolve({ status: response.statusCode ?? 0, body: text }));
-      },
-    );
-    call.once("error", reject);
-    // With a Content-Length that is never reached, the server can only answer without reading the body.
-    if ("content-length" in headers) call.write(body);
-    else call.end(body);
-  });
-}
-
 describe("GetAppKey refuses", () => {
   it("K1: a caller without a certificate with 401, before its body is there", async () => {
     await using client = anonymousClient(installation, server);
     await expect(client.getAppKey()).rejects.toMatchObject({ code: "unauthenticated" });
-    const before = await raw(server, "/prpc/KMS.GetAppKey?json", "{", { "content-length": "4000" });
+    const before = await callRaw(server, installation.caPem, "/prpc/KMS.GetAppKey?json", "{", {
+      "content-length": "4000",
+    });
     expect(before.status).toBe(401);
     expect(JSON.parse(before.body)).toEqual({ error: expect.stringContaining("certificate") });
   });

@@ -1,4 +1,5 @@
 import { mkdtemp, readFile } from "node:fs/promises";
+import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AllowedMeasurements, PolicyConfig, runtimeEvent } from "@dstack/attestation";
@@ -159,4 +160,28 @@ export function certificateClient(
     certChain,
   });
   return { ...clientOf(transport), [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose]() };
+}
+
+/**
+ * A request as a stranger makes it: no certificate, no client library. A `content-length` above the body's length
+ * leaves the request unfinished, so that only a server that does not wait for the body answers it.
+ */
+export function callRaw(
+  server: Kms,
+  caPem: string,
+  path: string,
+  body?: string,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const method = body === undefined ? "GET" : "POST";
+    const call = request(`${server.url}${path}`, { method, ca: caPem, headers, agent: false }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      response.once("end", () => resolve({ status: response.statusCode ?? 0, body: text }));
+    });
+    call.once("error", reject);
+    if ("content-length" in headers) call.write(body);
+    else call.end(body);
+  });
 }
