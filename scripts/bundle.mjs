@@ -8,14 +8,28 @@ if (entry === undefined || out === undefined) {
   process.exit(2);
 }
 
+/** zod brings its messages in fifty languages; ours are in English. */
+const englishOnly = {
+  name: "english-only",
+  setup(pluginBuild) {
+    pluginBuild.onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({
+      contents: 'export { default as en } from "./en.js";',
+      loader: "js",
+    }));
+  },
+};
+
 await build({
+  plugins: [englishOnly],
   entryPoints: [entry],
   outfile: out,
   bundle: true,
   platform: "node",
   target: "node20",
   format: "esm",
-  sourcemap: false,
+  // Less text to parse at each start: it counts in a guest under emulation. Names stay for stack traces.
+  minifySyntax: true,
+  minifyWhitespace: true,
   legalComments: "none",
   logLevel: "warning",
   external: ["*.node", "cpu-features"],
