@@ -6,7 +6,7 @@ import { SimulatedPlatform } from "../../tdx-attest/src/simulated/platform.js";
 import type { CertificateRole, SimulatedPlatformOptions } from "../../tdx-attest/src/simulated/platform.js";
 import { verifyQuote } from "../src/index.js";
 import type { Collateral } from "../src/index.js";
-import { AT, flip, growQeAuth, otherS, put, u32 } from "./support/edit-quote.js";
+import { AT, flip, growEnd, growQeAuth, otherS, put, u32 } from "./support/edit-quote.js";
 import { lastCertificate, oracleStatus } from "./support/oracle.js";
 import { NOW, codeOf, makeCase } from "./support/platform.js";
 import type { Case, CaseOptions } from "./support/platform.js";
@@ -224,6 +224,38 @@ const bad: Row[] = [
     malleable,
   ),
   quote("a lower-case letter in the PEM header", (q) => flip(q, AT.chain + 6), "certificate_malformed"),
+
+  quote(
+    "zeros inside the authentication data, behind its last field",
+    (q) => growEnd(q, [AT.authLength]),
+    "quote_malformed",
+    "UpToDate",
+    malleable,
+  ),
+  quote(
+    "zeros inside the QE certification data, behind its last field",
+    (q) => growEnd(q, [AT.authLength, AT.outerLength]),
+    "quote_malformed",
+    "UpToDate",
+    malleable,
+  ),
+  ...[
+    [3, 584],
+    [2, 648],
+    [1, 384],
+    [4, 648],
+  ].map(([type = 0, size = 0]): Row => {
+    const make = (): Case => {
+      const v5 = makeCase({ quote: { version: 5, bodyType: size === 584 ? 2 : 3 } });
+      return { ...v5, quote: put(put(v5.quote, 48, [type]), 50, u32(size)) };
+    };
+    return {
+      name: `a v5 body of type ${type} with ${size} bytes`,
+      make,
+      ours: "quote_malformed",
+      oracle: "refused",
+    };
+  }),
 
   // Chains and roles.
   platform(
@@ -620,6 +652,19 @@ const bad: Row[] = [
   row(
     "a TDX module with attributes",
     { td: { seamAttributes: Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0) } },
+    "module_mismatch",
+    "UpToDate",
+    noModule,
+  ),
+
+  row(
+    "attributes of the TDX module that a mask would let through",
+    {
+      td: { seamAttributes: Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0) },
+      platform: {
+        editTcbInfo: (info) => info.tdxModuleIdentities.forEach((m) => (m.attributesMask = "0".repeat(16))),
+      },
+    },
     "module_mismatch",
     "UpToDate",
     noModule,

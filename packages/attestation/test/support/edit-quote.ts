@@ -72,6 +72,15 @@ export function growQeAuth(quote: Uint8Array, extra: Uint8Array): Uint8Array {
   return concatBytes(edited.subarray(0, AT.innerType), extra, edited.subarray(AT.innerType));
 }
 
+/** A copy with 8 zero bytes at its end that the lengths at these offsets count in. */
+export function growEnd(quote: Uint8Array, lengths: readonly number[]): Uint8Array {
+  return lengths.reduce(
+    (result, at) =>
+      put(result, at, u32(new DataView(result.buffer, result.byteOffset).getUint32(at, true) + 8)),
+    concatBytes(quote, new Uint8Array(8)),
+  );
+}
+
 /** The other signature everybody can make of a signature: s becomes n − s. */
 export function otherS(quote: Uint8Array): Uint8Array {
   const s = BigInt(`0x${Buffer.from(quote.subarray(AT.signature + 32, AT.signature + 64)).toString("hex")}`);
