@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import type { Server, ServerOptions } from "node:http";
 import { createServer as createTlsServer } from "node:https";
+import type { Socket } from "node:net";
 import type { SecureContextOptions, TlsOptions } from "node:tls";
 import { InputError } from "@dstack/core";
 import { LogController, fastify } from "fastify";
@@ -87,6 +88,8 @@ export function createApp(options: AppOptions): FastifyInstance {
         ? createServer(serverOptions(limits), handler)
         : (createTlsServer({ ...serverOptions(limits), ...options.tls }, handler) as unknown as Server),
   });
+  // Nothing can be answered where the handshake failed; the listener that would try comes after this one.
+  app.server.prependListener("tlsClientError", (_err: Error, socket: Socket) => socket.destroy());
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
   });

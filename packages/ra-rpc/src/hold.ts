@@ -1,8 +1,5 @@
 import type { Server, TLSSocket } from "node:tls";
 
-/** Connections whose peers are being verified at one time; more are dropped. */
-const MAX_PENDING = 256;
-
 /**
  * Puts a judgement between a server's handshake and its HTTP parser: a connection reaches the parser only after the
  * judgement resolved, and nothing is read from it before. A judgement that rejects drops the connection.
@@ -10,7 +7,6 @@ const MAX_PENDING = 256;
 export function holdUntilAdmitted(server: Server, judge: (socket: TLSSocket) => Promise<void>): void {
   const deliverTo = server.listeners("secureConnection");
   server.removeAllListeners("secureConnection");
-  let pending = 0;
 
   const admit = async (socket: TLSSocket): Promise<void> => {
     await judge(socket);
@@ -19,19 +15,11 @@ export function holdUntilAdmitted(server: Server, judge: (socket: TLSSocket) => 
   };
 
   server.on("secureConnection", (socket) => {
-    if (pending >= MAX_PENDING) {
-      socket.destroy();
-      return;
-    }
-    pending += 1;
     // The HTTP server has its own error listener; until it is there an early reset must not end the process.
     const onEarlyError = (): void => void socket.destroy();
     socket.on("error", onEarlyError);
     admit(socket)
       .catch(() => socket.destroy())
-      .finally(() => {
-        pending -= 1;
-        socket.off("error", onEarlyError);
-      });
+      .finally(() => socket.off("error", onEarlyError));
   });
 }

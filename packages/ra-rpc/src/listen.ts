@@ -15,6 +15,9 @@ import type { ServerIdentity } from "./tls.js";
 /** A connection's evidence is verified once. After this time it takes one more request and is closed. */
 const MAX_CONNECTION_AGE_MS = 3_600_000;
 
+/** Verifying costs CPU and memory, and anybody can ask for it. */
+const DEFAULT_MAX_PENDING = 256;
+
 /** Who is behind a request. */
 export type PeerOf = (request: FastifyRequest) => Admission<VerifiedPeer>;
 
@@ -22,6 +25,8 @@ export interface RaRpcLimits {
   handshakeMs: number;
   /** Verifying one peer's evidence, fetching collateral included. */
   verifyMs: number;
+  /** Connections whose peers are being verified at one time; further ones are dropped. */
+  maxPending: number;
   http: Partial<HttpLimits>;
 }
 
@@ -67,14 +72,19 @@ export async function listenRaRpc(options: RaRpcOptions): Promise<RaRpcListener>
   const { log, verifier, services = [] } = options;
   const handshakeMs = options.limits?.handshakeMs ?? DEFAULT_HANDSHAKE_MS;
   const verifyMs = options.limits?.verifyMs ?? DEFAULT_VERIFY_MS;
+  const maxPending = options.limits?.maxPending ?? DEFAULT_MAX_PENDING;
   const asksForCertificate = verifier !== undefined;
   const httpTls = (identity: ServerIdentity) =>
     serverTlsOptions(identity, { asksForCertificate, handshakeMs, protocol: "http/1.1" });
   const grpcTls = (identity: ServerIdentity) =>
     serverTlsOptions(identity, { asksForCertificate, handshakeMs, protocol: "h2" });
 
+  let pending = 0;
   const admit = async (socket: TLSSocket): Promise<Admission<VerifiedPeer>> => {
-    const admission = verifier === undefined ? {} : await admitPeer(socket, verifier, verifyMs);
+    if (verifier === undefined) return {};
+    if (pending >= maxPending) throw new Error("too many connections are being verified");
+    pending += 1;
+    const admission = await admitPeer(socket, verifier, verifyMs).finally(() => (pending -= 1));
     if (admission.peerError !== undefined) {
       log.warn(
         { err: admission.peerError, remoteAddress: socket.remoteAddress },

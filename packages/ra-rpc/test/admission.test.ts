@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createClient } from "@dstack/prpc";
 import { kms } from "@dstack/proto";
 import { VerifiedPeer } from "@dstack/ra-tls";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { attested, raTlsTransport, requireAttested } from "../src/index.js";
 import type { ServerIdentity, Verifier } from "../src/index.js";
 import { appIdOf, ca, dial, exchange, guest, listen, plainClient, verifier } from "./site.js";
@@ -183,6 +183,20 @@ describe("the connection waits for the verdict", () => {
     });
   });
 
+  it("only so many connections are verified at a time; the next one is dropped", async () => {
+    const { held, asked, open } = heldVerifier();
+    await using server = await listen({ verifier: held, limits: { maxPending: 1 } });
+    const identity = { key: good.key, cert: good.certChain };
+    const first = exchange(await dial(server.port, identity), oneRequest("GetAppKey"));
+    await asked;
+    expect(await exchange(await dial(server.port, identity), oneRequest("GetAppKey"))).toBe("");
+    open();
+    expect(await first).toContain(appIdOf("app"));
+    expect(await exchange(await dial(server.port, identity), oneRequest("GetAppKey"))).toContain(
+      appIdOf("app"),
+    );
+  });
+
   it("a client that leaves during verification does no harm", async () => {
     const { held, asked, open } = heldVerifier();
     await using server = await listen({ verifier: held });
@@ -195,6 +209,29 @@ describe("the connection waits for the verdict", () => {
     open();
     await using client = clientOf(server.url, good);
     expect((await client.getAppKey()).appKey).toBe(appIdOf("app"));
+  });
+});
+
+describe("evidence ages", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it("a connection older than an hour takes one more request and is closed", async () => {
+    await using server = await listen();
+    const { Agent, request } = await import("undici");
+    const agent = new Agent({
+      connections: 1,
+      connect: { ca: ca.certPem, key: good.key, cert: good.certChain },
+    });
+    const connectionHeader = async (): Promise<unknown> => {
+      const answer = await request(`${server.url}/prpc/KMS.GetMeta`, { dispatcher: agent });
+      await answer.body.dump();
+      return answer.headers["connection"];
+    };
+    expect(await connectionHeader()).toBe("keep-alive");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 3_601_000 });
+    expect(await connectionHeader()).toBe("close");
+    expect(await connectionHeader()).toBe("keep-alive");
+    await agent.destroy();
   });
 });
 

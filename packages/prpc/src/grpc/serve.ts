@@ -22,6 +22,8 @@ const DEFAULT_BODY_LIMIT_BYTES = 10 * 2 ** 20;
 const CLOSE_GRACE_MS = 2_000;
 /** A connection's evidence is verified once; after this it has to be shown again on a new one. */
 const MAX_CONNECTION_AGE_MS = 3_600_000;
+/** A connection without a call is closed after this time. */
+const MAX_CONNECTION_IDLE_MS = 300_000;
 
 /** Who is behind a connection. */
 export interface Admission<P> {
@@ -180,6 +182,7 @@ export async function serveGrpc<P>(
     interceptors: [guardInterceptor(methods, connections, log)],
     "grpc.max_receive_message_length": Math.max(...limits),
     "grpc.max_connection_age_ms": MAX_CONNECTION_AGE_MS,
+    "grpc.max_connection_idle_ms": MAX_CONNECTION_IDLE_MS,
     "grpc.enable_channelz": 0,
   });
   register(server, methods, (method, path) => unaryHandler(method, path, connections, log));
