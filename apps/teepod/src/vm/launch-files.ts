@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomic } from "@dstack/core";
+import { appIdOfCompose, utf8, writeFileAtomic } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import type { GuestImage } from "../images/image.js";
 import { removeTree } from "./directories.js";
@@ -48,8 +48,10 @@ export async function prepareLaunch(
   await removeTree(join(dir, "status"));
   await mkdir(join(dir, "status"), { mode: 0o700 });
 
+  // A guest that knows nothing takes its app id from the compose document it gets, which may not be the app's first.
+  const ownId = appIdOfCompose(utf8(manifest.compose_file));
   const instanceInfo =
-    known ?? (manifest.app_id_given ? { bootstrapped: false, appId: manifest.app_id } : undefined);
+    known ?? (ownId === manifest.app_id ? undefined : { bootstrapped: false, appId: manifest.app_id });
   const simulator = await material.simulator(image);
   await writeSharedFolder(join(dir, "shared"), {
     composeFile: manifest.compose_file,

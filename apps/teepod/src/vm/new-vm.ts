@@ -9,7 +9,7 @@ import type { PortMapping, PortPolicy } from "./ports.js";
 /** Ephemeral key (32), IV (12) and authentication tag (16) around an empty document (wire.md `encrypted-env`). */
 const MIN_ENCRYPTED_ENV_BYTES = 32 + 12 + 16;
 /** Largest encrypted environment; the guest refuses longer ones (G1). */
-export const MAX_ENCRYPTED_ENV_BYTES = 256 * 1024;
+export const MAX_ENCRYPTED_ENV_BYTES = 1024 * 1024;
 
 const VM_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 

@@ -29,7 +29,8 @@ const Line = z.object({
 const NOTHING: BootProgress = { ready: false };
 
 function describe(step: string, message: string): string {
-  return message === "" ? step : `${step}: ${message}`;
+  if (message === "") return step;
+  return message.startsWith(`${step}: `) ? message : `${step}: ${message}`;
 }
 
 /** Reads the lines the guest's boot wrote. A line that is not as it should be, such as a half-written last one, is skipped. */
