@@ -1,0 +1,119 @@
+import { isIP } from "node:net";
+import { AttestationConfig } from "@dstack/ra-tls";
+import { parseServerName } from "@dstack/tls-proxy";
+import { checkCidr, parseInterfaceName } from "@dstack/wireguard-tools-wrapper";
+import { z } from "zod";
+import { ipv4ToNumber, parseIpv4Range } from "./registry/ipv4.js";
+
+const port = z.int().min(0).max(65535);
+const path = z.string().min(1);
+const seconds = z.number().positive();
+
+/** A check that throws, as a zod refinement that keeps its sentence. */
+function checkedBy<T>(check: (text: string) => T): z.ZodType<string, string> {
+  return z.string().superRefine((text, context) => {
+    try {
+      check(text);
+    } catch (err) {
+      context.addIssue({ code: "custom", message: err instanceof Error ? err.message : String(err) });
+    }
+  });
+}
+
+const baseDomain = z
+  .string()
+  .transform((text) => text.toLowerCase().replace(/\.$/, ""))
+  .refine((text) => parseServerName(text) !== undefined, "must be a domain name");
+
+const ipAddress = z.string().refine((text) => isIP(text) !== 0, "must be an IP address");
+
+/** `8080` or `8000-8999`. */
+const portRange = z
+  .string()
+  .regex(/^\d{1,5}(-\d{1,5})?$/, "must be a port or a range of ports, such as 8000-8999")
+  .transform((text) => {
+    const [from, to] = text.split("-").map(Number);
+    return { from: from ?? 0, to: to ?? from ?? 0 };
+  })
+  .refine(({ from, to }) => from >= 1 && from <= to && to <= 65535, "must be between 1 and 65535");
+
+const limits = z.strictObject({
+  hello_secs: seconds.default(5),
+  handshake_secs: seconds.default(5),
+  connect_secs: seconds.default(5),
+  idle_secs: seconds.default(600),
+  half_closed_secs: seconds.default(30),
+  /** 0: none. */
+  total_secs: z.number().min(0).default(0),
+  connections: z.int().positive().default(10_000),
+  connections_per_app: z.int().positive().default(2_000),
+  connections_per_source: z.int().positive().default(2_000),
+});
+
+const wg = z
+  .strictObject({
+    private_key: z.string().optional(),
+    /** Made on the first start where it does not exist. */
+    private_key_file: path.optional(),
+    /** Only checked: it must belong to the private key. */
+    public_key: z.string().optional(),
+    /** Our address in the tunnel. */
+    ip: checkedBy(ipv4ToNumber),
+    listen_port: z.int().min(1).max(65535),
+    /** The addresses guests get. */
+    client_ip_range: checkedBy(parseIpv4Range),
+    /** Unique on the machine, at most 15 characters. */
+    interface: checkedBy(parseInterfaceName),
+    /** `host:port` at which guests reach `listen_port`. */
+    endpoint: z.string().regex(/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, "must be host:port"),
+    backend: z.enum(["auto", "kernel", "userspace"]).default("auto"),
+    mtu: z.int().min(576).max(65535).default(1420),
+    /** An instance without a handshake for this long loses its registration and its address. */
+    recycle_after_secs: z.int().min(600).default(36_000),
+  })
+  .refine((value) => (value.private_key === undefined) !== (value.private_key_file === undefined), {
+    message: "needs private_key_file or private_key, and not both",
+  });
+
+/** `tproxy.toml`. Paths are relative to the working directory. */
+export const TproxyConfig = z.strictObject({
+  /** Where guests and monitors call. */
+  host: z.string().min(1).default("0.0.0.0"),
+  /** 0: any free one. */
+  port: port.default(9070),
+  /** What tproxy shows to its callers; issued by the KMS root CA. */
+  tls: z.strictObject({ key: path, certs: path }),
+  /** Registrations and the history of certificate keys. One tproxy a directory. */
+  state_dir: path,
+  wg,
+  proxy: z.strictObject({
+    cert_chain: path,
+    cert_key: path,
+    /** Apps are `<id>[-<port>][s|g].<base_domain>`. */
+    base_domain: baseDomain,
+    listen_addr: ipAddress.default("0.0.0.0"),
+    /** 0: any free one. */
+    listen_port: port.default(443),
+    /** A second port on which nothing is terminated; off unless given. */
+    listen_port_passthrough: port.optional(),
+    /** tappd's port inside guests. */
+    tappd_port: z.int().min(1).max(65535).default(8090),
+    /** Ports of apps that may be reached from outside. */
+    allowed_ports: z.array(portRange).default([{ from: 1, to: 65535 }]),
+    /** Asked for custom domains; the system's unless given. */
+    dns_servers: z.array(ipAddress).default([]),
+    limits: limits.prefault({}),
+  }),
+  /** The port under which the world reaches `proxy.listen_port`, where it is another one. */
+  external_port: z.int().min(1).max(65535).optional(),
+  attestation: AttestationConfig,
+});
+
+export type TproxyConfig = z.infer<typeof TproxyConfig>;
+/** The configuration as it is written down, defaults left out. */
+export type TproxyConfigInput = z.input<typeof TproxyConfig>;
+
+/** What `wg.ip` is told to `ip`: the guests' range is a route of its own. */
+export function tunnelAddress(config: TproxyConfig): string {
+  return checkCidr(`${config.wg.ip}/32`);
+}

@@ -1,0 +1,78 @@
+import { Counter, Gauge, Histogram } from "@dstack/daemon";
+import type { Registry } from "@dstack/daemon";
+import type { ConnectionReport, DataPlane } from "@dstack/tls-proxy";
+import type { InstanceRegistry } from "./registry/registry.js";
+
+/** What operators watch. The two `insecure` gauges say when registrations must not be trusted. */
+export interface TproxyMetrics {
+  readonly registered: Counter<"anchor">;
+  readonly refused: Counter<"reason">;
+  readonly recycled: Counter;
+  readonly certificateEnd: Gauge;
+  readonly certificateRefused: Counter;
+  readonly tunnelRestarts: Counter;
+  connection(report: ConnectionReport): void;
+  /** Gauges that are read when they are asked for. */
+  watch(registry: InstanceRegistry, plane: DataPlane): void;
+}
+
+const SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+export function registerMetrics(
+  registry: Registry,
+  insecure: { simulatedRoots: number; allowAllMeasurements: boolean },
+): TproxyMetrics {
+  const registers = [registry];
+  const counter = <T extends string>(name: string, help: string, ...labelNames: T[]): Counter<T> =>
+    new Counter({ name: `tproxy_${name}`, help, labelNames, registers });
+  const gauge = (name: string, help: string, collect?: () => number): Gauge =>
+    new Gauge({
+      name: `tproxy_${name}`,
+      help,
+      registers,
+      ...(collect === undefined
+        ? {}
+        : {
+            collect(this: Gauge) {
+              this.set(collect());
+            },
+          }),
+    });
+  const histogram = (name: string, help: string): Histogram =>
+    new Histogram({ name: `tproxy_${name}`, help, buckets: SECONDS, registers });
+
+  gauge("insecure_simulated_roots", "Simulated root CAs that are trusted").set(insecure.simulatedRoots);
+  gauge("insecure_allow_all_measurements", "1 when any image may register").set(
+    Number(insecure.allowAllMeasurements),
+  );
+  const connections = counter("connections_total", "Connections that are over", "outcome", "mode");
+  const bytes = counter("bytes_total", "Bytes relayed", "direction");
+  const handshakes = histogram("tls_handshake_seconds", "TLS handshakes terminated");
+  const connects = histogram("connect_seconds", "Time to connect to an instance");
+  return {
+    registered: counter("registrations_total", "Answered RegisterCvm calls", "anchor"),
+    refused: counter(
+      "registrations_refused_total",
+      "RegisterCvm calls of attested callers that were refused",
+      "reason",
+    ),
+    recycled: counter("instances_recycled_total", "Instances forgotten because they were not seen for long"),
+    certificateEnd: gauge(
+      "certificate_not_after_seconds",
+      "Unix time at which the proxy's certificate runs out",
+    ),
+    certificateRefused: counter("certificate_refused_total", "New certificates that were not taken into use"),
+    tunnelRestarts: counter("wireguard_restarts_total", "Times wireguard-go was found dead"),
+    connection(report) {
+      connections.inc({ outcome: report.outcome, mode: report.mode ?? "none" });
+      bytes.inc({ direction: "to_app" }, report.bytesToApp);
+      bytes.inc({ direction: "to_client" }, report.bytesToClient);
+      if (report.handshakeMs !== undefined) handshakes.observe(report.handshakeMs / 1000);
+      if (report.connectMs !== undefined) connects.observe(report.connectMs / 1000);
+    },
+    watch(instances, plane) {
+      gauge("instances", "Registered instances", () => instances.list().length);
+      gauge("connections_open", "Connections open now", () => plane.stats().open);
+    },
+  };
+}

@@ -1,0 +1,70 @@
+import { InputError } from "@dstack/core";
+import { RpcError } from "@dstack/prpc";
+import type { Handler } from "@dstack/prpc";
+import type { tproxy } from "@dstack/proto";
+import { requireAttested } from "@dstack/ra-rpc";
+import type { VerifiedPeer } from "@dstack/ra-tls";
+import { parsePublicKey } from "@dstack/wireguard-tools-wrapper";
+import type { TproxyContext } from "../context.js";
+import { RegistryError } from "../registry/registry.js";
+
+type RegisterCvm = (typeof tproxy.Tproxy)["method"]["registerCvm"];
+
+/** From this version on a guest reads `servers`. */
+const KNOWS_SERVERS = 2;
+
+/**
+ * `Tproxy.RegisterCvm`: gives the calling VM its address in the tunnel. Who it is comes from its evidence alone; only
+ * its WireGuard key is its own word, and that must not be another instance's (E12).
+ */
+export const registerCvm =
+  (context: TproxyContext): Handler<RegisterCvm["input"], RegisterCvm["output"], VerifiedPeer> =>
+  async (request, call) => {
+    const peer = requireAttested(call);
+    try {
+      refuseAfterSystemReady(peer);
+      const instance = await context.registry.register({
+        appId: peer.appId,
+        instanceId: peer.instanceId,
+        publicKey: parsePublicKey(request.clientPublicKey),
+      });
+      await context.tunnel.sync();
+      context.publishRoutes();
+      context.metrics.registered.inc({ anchor: peer.anchor });
+      context.log.info(
+        { appId: peer.appId, instanceId: peer.instanceId, ip: instance.ip },
+        "instance registered",
+      );
+      return answer(context, instance.ip, request.clientVersion);
+    } catch (err) {
+      context.metrics.refused.inc({ reason: reasonOf(err) });
+      throw err;
+    }
+  };
+
+/**
+ * A guest opens its sockets after `system-ready`: from then on one of its containers could have had this quote made
+ * over its own key, and would take over the VM's name and traffic (the reason of E5).
+ */
+function refuseAfterSystemReady(peer: VerifiedPeer): void {
+  if (!peer.systemReady) return;
+  throw new RpcError(
+    "permission_denied",
+    "the event log contains system-ready: a VM registers before it opens its sockets",
+  );
+}
+
+function answer({ node }: TproxyContext, clientIp: string, clientVersion: number) {
+  const server = { publicKey: node.publicKey, ip: node.ip, endpoint: node.endpoint };
+  return {
+    wg: { serverPublicKey: server.publicKey, clientIp, serverIp: server.ip, serverEndpoint: server.endpoint },
+    tappd: { externalPort: node.externalPort, internalPort: node.tappdPort, domain: node.baseDomain },
+    servers: clientVersion >= KNOWS_SERVERS ? [server] : [],
+  };
+}
+
+function reasonOf(err: unknown): string {
+  if (err instanceof RegistryError) return err.code;
+  if (err instanceof InputError) return "bad_key";
+  return err instanceof RpcError ? "system_ready" : "internal";
+}

@@ -1,0 +1,330 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { InputError, errorMessage, readRegularFile, sleep } from "@dstack/core";
+import { ResourceStack, addHealthAndMetrics, createLogger, createRegistry } from "@dstack/daemon";
+import type { Logger } from "@dstack/daemon";
+import { implement } from "@dstack/prpc";
+import type { ServiceImpl } from "@dstack/prpc";
+import { tproxy } from "@dstack/proto";
+import { listenRaRpc, requireAttested } from "@dstack/ra-rpc";
+import { PeerVerifier } from "@dstack/ra-tls";
+import type { VerifiedPeer } from "@dstack/ra-tls";
+import { CustomDomains, createJsDataPlane } from "@dstack/tls-proxy";
+import type { CheckedCertificate, DataPlane, Dial, ResolveTxt } from "@dstack/tls-proxy";
+import { WireGuard } from "@dstack/wireguard-tools-wrapper";
+import type { WireGuardDevice } from "@dstack/wireguard-tools-wrapper";
+import { KeyHistory } from "./certificate/key-history.js";
+import { ProxyCertificate } from "./certificate/proxy-certificate.js";
+import { tunnelAddress } from "./config.js";
+import type { TproxyConfig } from "./config.js";
+import type { NodeInfo, TproxyContext } from "./context.js";
+import { registerMetrics } from "./metrics.js";
+import type { TproxyMetrics } from "./metrics.js";
+import type { Instance } from "./registry/instance.js";
+import { InstanceStore } from "./registry/instance-store.js";
+import { InstanceRegistry } from "./registry/registry.js";
+import { dnsResolver } from "./routing/custom-domains.js";
+import { routeTable } from "./routing/route-table.js";
+import type { Handshakes } from "./routing/route-table.js";
+import { acmeInfo } from "./rpc/acme-info.js";
+import { list } from "./rpc/list.js";
+import { registerCvm } from "./rpc/register-cvm.js";
+import { lockState } from "./state-lock.js";
+import { addStatusPage } from "./status-page.js";
+import { loadServerKey } from "./wireguard/server-key.js";
+import { Tunnel } from "./wireguard/tunnel.js";
+
+/** What a test replaces. */
+export interface TproxyParts {
+  readonly log: Logger;
+  readonly verifier: PeerVerifier;
+  /** The tunnel; tproxy disposes of it. */
+  readonly wireguard: WireGuardDevice;
+  /** Leads connections to instances elsewhere. */
+  readonly dial: Dial;
+  readonly resolveTxt: ResolveTxt;
+}
+
+/** A running tproxy. */
+export interface Tproxy extends AsyncDisposable {
+  /** Of the RPC listener. */
+  readonly port: number;
+  /** `https://host:port` of the RPC listener. */
+  readonly url: string;
+  readonly proxyPort: number;
+  /** Of the listener that never terminates, where it is configured. */
+  readonly passthroughPort: number | undefined;
+  /** Reads the certificate files now, not only at the next look. */
+  reloadCertificate(): Promise<void>;
+}
+
+const MAX_PEM_BYTES = 256 * 1024;
+const RECYCLE_EVERY_MS = 60_000;
+
+/** Only registration wants to know who calls. It is refused before the request's body is read. */
+export function tproxyService(context: TproxyContext): ServiceImpl<VerifiedPeer> {
+  return implement<typeof tproxy.Tproxy, VerifiedPeer>(
+    tproxy.Tproxy,
+    { registerCvm: registerCvm(context), list: list(context), acmeInfo: acmeInfo(context) },
+    {
+      guard: (method, call) => {
+        if (method === tproxy.Tproxy.method.registerCvm.name) requireAttested(call);
+      },
+      // The largest request is a WireGuard key.
+      bodyLimits: Object.fromEntries(tproxy.Tproxy.methods.map(({ name }) => [name, 4096])),
+    },
+  );
+}
+
+/**
+ * Starts a tproxy: takes up the registrations and the tunnel a predecessor left, then listens.
+ * @throws {InputError} files or configuration that cannot be used, or another tproxy with this state directory
+ * @throws WireGuardError the tunnel cannot be made
+ * @throws CertificateError the proxy's certificate does not fit
+ * @throws PolicyError an allow-list that allows nothing (E9)
+ */
+export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyParts> = {}): Promise<Tproxy> {
+  const log = parts.log ?? createLogger({ name: "tproxy" });
+  await using stack = new ResourceStack();
+  const stopping = new AbortController();
+  await mkdir(config.state_dir, { recursive: true, mode: 0o700 });
+  stack.use(await lockState(config.state_dir));
+  const identity = await loadIdentity(config.tls);
+  const verifier = parts.verifier ?? (await PeerVerifier.create(config.attestation));
+  const warnings = policyWarnings(verifier);
+  for (const warning of warnings) log.warn(warning);
+  const prometheus = createRegistry();
+  const metrics = registerMetrics(prometheus, {
+    simulatedRoots: verifier.simulatedRoots.length,
+    allowAllMeasurements: verifier.policy.allowed_mr.allow_all,
+  });
+
+  const serverKey = await loadServerKey(config.wg);
+  const registry = await InstanceRegistry.open({
+    store: await InstanceStore.open(join(config.state_dir, "instances")),
+    clientRange: config.wg.client_ip_range,
+    reserved: [config.wg.ip],
+    ownKey: serverKey.publicKey,
+    now: unixNow,
+  });
+  const device = stack.use(parts.wireguard ?? (await openWireGuard(config, metrics, log)));
+  const server = { privateKey: serverKey.privateKey, listenPort: config.wg.listen_port };
+  const tunnel = new Tunnel(device, server, registry, log);
+  await bringUp(config, tunnel);
+
+  const keyHistory = await KeyHistory.open(join(config.state_dir, "certificate-keys.json"));
+  let plane: DataPlane | undefined;
+  let loaded: CheckedCertificate | undefined;
+  const certificate = await ProxyCertificate.load({
+    certPath: config.proxy.cert_chain,
+    keyPath: config.proxy.cert_key,
+    baseDomain: config.proxy.base_domain,
+    history: keyHistory,
+    log,
+    onLoaded: (next) => {
+      loaded = next;
+      plane?.setCertificate(next);
+      metrics.certificateEnd.set(Math.floor(next.notAfterMs / 1000));
+    },
+    onRefused: () => metrics.certificateRefused.inc(),
+  });
+
+  const routes = () =>
+    routeTable(registry.list(), tunnel.handshakes, unixNow(), {
+      baseDomain: config.proxy.base_domain,
+      allowedPorts: config.proxy.allowed_ports,
+    });
+  const domains = new CustomDomains({
+    resolveTxt: parts.resolveTxt ?? dnsResolver(config.proxy.dns_servers),
+  });
+  const { listen_addr: host, listen_port: port, listen_port_passthrough: passthroughPort } = config.proxy;
+  plane = stack.use(
+    await createJsDataPlane({
+      listeners: [
+        { host, port },
+        ...(passthroughPort === undefined ? [] : [{ host, port: passthroughPort, passthroughOnly: true }]),
+      ],
+      routes: routes(),
+      ...(loaded === undefined ? {} : { certificate: loaded }),
+      limits: limitsOf(config),
+      lookup: (domain, source) => domains.lookup(domain, source),
+      onConnection: (report) => {
+        metrics.connection(report);
+        log.debug({ ...report }, "connection over");
+      },
+      ...(parts.dial === undefined ? {} : { dial: parts.dial }),
+    }),
+  );
+  metrics.watch(registry, plane);
+  const proxyPort = plane.listeners[0]?.port ?? port;
+
+  const context: TproxyContext = {
+    node: nodeInfo(config, serverKey.publicKey, proxyPort),
+    registry,
+    tunnel,
+    plane,
+    keyHistory,
+    stateDir: config.state_dir,
+    publishRoutes: () => plane?.setRoutes(routes()),
+    metrics,
+    log,
+  };
+  const listener = stack.use(
+    await listenRaRpc({
+      host: config.host,
+      port: config.port,
+      ...identity,
+      verifier,
+      services: [tproxyService(context)],
+      mount: (app) => {
+        addHealthAndMetrics(app, { registry: prometheus, health: () => tunnel.assertAlive() });
+        addStatusPage(app, context, warnings);
+      },
+      log,
+    }),
+  );
+  const loops = [
+    tunnel.run(context.publishRoutes, stopping.signal),
+    certificate.watch(stopping.signal),
+    recycleLoop(context, config.wg.recycle_after_secs, stopping.signal),
+  ];
+  stack.defer(async () => {
+    stopping.abort();
+    await Promise.all(loops);
+  });
+  log.info({ url: listener.url, proxyPort, instances: registry.list().length }, "tproxy is serving");
+
+  const resources = stack.move();
+  return {
+    port: listener.port,
+    url: listener.url,
+    proxyPort,
+    passthroughPort: plane.listeners[1]?.port,
+    reloadCertificate: () => certificate.reload(),
+    [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
+  };
+}
+
+/** Which instances have not been seen for so long that they lose their registration. */
+export function isGone(
+  instance: Instance,
+  handshakes: Handshakes,
+  times: { readonly now: number; readonly startedAt: number; readonly afterSeconds: number },
+): boolean {
+  // A restart forgets nothing but when handshakes were: everybody gets the full time again.
+  const seen = Math.max(handshakes.get(instance.publicKey) ?? 0, instance.registeredAt, times.startedAt);
+  return times.now - seen > times.afterSeconds;
+}
+
+async function recycleLoop(context: TproxyContext, afterSeconds: number, signal: AbortSignal): Promise<void> {
+  const startedAt = unixNow();
+  while (!signal.aborted) {
+    await sleep(RECYCLE_EVERY_MS, signal).catch(() => {});
+    if (signal.aborted) return;
+    try {
+      await recycle(context, { now: unixNow(), startedAt, afterSeconds });
+    } catch (err) {
+      context.log.error({ err }, "recycling instances failed");
+    }
+  }
+}
+
+async function recycle(
+  context: TproxyContext,
+  times: { now: number; startedAt: number; afterSeconds: number },
+): Promise<void> {
+  const { registry, tunnel, metrics, log } = context;
+  const gone = await registry.recycle((instance) => isGone(instance, tunnel.handshakes, times));
+  if (gone.length === 0) return;
+  // Off the tunnel before the address can be somebody else's: registration goes through the same sync.
+  await tunnel.sync();
+  context.publishRoutes();
+  metrics.recycled.inc(gone.length);
+  log.info(
+    { instances: gone.map(({ instanceId, ip }) => ({ instanceId, ip })) },
+    "instances not seen for long were forgotten",
+  );
+}
+
+async function openWireGuard(config: TproxyConfig, metrics: TproxyMetrics, log: Logger): Promise<WireGuard> {
+  const wireguard = await WireGuard.open({
+    interfaceName: config.wg.interface,
+    backend: config.wg.backend,
+    mtu: config.wg.mtu,
+    onRestart: (err) => {
+      metrics.tunnelRestarts.inc();
+      if (err === undefined) log.warn("wireguard-go had ended and was started again");
+      else log.error({ err }, "wireguard-go has ended and cannot be started");
+    },
+  });
+  const { backend, takenOver } = wireguard;
+  log.info({ interface: config.wg.interface, backend, takenOver }, "WireGuard interface is up");
+  await wireguard.refuseForwarding().catch((err: unknown) => {
+    // Guests still hear nobody but us, by their own AllowedIPs and firewall; this was the second fence.
+    log.warn(
+      { err },
+      "cannot switch off forwarding: where this machine forwards, guests may send to each other",
+    );
+  });
+  return wireguard;
+}
+
+async function bringUp(config: TproxyConfig, tunnel: Tunnel): Promise<void> {
+  const { device } = tunnel;
+  await device.setAddress(tunnelAddress(config));
+  await tunnel.sync();
+  await device.addRoute(config.wg.client_ip_range);
+  await tunnel.poll();
+}
+
+function nodeInfo(config: TproxyConfig, publicKey: NodeInfo["publicKey"], proxyPort: number): NodeInfo {
+  return {
+    publicKey,
+    ip: config.wg.ip,
+    endpoint: config.wg.endpoint,
+    baseDomain: config.proxy.base_domain,
+    externalPort: config.external_port ?? proxyPort,
+    tappdPort: config.proxy.tappd_port,
+  };
+}
+
+function limitsOf({ proxy: { limits } }: TproxyConfig) {
+  return {
+    firstByteMs: limits.hello_secs * 1000,
+    helloMs: limits.hello_secs * 1000,
+    handshakeMs: limits.handshake_secs * 1000,
+    connectMs: limits.connect_secs * 1000,
+    idleMs: limits.idle_secs * 1000,
+    halfClosedMs: limits.half_closed_secs * 1000,
+    totalMs: limits.total_secs * 1000,
+    connections: limits.connections,
+    connectionsPerApp: limits.connections_per_app,
+    connectionsPerSource: limits.connections_per_source,
+  };
+}
+
+async function loadIdentity(tls: TproxyConfig["tls"]): Promise<{ key: string; certChain: string }> {
+  const read = async (what: string, path: string): Promise<string> => {
+    try {
+      return Buffer.from(await readRegularFile(path, MAX_PEM_BYTES)).toString("utf8");
+    } catch (err) {
+      throw new InputError(`[tls] ${what}: ${errorMessage(err)}`, { cause: err });
+    }
+  };
+  return { key: await read("key", tls.key), certChain: await read("certs", tls.certs) };
+}
+
+function policyWarnings({ simulatedRoots, policy }: PeerVerifier): string[] {
+  const warnings: string[] = [];
+  if (simulatedRoots.length > 0) {
+    warnings.push(
+      "INSECURE: simulated platforms are trusted; whoever has their seed can register as any app",
+    );
+  }
+  if (policy.allowed_mr.allow_all) warnings.push("INSECURE: allow_all = true, any image may register");
+  return warnings;
+}
+
+function unixNow(): number {
+  return Math.floor(Date.now() / 1000);
+}

@@ -1,0 +1,24 @@
+import { createServer } from "node:net";
+import { realpath } from "node:fs/promises";
+import { InputError, errorCode, hex, sha256 } from "@dstack/core";
+
+/**
+ * Makes sure that only one tproxy works with a state directory: a second one would take over, and at its end remove,
+ * the first one's tunnel. The lock is an abstract socket, which the kernel frees however its process ends.
+ * @throws {InputError} it is held
+ */
+export async function lockState(directory: string): Promise<AsyncDisposable> {
+  const name = `\0dstack-tproxy-${hex(sha256(await realpath(directory))).slice(0, 32)}`;
+  const server = createServer((socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(name, resolve);
+  }).catch((err: unknown) => {
+    if (errorCode(err) !== "EADDRINUSE") throw err;
+    throw new InputError(`another tproxy is running with the state directory ${directory}`, { cause: err });
+  });
+  server.unref();
+  return {
+    [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}

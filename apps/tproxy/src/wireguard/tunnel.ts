@@ -1,0 +1,75 @@
+import { Serial, sleep } from "@dstack/core";
+import type { Logger } from "@dstack/daemon";
+import { wgConfig } from "@dstack/wireguard-tools-wrapper";
+import type { WireGuardDevice, WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
+import type { Instance } from "../registry/instance.js";
+import type { InstanceRegistry } from "../registry/registry.js";
+import type { Handshakes } from "../routing/route-table.js";
+
+/** How often handshakes are read, of all peers at once. */
+export const POLL_MS = 3_000;
+
+export interface TunnelServer {
+  readonly privateKey: WireGuardPrivateKey;
+  readonly listenPort: number;
+}
+
+/** What the interface is told: each guest may use its own address and no other (G5). */
+export function tunnelConfig(server: TunnelServer, instances: readonly Instance[]): string {
+  return wgConfig({
+    ...server,
+    peers: instances.map(({ publicKey, ip }) => ({ publicKey, allowedIps: [`${ip}/32`] })),
+  });
+}
+
+/** Keeps the interface's peers as the registry has them, and knows when each was last heard. */
+export class Tunnel {
+  readonly #changes = new Serial();
+  #handshakes: Handshakes = new Map();
+  #failure: Error | undefined;
+
+  constructor(
+    readonly device: WireGuardDevice,
+    readonly server: TunnelServer,
+    readonly registry: InstanceRegistry,
+    readonly log: Logger,
+  ) {}
+
+  /** By public key; at most a few seconds old. */
+  get handshakes(): Handshakes {
+    return this.#handshakes;
+  }
+
+  /** Gives the interface the peers of the registry. */
+  async sync(): Promise<void> {
+    await this.#changes.run(() => this.device.syncconf(tunnelConfig(this.server, this.registry.list())));
+  }
+
+  /** Reads the handshakes of all peers. */
+  async poll(): Promise<void> {
+    try {
+      const { peers } = await this.device.dump();
+      this.#handshakes = new Map(peers.map((peer) => [peer.publicKey, peer.latestHandshake ?? 0]));
+      this.#failure = undefined;
+    } catch (err) {
+      // Said once; what was known stays, and stale entries age by themselves.
+      if (this.#failure === undefined) this.log.error({ err }, "reading WireGuard's handshakes failed");
+      this.#failure = err instanceof Error ? err : new Error(String(err));
+    }
+  }
+
+  /** Polls until the signal aborts, and tells after each time. */
+  async run(onPolled: () => void, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.poll();
+      onPolled();
+      await sleep(POLL_MS, signal).catch(() => {});
+    }
+  }
+
+  /** @throws what the last poll failed with */
+  assertAlive(): void {
+    if (this.#failure !== undefined)
+      throw new Error("the WireGuard interface does not answer", { cause: this.#failure });
+  }
+}
