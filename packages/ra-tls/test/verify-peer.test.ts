@@ -1,18 +1,23 @@
+import { webcrypto } from "node:crypto";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AllowedMeasurements, INTEL_ROOT, raTlsReportData, runtimeEvent } from "@dstack/attestation";
 import type { EventLogEntry } from "@dstack/attestation";
-import { hex, sha256, sha384 } from "@dstack/core";
+import { hex, sha256, sha384, utf8 } from "@dstack/core";
 import { SimulatedPlatform, bareLaunch } from "@dstack/tdx-attest";
 import { describe, expect, it } from "vitest";
 import {
   AttestationConfig,
   CertificateAuthority,
+  OID_EVENT_LOG,
+  OID_QUOTE,
   PeerVerifier,
   VerifiedPeer,
   generateP256,
 } from "../src/index.js";
+import { octetString } from "../src/certificate-authority.js";
+import { x509 } from "../src/x509.js";
 import {
   NOW,
   appId,
@@ -270,6 +275,43 @@ describe("verifyPeer", () => {
     for (let length = 1; length < der.length; length += 97) {
       expect(await refusal(der.subarray(0, length)), `cut at ${length}`).toMatch(/^InputError/);
     }
+  });
+});
+
+describe("form of an RA-TLS certificate", () => {
+  /** A self-signed certificate as another implementation could make it, with good evidence for its key. */
+  async function handMade(curve: "P-256" | "P-384", further: x509.Extension[] = []): Promise<Uint8Array> {
+    const algorithm = { name: "ECDSA", namedCurve: curve, hash: "SHA-256" };
+    const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+    const spki = new Uint8Array(await webcrypto.subtle.exportKey("spki", keys.publicKey));
+    const quote = await good.provider.getQuote(raTlsReportData(spki));
+    const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+      name: "CN=guest",
+      notBefore: new Date((NOW - 60) * 1000),
+      notAfter: new Date((NOW + 60) * 1000),
+      keys,
+      signingAlgorithm: algorithm,
+      extensions: [
+        new x509.Extension(OID_QUOTE, false, Buffer.from(octetString(quote))),
+        new x509.Extension(OID_EVENT_LOG, false, Buffer.from(octetString(utf8(good.eventLog)))),
+        ...further,
+      ],
+    });
+    return new Uint8Array(certificate.rawData);
+  }
+
+  it("takes certificates of other makers", async () => {
+    expect(await refusal(handMade("P-256"))).toBe("accepted");
+  });
+
+  it("refuses keys on other curves, though the quote is over them", async () => {
+    expect(await refusal(handMade("P-384"))).toMatch(/P-256/);
+  });
+
+  it("refuses a critical extension that nobody here understands", async () => {
+    const unknown = (critical: boolean) => [new x509.Extension("1.2.3.4", critical, Buffer.of(5, 0))];
+    expect(await refusal(handMade("P-256", unknown(false)))).toBe("accepted");
+    expect(await refusal(handMade("P-256", unknown(true)))).toMatch(/critical extension 1\.2\.3\.4/);
   });
 });
 
