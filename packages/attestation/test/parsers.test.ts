@@ -1,7 +1,9 @@
 import { CodedError, concatBytes, hex } from "@dstack/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { integer, octetString, oid, sequence } from "../../tdx-attest/src/simulated/der.js";
 import { decodePem } from "../src/pem.js";
+import { readPckPlatform } from "../src/pck-extension.js";
 import { readCertificate } from "../src/certificate.js";
 import { DerReader } from "../src/der.js";
 import {
@@ -222,6 +224,61 @@ describe("DerReader", () => {
   ])("refuses a time with %s", (_name, text) => malformed(() => der(text).time()));
 });
 
+describe("readCertificate", () => {
+  it("E1: takes ecdsa-with-SHA256 only, inside the signature and outside", () => {
+    const text = hex(root);
+    const oidText = "2a8648ce3d040302";
+    for (const at of [text.indexOf(oidText), text.lastIndexOf(oidText)]) {
+      const sha384Instead = put(root, at / 2 + 7, [3]);
+      expect(codeOf(() => readCertificate(sha384Instead, "certificate"))).toBe("certificate_malformed");
+    }
+  });
+});
+
+describe("SGX extensions", () => {
+  const SGX = "1.2.840.113741.1.13.1";
+  const field = (arc: string, value: Uint8Array): Uint8Array => sequence(oid(`${SGX}.${arc}`), value);
+  const svns = Array.from({ length: 17 }, (_, i) => field(`2.${i + 1}`, integer(i)));
+  const fields = [
+    field("1", octetString(new Uint8Array(16))),
+    field("2", sequence(...svns)),
+    field("3", octetString(new Uint8Array(2))),
+    field("4", octetString(new Uint8Array(6).fill(0xab))),
+  ];
+  const certificate = readCertificate(root, "certificate");
+  const read = (...parts: Uint8Array[]) =>
+    readPckPlatform({ ...certificate, sgxExtension: sequence(...parts) });
+
+  it("reads the platform", () => {
+    expect(read(...fields)).toEqual({
+      ppid: "00".repeat(16),
+      fmspc: "ABABABABABAB",
+      pceId: "0000",
+      components: Array.from({ length: 16 }, (_, i) => i),
+      pceSvn: 16,
+    });
+  });
+
+  it("E11: refuses a field twice, missing, unknown, of another length or out of range", () => {
+    const other = octetString(new Uint8Array(6));
+    for (const parts of [
+      [...fields, field("4", other)],
+      fields.slice(1),
+      fields.slice(0, 3),
+      [...fields, sequence(oid("1.2.3"), other)],
+      [...fields, field("4.1", other)],
+      [field("1", octetString(new Uint8Array(15))), ...fields.slice(1)],
+      fields.with(1, field("2", sequence(...svns.slice(1)))),
+      fields.with(1, field("2", sequence(...svns, field("2.1", integer(9))))),
+      fields.with(1, field("2", sequence(...svns.with(0, field("2.1", integer(256)))))),
+      fields.with(1, field("2", sequence(...svns.with(16, field("2.17", integer(65_536)))))),
+    ]) {
+      expect(codeOf(() => read(...parts))).toBe("certificate_malformed");
+    }
+    expect(codeOf(() => readPckPlatform(certificate))).toBe("certificate_malformed");
+  });
+});
+
 describe("parseCcel", () => {
   it("reads registers, types, digests and payloads, and leaves out what extends nothing", () => {
     const entries = parseCcel(concatBytes(ccel(2), record(3, 3, 1), new Uint8Array(100).fill(0xff)));
@@ -246,7 +303,7 @@ describe("parseCcel", () => {
       concatBytes(log, new Uint8Array(4).fill(0xff), Uint8Array.of(0)),
       concatBytes(log, new Uint8Array(8), Uint8Array.of(1)),
       concatBytes(log, Uint8Array.of(1, 2, 3)),
-      new Uint8Array(2 * 1024 * 1024),
+      concatBytes(log, new Uint8Array(1024 * 1024)),
       ccel(MAX_EVENTS + 1),
     ]) {
       expect(codeOf(() => parseCcel(bad))).toBe("event_log_malformed");

@@ -121,6 +121,11 @@ describe("E6: attributes of the TD", () => {
     );
   });
 
+  it("says so when it is a debug TD", () => {
+    const evidence = evidenceOf({ td: { tdAttributes: bit(28, 0) } });
+    expect(() => checkPolicy(evidence, policy())).toThrow("debug mode");
+  });
+
   it("refuses processor features nobody knows", () => {
     expect(verdict({ td: { xfam: bit(0, 1, 20) } })).toBe("td_attributes_refused");
     expect(verdict({ td: { xfam: bit(0, 1, 63) } })).toBe("td_attributes_refused");
@@ -187,11 +192,18 @@ describe("E7: state of the platform", () => {
     expect(verdict(sinceDays(29), { grace_days: 30 })).toBe("accepted");
     expect(verdict(sinceDays(31), { grace_days: 30 })).toBe("tcb_status_refused");
     expect(verdict(sinceDays(29))).toBe("tcb_status_refused");
-    const wrongSettings = sinceDays(29);
-    const converged = { ...wrongSettings.platform, tcbStatus: "ConfigurationNeeded", qe: { isvSvn: 3 } };
-    expect(verdict({ platform: { ...converged, pceSvn: 13 } }, { grace_days: 365 })).toBe(
-      "tcb_status_refused",
-    );
+    const sinceYesterday: CaseOptions = {
+      platform: {
+        tcbStatus: "ConfigurationNeeded",
+        qe: { isvSvn: 3 },
+        editQeIdentity: (identity) => {
+          const [best] = identity.tcbLevels;
+          if (best !== undefined) best.tcbDate = isoTime(NOW - 86_400);
+        },
+      },
+    };
+    expect(evidenceOf(sinceYesterday).quote.status).toBe("OutOfDateConfigurationNeeded");
+    expect(verdict(sinceYesterday, { grace_days: 30 })).toBe("tcb_status_refused");
   });
 
   it("judges the TDX module and the quoting enclave with the processor", () => {
