@@ -5,6 +5,9 @@ import { EXT4_SUPERBLOCK_BYTES, EXT4_SUPERBLOCK_OFFSET, ext4Size } from "../disk
 import type { DataDisk } from "../guest-system.js";
 import { runCommand } from "./run-command.js";
 
+/** Runs a program; a test gives its own. */
+export type RunCommand = typeof runCommand;
+
 export interface LuksDiskPaths {
   /** The host's disk, such as `/dev/vdb`. */
   readonly device: string;
@@ -22,9 +25,11 @@ const GROWTH_BYTES = 16 * 2 ** 20;
 export class LuksDisk implements DataDisk {
   readonly #paths: LuksDiskPaths;
   readonly #mapped: string;
+  readonly #run: RunCommand;
 
-  constructor(paths: LuksDiskPaths) {
+  constructor(paths: LuksDiskPaths, run: RunCommand = runCommand) {
     this.#paths = paths;
+    this.#run = run;
     this.#mapped = `/dev/mapper/${paths.mapping}`;
   }
 
@@ -42,7 +47,7 @@ export class LuksDisk implements DataDisk {
     const layout = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "992k", "--offset", "2048"];
     const cipher = ["--cipher", "aes-xts-plain64", "--key-size", "512", "--hash", "sha256"];
     const stretching = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
-    await runCommand(
+    await this.#run(
       "cryptsetup",
       [
         "luksFormat",
@@ -58,7 +63,7 @@ export class LuksDisk implements DataDisk {
   async open(header: Uint8Array, key: Uint8Array, signal: AbortSignal): Promise<void> {
     await writeFile(this.#paths.headerFile, header, { mode: 0o600 });
     const queues = ["--perf-no_read_workqueue", "--perf-no_write_workqueue"];
-    await runCommand(
+    await this.#run(
       "cryptsetup",
       [
         "open",
@@ -72,18 +77,18 @@ export class LuksDisk implements DataDisk {
 
   async makeFileSystem(signal: AbortSignal): Promise<void> {
     const lazily = "lazy_itable_init=1,lazy_journal_init=1,nodiscard";
-    await runCommand("mkfs.ext4", ["-q", "-m", "0", "-E", lazily, this.#mapped], { signal });
+    await this.#run("mkfs.ext4", ["-q", "-m", "0", "-E", lazily, this.#mapped], { signal });
   }
 
   async mount(signal: AbortSignal): Promise<void> {
     await mkdir(this.#paths.mountPoint, { recursive: true });
-    await runCommand("mount", ["-t", "ext4", "-o", "noatime", this.#mapped, this.#paths.mountPoint], {
+    await this.#run("mount", ["-t", "ext4", "-o", "noatime", this.#mapped, this.#paths.mountPoint], {
       signal,
     });
     const covered = ext4Size(await readAt(this.#mapped, EXT4_SUPERBLOCK_OFFSET, EXT4_SUPERBLOCK_BYTES));
     const dataOffset = 2 ** 20;
     if (covered !== undefined && covered + GROWTH_BYTES <= (await this.size()) - dataOffset) {
-      await runCommand("resize2fs", [this.#mapped], { signal });
+      await this.#run("resize2fs", [this.#mapped], { signal });
     }
   }
 

@@ -1,0 +1,119 @@
+import { execFileSync } from "node:child_process";
+import type { tproxy } from "@dstack/proto";
+import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
+import { describe, expect, it } from "vitest";
+import { firewallRules, parseTunnel, tunnelConfig } from "../../src/boot/wireguard.js";
+
+const server = generateKeyPair();
+const second = generateKeyPair();
+const own = generateKeyPair();
+
+function answer(
+  change: Partial<Record<"clientIp" | "serverIp" | "serverPublicKey", string>> = {},
+): tproxy.RegisterCvmResponse {
+  return {
+    $typeName: "tproxy.RegisterCvmResponse",
+    wg: {
+      $typeName: "tproxy.WireGuardConfig",
+      serverPublicKey: server.publicKey,
+      clientIp: "10.4.0.7",
+      serverIp: "10.4.0.1",
+      serverEndpoint: "10.0.2.2:51820",
+      ...change,
+    },
+    servers: [],
+  };
+}
+const node = (publicKey: string, ip: string): tproxy.WireGuardServer => ({
+  $typeName: "tproxy.WireGuardServer",
+  publicKey,
+  ip,
+  endpoint: `${ip}:51820`,
+});
+
+describe("tunnelConfig", () => {
+  it("G5: gives each server its own address and no other, and sends the first packet at once", () => {
+    const text = tunnelConfig(own.privateKey, parseTunnel(answer()));
+    expect(text).toBe(
+      [
+        "[Interface]",
+        `PrivateKey = ${own.privateKey}`,
+        "",
+        "[Peer]",
+        `PublicKey = ${server.publicKey}`,
+        "AllowedIPs = 10.4.0.1/32",
+        "Endpoint = 10.0.2.2:51820",
+        "PersistentKeepalive = 25",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("peers with every node of a cluster", () => {
+    const cluster = {
+      ...answer(),
+      servers: [node(server.publicKey, "10.4.0.1"), node(second.publicKey, "10.4.0.2")],
+    };
+    const text = tunnelConfig(own.privateKey, parseTunnel(cluster));
+    expect(text.match(/^AllowedIPs = .*$/gm)).toEqual([
+      "AllowedIPs = 10.4.0.1/32",
+      "AllowedIPs = 10.4.0.2/32",
+    ]);
+  });
+});
+
+describe("parseTunnel", () => {
+  it.each([
+    ["a network instead of an address", { serverIp: "0.0.0.0/0" }],
+    ["text that adds a rule", { serverIp: "10.4.0.1 } accept\n" }],
+    ["a name instead of an address", { clientIp: "localhost" }],
+    ["an IPv6 address", { serverIp: "fe80::1" }],
+    ["a key that is none", { serverPublicKey: "abc" }],
+    ["our own address for the server", { serverIp: "10.4.0.7" }],
+  ])("G5: refuses %s", (_what, change) => {
+    expect(() => parseTunnel(answer(change))).toThrow();
+  });
+
+  it("G5: refuses an address given twice, and an answer without a tunnel", () => {
+    const twice = {
+      ...answer(),
+      servers: [node(server.publicKey, "10.4.0.1"), node(second.publicKey, "10.4.0.1")],
+    };
+    expect(() => parseTunnel(twice)).toThrow("one tunnel address twice");
+    const { wg: _wg, ...without } = answer();
+    expect(() => parseTunnel(without)).toThrow("without a WireGuard configuration");
+  });
+});
+
+describe("firewallRules", () => {
+  const rules = firewallRules(
+    parseTunnel({
+      ...answer(),
+      servers: [node(server.publicKey, "10.4.0.1"), node(second.publicKey, "10.4.0.2")],
+    }),
+  );
+
+  it("G5: drops what comes through the tunnel from anybody but tproxy, ahead of address translation", () => {
+    expect(rules).toContain("type filter hook prerouting priority raw;");
+    expect(rules).toContain('iifname "wg0" ip saddr != { 10.4.0.1, 10.4.0.2 } drop');
+    expect(rules).toContain('iifname "wg0" meta nfproto != ipv4 drop');
+  });
+
+  it("G5: drops SSH through the tunnel even from tproxy", () => {
+    expect(rules).toContain('iifname "wg0" tcp dport 22 drop');
+  });
+
+  it("G5: is a ruleset nft accepts, a second time too", () => {
+    // A network namespace of our own: nothing of the machine's is touched.
+    const nft = (): void => {
+      execFileSync(
+        "unshare",
+        ["-n", "sh", "-c", "nft -f - <<E && nft -f - <<E\n" + rules + "E\n" + rules + "E\n"],
+        {
+          env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+        },
+      );
+    };
+    expect(nft).not.toThrow();
+  });
+});
