@@ -93,28 +93,40 @@ describe("the simulated platform under our verifier", () => {
 
   const past = new Date("2021-01-01T00:00:00Z");
   it.each([
-    ["revoked PCK", { revoked: ["pck"] }],
-    ["revoked CA", { revoked: ["pckCa"] }],
-    ["revoked TCB signer", { revoked: ["tcbSigning"] }],
-    ["expired PCK", { certificates: { pck: { notAfter: past } } }],
-    ["expired root", { certificates: { root: { notAfter: past } } }],
-    ["CA that is none", { certificates: { pckCa: { ca: false } } }],
+    ["revoked PCK", "the PCK certificate is revoked", { revoked: ["pck"] }],
+    ["revoked CA", "the PCK CA certificate is revoked", { revoked: ["pckCa"] }],
+    ["revoked TCB signer", "the TCB signing certificate is revoked", { revoked: ["tcbSigning"] }],
+    ["expired PCK", "the PCK certificate was valid until", { certificates: { pck: { notAfter: past } } }],
+    ["expired root", "the root certificate was valid until", { certificates: { root: { notAfter: past } } }],
+    ["CA that is none", "PCK CRL issuer chain", { certificates: { pckCa: { ca: false } } }],
     [
       "PCK issued by another PCK",
+      "verifying PCK certificate chain",
       { certificates: { pck: { issuer: "otherPck" } }, pckChain: ["pck", "otherPck", "root"] },
     ],
-    ["TCB info signed by a PCK", { tcbChain: ["pck", "pckCa"] }],
-    ["expired root CRL", { rootCrl: { nextUpdate: past } }],
-    ["CRL of another CA", { pckCrl: { issuer: "root" } }],
-    ["CRL signed by somebody else", { pckCrl: { signer: "tcbSigning" } }],
-    ["empty CRL", { rootCrl: { edit: () => new Uint8Array() } }],
-    ["foreign FMSPC", { editTcbInfo: (info) => void (info.fmspc = "00A06D080000") }],
-    ["foreign PCEID", { editTcbInfo: (info) => void (info.pceId = "0001") }],
-    ["unknown module", { editTcbInfo: (info) => void (info.tdxModuleIdentities = []) }],
-    ["foreign enclave", { qe: { mrSigner: new Uint8Array(32) } }],
-    ["revoked level", { tcbStatus: "Revoked" }],
-    ["unknown status", { tcbStatus: "Fine" }],
-  ] satisfies [string, SimulatedPlatformOptions][])("E1: can be a bad one: %s", async (_what, options) => {
-    await expect(verify(options)).rejects.toThrow();
-  });
+    ["TCB info signed by a PCK", "verifying TCB info issuer chain", { tcbChain: ["pck", "pckCa"] }],
+    ["expired root CRL", "the root CRL was valid until", { rootCrl: { nextUpdate: past } }],
+    ["CRL of another CA", "PCK CRL was issued by another CA", { pckCrl: { issuer: "root" } }],
+    [
+      "CRL signed by somebody else",
+      "PCK CRL is not signed by its issuer",
+      { pckCrl: { signer: "tcbSigning" } },
+    ],
+    ["empty CRL", "reading root CRL", { rootCrl: { edit: () => new Uint8Array() } }],
+    ["foreign FMSPC", "published for another", { editTcbInfo: (info) => void (info.fmspc = "00A06D080000") }],
+    ["foreign PCEID", "published for another", { editTcbInfo: (info) => void (info.pceId = "0001") }],
+    [
+      "unknown module",
+      "does not know the TDX mo",
+      { editTcbInfo: (info) => void (info.tdxModuleIdentities = []) },
+    ],
+    ["foreign enclave", "the quoting enclave is not", { qe: { mrSigner: new Uint8Array(32) } }],
+    ["revoked level", "TCB level of this platform is revoked", { tcbStatus: "Revoked" }],
+    ["unknown status", "reading TCB info", { tcbStatus: "Fine" }],
+  ] satisfies [string, string, SimulatedPlatformOptions][])(
+    "E1: can be a bad one: %s",
+    async (_what, reason, options) => {
+      await expect(verify(options)).rejects.toThrow(reason);
+    },
+  );
 });
