@@ -27,6 +27,8 @@ export class Tunnel {
   readonly #changes = new Serial();
   #handshakes: Handshakes = new Map();
   #failure: Error | undefined;
+  /** The interface may not have what the registry has. */
+  #behind = false;
 
   constructor(
     readonly device: WireGuardDevice,
@@ -40,14 +42,26 @@ export class Tunnel {
     return this.#handshakes;
   }
 
-  /** Gives the interface the peers of the registry. */
+  /** Gives the interface the peers of the registry. What fails here is tried again with the next poll. */
   async sync(): Promise<void> {
-    await this.#changes.run(() => this.device.syncconf(tunnelConfig(this.server, this.registry.list())));
+    this.#behind = true;
+    await this.#changes.run(async () => {
+      // Several callers may have waited; the first one to run has said it all.
+      if (!this.#behind) return;
+      this.#behind = false;
+      try {
+        await this.device.syncconf(tunnelConfig(this.server, this.registry.list()));
+      } catch (err) {
+        this.#behind = true;
+        throw err;
+      }
+    });
   }
 
   /** Reads the handshakes of all peers. */
   async poll(): Promise<void> {
     try {
+      if (this.#behind) await this.sync();
       const { peers } = await this.device.dump();
       this.#handshakes = new Map(peers.map((peer) => [peer.publicKey, peer.latestHandshake ?? 0]));
       this.#failure = undefined;
