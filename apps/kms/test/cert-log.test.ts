@@ -1,19 +1,19 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFile, mkdtemp, readFile, stat, truncate, writeFile } from "node:fs/promises";
+import { appendFile, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { open } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, expect, it } from "vitest";
 import { CertLog } from "../src/cert-log/cert-log.js";
 import type { LogFile, NewEntry } from "../src/cert-log/cert-log.js";
 import { MAX_LINE_BYTES } from "../src/cert-log/chain.js";
+import { tempDir } from "./temp.js";
 
 const entry = (subject: string): NewEntry => ({ kind: "app-ca", subject, certificate: "AAAA" });
 
 async function freshPath(): Promise<string> {
-  return join(await mkdtemp(join(tmpdir(), "cert-log-")), "issued.log");
+  return join(await tempDir(), "issued.log");
 }
 
 /** A log with these subjects; gives its path and bytes. */

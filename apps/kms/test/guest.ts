@@ -1,6 +1,5 @@
-import { mkdtemp, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { request } from "node:https";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AllowedMeasurements, PolicyConfig, runtimeEvent } from "@dstack/attestation";
 import type { EventLogEntry, Policy } from "@dstack/attestation";
@@ -15,6 +14,7 @@ import { SimulatedPlatform, bareLaunch, createSimulatedProvider } from "@dstack/
 import type { SimulatedProviderParts } from "@dstack/tdx-attest";
 import { KmsConfig, initKms, startKms } from "../src/index.js";
 import type { Kms, KmsConfigInput, KmsParts } from "../src/index.js";
+import { tempDir } from "./temp.js";
 
 export const platform = SimulatedPlatform.fromSeed(new Uint8Array(32).fill(3));
 export const launch = bareLaunch("kms tests");
@@ -30,7 +30,7 @@ export interface Installation {
 }
 
 export async function install(changes: Partial<KmsConfigInput["core"]> = {}): Promise<Installation> {
-  const dir = await mkdtemp(join(tmpdir(), "kms-"));
+  const dir = await tempDir();
   const certs = join(dir, "certs");
   await initKms(certs, { commonName: "test root", altNames: ["127.0.0.1"] });
   const registryDir = join(dir, "upgrades");

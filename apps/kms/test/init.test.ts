@@ -1,17 +1,17 @@
 import { X509Certificate, createPrivateKey } from "node:crypto";
-import { chmod, mkdtemp, readFile, readdir, rename, stat, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, readFile, readdir, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { generateP256 } from "@dstack/ra-tls";
 import { describe, expect, it } from "vitest";
 import { CertLog } from "../src/cert-log/cert-log.js";
 import { initKms, issueServerCert, startKms } from "../src/index.js";
 import { anonymousClient, install, start } from "./guest.js";
+import { tempDir } from "./temp.js";
 
 const names = ["kms.example", "10.0.2.2", "127.0.0.1"];
 
 async function freshDir(): Promise<string> {
-  return mkdtemp(join(tmpdir(), "kms-init-"));
+  return tempDir();
 }
 
 async function contents(dir: string): Promise<Record<string, string>> {

@@ -1,8 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -14,6 +13,7 @@ import { startKms } from "../src/index.js";
 import type { Kms } from "../src/index.js";
 import { anonymousClient, bootGuest, callRaw, guestClient, install, launch, platform } from "./guest.js";
 import type { Installation } from "./guest.js";
+import { tempDir } from "./temp.js";
 
 const run = promisify(execFile);
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
@@ -84,7 +84,7 @@ async function end(running: Running, signal: NodeJS.Signals): Promise<number | n
 }
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), "kms-program-"));
+  dir = await tempDir();
   pcs = await startSimulatedPcs({ platform });
   await writeFile(join(dir, "simulated-root.pem"), platform.rootCertificatePem);
   await run(process.execPath, [

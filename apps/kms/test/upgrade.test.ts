@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -11,6 +11,7 @@ import type { Kms } from "../src/index.js";
 import { UpgradeRegistry } from "../src/policy/upgrade-registry.js";
 import { bootGuest, guestClient, install, start } from "./guest.js";
 import type { Guest, Installation } from "./guest.js";
+import { tempDir } from "./temp.js";
 
 const run = promisify(execFile);
 const script = fileURLToPath(new URL("../../../scripts/kms-allow-upgrade.sh", import.meta.url));
@@ -104,7 +105,7 @@ describe("K2: upgrade of an app", () => {
 
 describe("K2: upgrade registry", () => {
   it("K2: takes regular files for permissions, no links, no directories", async () => {
-    const dir = join(await mkdtemp(join(tmpdir(), "registry-")), "upgrades");
+    const dir = join(await tempDir(), "upgrades");
     const registry = await UpgradeRegistry.open(dir);
     await mkdir(join(dir, a, b), { recursive: true });
     expect(await registry.isAllowed(a, b)).toBe(false);
@@ -119,7 +120,7 @@ describe("K2: upgrade registry", () => {
   });
 
   it("K2: lets no id lead out of its directory, even one that was cast", async () => {
-    const dir = await mkdtemp(join(tmpdir(), "registry-"));
+    const dir = await tempDir();
     const registry = await UpgradeRegistry.open(join(dir, "upgrades"));
     await writeFile(join(dir, "file"), "");
     await expect(registry.isAllowed("../file" as AppId, "." as AppId)).rejects.toThrow(/40 lower-case/);
@@ -127,7 +128,7 @@ describe("K2: upgrade registry", () => {
   });
 
   it("K2: does not open a directory that others may write into", async () => {
-    const dir = await mkdtemp(join(tmpdir(), "registry-"));
+    const dir = await tempDir();
     await chmod(dir, 0o777);
     await expect(UpgradeRegistry.open(dir)).rejects.toThrow(/chmod go-w/);
   });
@@ -138,7 +139,7 @@ describe("kms-allow-upgrade.sh", () => {
     `port = 1\n[other]\nupgrade_registry_dir = "/wrong"\n[core] # the KMS\n  upgrade_registry_dir = ${registry}\n[attestation]\n`;
 
   it("finds the registry in kms.toml: given, in the working directory, in the local installation", async () => {
-    const dir = await mkdtemp(join(tmpdir(), "allow-"));
+    const dir = await tempDir();
     const registry = join(dir, "with space");
     await mkdir(registry);
     await writeFile(join(dir, "kms.toml"), config(`"${registry}" # here`));
@@ -170,7 +171,7 @@ describe("kms-allow-upgrade.sh", () => {
     [[a, b, b]],
     [["-x", a, b]],
   ])("K2: refuses %j and writes nothing", async (args) => {
-    const registry = await mkdtemp(join(tmpdir(), "registry-"));
+    const registry = await tempDir();
     expect((await allow(args, { env: { KMS_UPGRADE_REGISTRY: registry } })).code).toBe(2);
     expect(await readdir(registry)).toEqual([]);
   });
@@ -185,7 +186,7 @@ describe("kms-allow-upgrade.sh", () => {
       code: 1,
       text: expect.stringContaining("/nonexistent/registry") as unknown,
     });
-    const dir = await mkdtemp(join(tmpdir(), "allow-"));
+    const dir = await tempDir();
     await writeFile(join(dir, "kms.toml"), '[core]\n[other]\nupgrade_registry_dir = "/wrong"\n');
     expect((await allow([a, b], { cwd: dir })).text).toContain("no upgrade_registry_dir under [core]");
   });

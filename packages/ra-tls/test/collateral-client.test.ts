@@ -1,12 +1,12 @@
-import { mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Collateral } from "@dstack/attestation";
 import { afterEach, describe, expect, it } from "vitest";
 import { CollateralClient } from "../src/index.js";
 import { NOW, platform } from "./guest.js";
+import { tempDir } from "./temp.js";
 
 const keys = { fmspc: platform.fmspc.toLowerCase(), ca: "platform" } as const;
 const HOUR = 3600;
@@ -133,7 +133,7 @@ describe("CollateralClient", () => {
   it("keeps collateral over a restart, and gets along with a damaged file", async () => {
     const collateral = platform.collateral(NOW);
     const service = await startService(serve(collateral));
-    const cacheDir = join(await mkdtemp(join(tmpdir(), "collateral-")), "cache");
+    const cacheDir = join(await tempDir(), "cache");
     await new CollateralClient({ url: service.url, cacheDir }).get(keys, NOW);
     service.answer = down;
     expect(await new CollateralClient({ url: service.url, cacheDir }).get(keys, NOW + 60)).toEqual(

@@ -1,6 +1,5 @@
 import { webcrypto } from "node:crypto";
-import { mkdtemp, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AllowedMeasurements, INTEL_ROOT, raTlsReportData, runtimeEvent } from "@dstack/attestation";
 import type { EventLogEntry } from "@dstack/attestation";
@@ -31,6 +30,7 @@ import {
   startGuest,
   verifierParts,
 } from "./guest.js";
+import { tempDir } from "./temp.js";
 
 const verifier = await PeerVerifier.create(verifierParts());
 const good = await startGuest();
@@ -342,7 +342,7 @@ describe("PeerVerifier.create from configuration", () => {
     });
 
   it("trusts Intel, and a simulated root only when its file is named", async () => {
-    const dir = await mkdtemp(join(tmpdir(), "ra-tls-"));
+    const dir = await tempDir();
     const path = join(dir, "root.pem");
     await writeFile(path, platform.rootCertificatePem);
     expect((await PeerVerifier.create(section([]))).simulatedRoots).toEqual([]);
@@ -350,7 +350,7 @@ describe("PeerVerifier.create from configuration", () => {
   });
 
   it("names the file of a root that is none", async () => {
-    const dir = await mkdtemp(join(tmpdir(), "ra-tls-"));
+    const dir = await tempDir();
     const path = join(dir, "root.pem");
     await writeFile(path, "no certificate");
     await expect(PeerVerifier.create(section([path]))).rejects.toThrow(path);
