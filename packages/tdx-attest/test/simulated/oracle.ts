@@ -3,6 +3,8 @@ import type { Collateral } from "@dstack/attestation";
 import { z } from "zod";
 import type { SimulatedPlatform } from "../../src/index.js";
 
+const require = createRequire(import.meta.url);
+
 interface Verifier {
   verify(quote: Buffer, collateral: Collateral, now: number): unknown;
 }
@@ -19,7 +21,7 @@ export function oracleVerdict(
   now: number,
   root: Uint8Array = platform.rootCertificateDer,
 ): z.infer<typeof Verdict> {
-  const { QuoteVerifier } = createRequire(import.meta.url)("@phala/dcap-qvl") as Library;
+  const { QuoteVerifier } = require("@phala/dcap-qvl") as Library;
   const verifier = new QuoteVerifier(Buffer.from(root));
   return Verdict.parse(verifier.verify(Buffer.from(quote), platform.collateral(now), now));
 }
