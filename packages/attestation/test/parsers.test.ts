@@ -233,6 +233,18 @@ describe("readCertificate", () => {
       expect(codeOf(() => readCertificate(sha384Instead, "certificate"))).toBe("certificate_malformed");
     }
   });
+
+  it.each([
+    ["of version 2", "a003020102", "a003020101"],
+    ["with two common names", "060355040a", "0603550403"],
+    ["with no common name", "0603550403", "060355040b"],
+    ["with an unknown critical extension", "0603551d13", "0603551d1e"],
+    ["with its basic constraints twice", "0603551d0f", "0603551d13"],
+  ])("E11: refuses a certificate %s", (_name, from, to) => {
+    const at = hex(root).lastIndexOf(from) / 2;
+    const edited = put(root, at, Buffer.from(to, "hex"));
+    expect(codeOf(() => readCertificate(edited, "certificate"))).toBe("certificate_malformed");
+  });
 });
 
 describe("SGX extensions", () => {
