@@ -1,4 +1,5 @@
 import { request } from "node:https";
+import type { RequestOptions } from "node:https";
 import { ca } from "./site.js";
 
 export interface HttpAnswer {
@@ -11,7 +12,7 @@ export interface HttpAnswer {
 export function getText(
   url: string,
   path: string,
-  options: { servername?: string; method?: string; headers?: Record<string, string>; body?: string } = {},
+  options: RequestOptions & { body?: string } = {},
 ): Promise<HttpAnswer> {
   const { body, ...rest } = options;
   return new Promise((resolve, reject) => {
