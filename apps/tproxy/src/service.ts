@@ -31,6 +31,7 @@ import { list } from "./rpc/list.js";
 import { registerCvm } from "./rpc/register-cvm.js";
 import { lockState } from "./state-lock.js";
 import { addStatusPage } from "./status-page.js";
+import { EndpointMemory } from "./wireguard/endpoint-memory.js";
 import { loadServerKey } from "./wireguard/server-key.js";
 import { Tunnel } from "./wireguard/tunnel.js";
 
@@ -109,7 +110,8 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   });
   const device = stack.use(parts.wireguard ?? (await openWireGuard(config, metrics, log)));
   const server = { privateKey: serverKey.privateKey, listenPort: config.wg.listen_port };
-  const tunnel = new Tunnel(device, server, registry, log);
+  const endpoints = await EndpointMemory.open(join(config.state_dir, "endpoints.json"));
+  const tunnel = new Tunnel(device, server, registry, endpoints, log);
   await bringUp(config, tunnel);
 
   const keyHistory = await KeyHistory.open(join(config.state_dir, "certificate-keys.json"));

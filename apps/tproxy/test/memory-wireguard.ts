@@ -12,11 +12,17 @@ export class MemoryWireGuard implements WireGuardDevice {
   readonly routes: string[] = [];
   closed = false;
   readonly #handshakes = new Map<string, number>();
+  readonly #endpoints = new Map<string, string>();
   #failure: Error | undefined;
 
   /** Sets when a peer was last heard, in Unix seconds; 0 for never. */
   setHandshake(publicKey: string, at: number): void {
     this.#handshakes.set(publicKey, at);
+  }
+
+  /** Sets where a peer was last heard. */
+  setEndpoint(publicKey: string, endpoint: string): void {
+    this.#endpoints.set(publicKey, endpoint);
   }
 
   /** Makes every call fail until it is called without an error. */
@@ -46,8 +52,10 @@ export class MemoryWireGuard implements WireGuardDevice {
     const peers = sections.map((section) => {
       const publicKey = /PublicKey = (\S+)/.exec(section)?.[1] ?? "";
       const latestHandshake = this.#handshakes.get(publicKey) ?? now;
+      const endpoint = this.#endpoints.get(publicKey) ?? /Endpoint = (\S+)/.exec(section)?.[1];
       return {
         publicKey,
+        ...(endpoint === undefined ? {} : { endpoint }),
         allowedIps: /AllowedIPs = (.+)/.exec(section)?.[1]?.split(", ") ?? [],
         ...(latestHandshake === 0 ? {} : { latestHandshake }),
         receivedBytes: 0,

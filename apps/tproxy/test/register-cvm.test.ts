@@ -160,6 +160,30 @@ describe("RegisterCvm", () => {
     },
   );
 
+  it(
+    "tells an interface that was made anew where its peers were last heard",
+    { timeout: 15_000 },
+    async () => {
+      await using site = await makeSite();
+      const [a, b] = [newKey(), newKey()];
+      {
+        const wireguard = new MemoryWireGuard();
+        await using server = await start(site, { wireguard });
+        await register(server, { instance: "a" }, a);
+        await register(server, { instance: "b" }, b);
+        wireguard.setEndpoint(a, "192.0.2.7:40000");
+        const remembered = () => readFile(join(site.dir, "state", "endpoints.json"), "utf8").catch(() => "");
+        await expect.poll(remembered, { timeout: 8_000 }).toContain("192.0.2.7:40000");
+        // What WireGuard learns itself is never overruled.
+        expect(wireguard.configs.join("")).not.toContain("Endpoint");
+      }
+      const wireguard = new MemoryWireGuard();
+      await using _server = await start(site, { wireguard });
+      expect(wireguard.configs.at(-1)).toContain("AllowedIPs = 10.77.0.2/32\nEndpoint = 192.0.2.7:40000\n");
+      expect(wireguard.configs.at(-1)).toContain(`${b}\nAllowedIPs = 10.77.0.3/32\n`);
+    },
+  );
+
   it("lets many instances register at once", async () => {
     await using site = await makeSite();
     const wireguard = new MemoryWireGuard();

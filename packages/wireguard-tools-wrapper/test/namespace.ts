@@ -3,6 +3,8 @@ import type { ChildProcess } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { readFile, readdir, rm } from "node:fs/promises";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -20,7 +22,7 @@ export function namespacesUnavailable(): string | undefined {
   return undefined;
 }
 
-export const usedInterfaceNames = new Set<string>();
+const usedInterfaceNames = new Set<string>();
 
 /** Network namespaces share the directory of control sockets: every name is used once. */
 export function uniqueInterfaceName(): string {
@@ -82,4 +84,23 @@ export async function connectNamespaces(
   await a.run("ip", "link", "set", endA, "up");
   await b.run("ip", "address", "add", addressB, "dev", endB);
   await b.run("ip", "link", "set", endB, "up");
+}
+
+/** Process ids of every wireguard-go that was started for this interface, in any namespace. */
+export async function processesOf(name: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const pid of (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry))) {
+    const argv = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+    if (basename(argv[0] ?? "") === "wireguard-go" && argv.includes(name)) found.push(Number(pid));
+  }
+  return found;
+}
+
+/** After a test: one that failed half-way may have killed the program that would have cleaned up. */
+export async function killLeftovers(): Promise<void> {
+  for (const name of usedInterfaceNames) {
+    for (const pid of await processesOf(name)) process.kill(pid, "SIGKILL");
+    await rm(`/var/run/wireguard/${name}.sock`, { force: true });
+  }
+  usedInterfaceNames.clear();
 }

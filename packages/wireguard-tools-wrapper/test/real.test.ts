@@ -1,7 +1,5 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readFile, readdir } from "node:fs/promises";
-import { basename } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, describe, expect, it } from "vitest";
 import { generateKeyPair, wgConfig } from "../src/index.js";
@@ -9,23 +7,14 @@ import { Agent } from "./agent-client.js";
 import {
   Namespace,
   connectNamespaces,
+  killLeftovers,
   namespacesUnavailable,
+  processesOf,
   uniqueInterfaceName,
-  usedInterfaceNames,
 } from "./namespace.js";
 
 const reason = namespacesUnavailable();
 if (reason !== undefined) console.warn(`skipping the tests with real interfaces: ${reason}`);
-
-/** Process ids of every wireguard-go that was started for this interface, in any namespace. */
-async function processesOf(name: string): Promise<number[]> {
-  const found: number[] = [];
-  for (const pid of (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry))) {
-    const argv = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
-    if (basename(argv[0] ?? "") === "wireguard-go" && argv.includes(name)) found.push(Number(pid));
-  }
-  return found;
-}
 
 const socketOf = (name: string): string => `/var/run/wireguard/${name}.sock`;
 /** Opens a TCP connection to a port nobody listens on: who refuses it can be reached. */
@@ -58,12 +47,7 @@ async function addPeer(hub: Namespace, spoke: Namespace, agent: Agent, n: number
   return { name, keys };
 }
 
-// A test that failed half-way may have killed the program that would have cleaned up.
-afterEach(async () => {
-  for (const name of usedInterfaceNames)
-    for (const pid of await processesOf(name)) process.kill(pid, "SIGKILL");
-  usedInterfaceNames.clear();
-});
+afterEach(killLeftovers);
 
 describe.skipIf(reason !== undefined)(
   "real interfaces in namespaces of their own",

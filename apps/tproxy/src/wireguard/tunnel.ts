@@ -1,10 +1,11 @@
 import { Serial, sleep } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import { wgConfig } from "@dstack/wireguard-tools-wrapper";
-import type { WireGuardDevice, WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
+import type { PeerStatus, WireGuardDevice, WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
 import type { Instance } from "../registry/instance.js";
 import type { InstanceRegistry } from "../registry/registry.js";
 import type { Handshakes } from "../routing/route-table.js";
+import type { EndpointMemory } from "./endpoint-memory.js";
 
 /** How often handshakes are read, of all peers at once. */
 export const POLL_MS = 3_000;
@@ -14,11 +15,21 @@ export interface TunnelServer {
   readonly listenPort: number;
 }
 
-/** What the interface is told: each guest may use its own address and no other (G5). */
-export function tunnelConfig(server: TunnelServer, instances: readonly Instance[]): string {
+/**
+ * What the interface is told: each guest may use its own address and no other (G5).
+ * @param endpoints by public key, for peers that cannot be heard otherwise; guests call us, so that most have none here
+ */
+export function tunnelConfig(
+  server: TunnelServer,
+  instances: readonly Instance[],
+  endpoints: ReadonlyMap<string, string> = new Map(),
+): string {
   return wgConfig({
     ...server,
-    peers: instances.map(({ publicKey, ip }) => ({ publicKey, allowedIps: [`${ip}/32`] })),
+    peers: instances.map(({ publicKey, ip }) => {
+      const endpoint = endpoints.get(publicKey);
+      return { publicKey, allowedIps: [`${ip}/32`], ...(endpoint === undefined ? {} : { endpoint }) };
+    }),
   });
 }
 
@@ -34,6 +45,7 @@ export class Tunnel {
     readonly device: WireGuardDevice,
     readonly server: TunnelServer,
     readonly registry: InstanceRegistry,
+    readonly endpoints: EndpointMemory,
     readonly log: Logger,
   ) {}
 
@@ -63,6 +75,7 @@ export class Tunnel {
     try {
       if (this.#behind) await this.sync();
       const { peers } = await this.device.dump();
+      await this.#restoreEndpoints(peers);
       this.#handshakes = new Map(peers.map((peer) => [peer.publicKey, peer.latestHandshake ?? 0]));
       this.#failure = undefined;
     } catch (err) {
@@ -70,6 +83,17 @@ export class Tunnel {
       if (this.#failure === undefined) this.log.error({ err }, "reading WireGuard's handshakes failed");
       this.#failure = err instanceof Error ? err : new Error(String(err));
     }
+  }
+
+  /** An interface that was made anew, by us or by its supervisor, is told where its peers were. */
+  async #restoreEndpoints(peers: readonly PeerStatus[]): Promise<void> {
+    const lost = this.endpoints.lost(peers);
+    if (lost.size > 0) {
+      await this.#changes.run(() =>
+        this.device.syncconf(tunnelConfig(this.server, this.registry.list(), lost)),
+      );
+    }
+    await this.endpoints.update(peers);
   }
 
   /** Polls until the signal aborts, and tells after each time. */
