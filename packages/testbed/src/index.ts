@@ -1,1 +1,2 @@
-export {};
+export { BASE_DOMAIN, Testbed } from "./testbed.js";
+export type { TestbedOptions } from "./testbed.js";

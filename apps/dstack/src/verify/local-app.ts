@@ -1,8 +1,14 @@
 import { InputError, fromHex, hex, parseAppId, sha256, utf8 } from "@dstack/core";
 import type { AppId } from "@dstack/core";
-import { PolicyConfig, quoteCollateralKeys, parseQuote, INTEL_ROOT } from "@dstack/attestation";
+import {
+  PolicyConfig,
+  INTEL_ROOT,
+  parseQuote,
+  quoteCollateralKeys,
+  simulatedAnchor,
+} from "@dstack/attestation";
 import type { TrustAnchor } from "@dstack/attestation";
-import { CollateralClient, pemToDer } from "@dstack/ra-tls";
+import { CollateralClient } from "@dstack/ra-tls";
 import { measureImage } from "@dstack/tdx-attest";
 import type { teepod } from "@dstack/proto";
 import { randomBytes } from "node:crypto";
@@ -48,9 +54,7 @@ export async function verifyWith(
   trust: Trust,
 ): Promise<VerifyReport> {
   const anchors: TrustAnchor[] = [INTEL_ROOT];
-  for (const path of trust.simulatedRoots) {
-    anchors.push({ kind: "simulated", sha256: hex(sha256(pemToDer(await readFile(path, "utf8")))) });
-  }
+  for (const path of trust.simulatedRoots) anchors.push(simulatedAnchor(await readFile(path, "utf8")));
   const now = Math.floor(Date.now() / 1000);
   const collateral = await new CollateralClient({ url: trust.pccsUrl }).get(
     quoteCollateralKeys(parseQuote(quote.quote)),
@@ -58,6 +62,7 @@ export async function verifyWith(
   );
   const launch = await measureImage(trust.imageDir);
   const policy = PolicyConfig.parse({
+    insecure_simulated_roots: trust.simulatedRoots,
     allowed_mr: { mrtd: [launch.mrtd], rtmr0: [launch.rtmr0], rtmr1: [launch.rtmr1], rtmr2: [launch.rtmr2] },
   });
   return verifyAppQuote(quote, expected, { collateral, anchors, policy, now });
