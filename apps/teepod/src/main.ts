@@ -12,7 +12,7 @@ interface Options {
 }
 
 async function load({ config }: Options): Promise<TeepodConfig> {
-  return loadConfig(TeepodConfig, { path: config, env: { prefix: "TEEPOD", values: process.env } });
+  return loadConfig(TeepodConfig, { path: config });
 }
 
 async function run(options: Options): Promise<void> {

@@ -14,6 +14,8 @@ export interface AuditEntry {
   readonly vm: string;
   readonly outcome: "asked" | "done" | "refused" | "failed";
   readonly message?: string;
+  /** The id a method answered. */
+  readonly result?: string;
 }
 
 /** Every change anyone asked for, one JSON object a line, only ever appended to. */

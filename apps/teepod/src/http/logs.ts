@@ -59,6 +59,10 @@ export function addLogs(app: FastifyInstance, vms: VmManager, closing: AbortSign
     reply.type("text/plain; charset=utf-8").header("x-accel-buffering", "no");
     const stream = Readable.from(output(vm.serialLog, query, signal), { objectMode: false });
     reply.raw.once("pipe", () => reply.raw.flushHeaders());
+    // A connection that would be kept alive keeps the listener from closing.
+    reply.raw.once("finish", () => {
+      if (closing.aborted) request.raw.socket.destroySoon();
+    });
     return reply.send(stream);
   });
 }

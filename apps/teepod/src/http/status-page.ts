@@ -12,6 +12,9 @@ export const STATUS_PAGE_STYLE = [
   "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}th,td{border-color:#444}.note{color:#222}}",
 ].join("");
 
+// One piece, for the policy names the hash of exactly this text.
+const STYLE = new Markup(`<style>${STATUS_PAGE_STYLE}</style>`);
+
 export interface StatusPageFacts {
   readonly hypervisor: string;
   /** Development images get a simulated TDX platform. */
@@ -72,9 +75,7 @@ export function statusPage(vms: readonly VmInfo[], facts: StatusPageFacts): stri
         <meta name="viewport" content="width=device-width" />
         <meta http-equiv="refresh" content="5" />
         <title>teepod</title>
-        <style>
-          ${new Markup(STATUS_PAGE_STYLE)}
-        </style>
+        ${STYLE}
       </head>
       <body>
         <h1>teepod</h1>

@@ -1,6 +1,15 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { existsSync, openSync, closeSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { errorCode, errorMessage, sleep, withDeadline } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
@@ -23,6 +32,9 @@ const QUIT_LIMIT_MS = 3_000;
 const KILL_LIMIT_MS = 20_000;
 /** How often a VM that is not our child is looked at. */
 const WATCH_EVERY_MS = 500;
+/** How often, and above which size, what QEMU printed is thrown away. */
+const TIDY_EVERY_MS = 5_000;
+const MAX_QEMU_LOG_BYTES = 1024 * 1024;
 
 /** Which process is the VM. Beside QEMU's own pid file because a pid alone is reused. */
 const PROCESS_FILE = "process.json";
@@ -82,6 +94,7 @@ class QemuProcess implements RunningVm {
   #qmp: QmpClient | undefined;
   #reason: string | undefined;
   #wake: () => void = () => {};
+  readonly #tidying: NodeJS.Timeout;
 
   constructor(
     readonly place: VmPlace,
@@ -91,6 +104,7 @@ class QemuProcess implements RunningVm {
     child?: ChildProcess,
   ) {
     this.ended = child === undefined ? this.#watch() : this.#watchChild(child);
+    this.#tidying = setInterval(() => this.#tidy(), TIDY_EVERY_MS).unref();
   }
 
   /** Connects the monitor. Waits for it while the process lives. */
@@ -153,6 +167,7 @@ class QemuProcess implements RunningVm {
   }
 
   detach(): void {
+    clearInterval(this.#tidying);
     this.#stopWatching.abort();
     this.#qmp?.close();
   }
@@ -181,7 +196,18 @@ class QemuProcess implements RunningVm {
     }
   }
 
+  /** A guest can make QEMU complain as often as it likes; the file is open for appending, so it can be emptied. */
+  #tidy(): void {
+    const path = join(this.place.dir, QEMU_LOG);
+    try {
+      if (statSync(path).size > MAX_QEMU_LOG_BYTES) truncateSync(path);
+    } catch (err) {
+      if (errorCode(err) !== "ENOENT") throw err;
+    }
+  }
+
   #exit(code: number | null): VmExit {
+    clearInterval(this.#tidying);
     const reason = this.#reason ?? lastQemuLine(this.place.dir);
     this.#qmp?.close();
     return reason === undefined ? { code } : { code, reason };

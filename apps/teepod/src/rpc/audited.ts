@@ -1,4 +1,4 @@
-import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { RpcError, toRpcError } from "@dstack/prpc";
 import type { Handler } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
@@ -25,12 +25,14 @@ export function guardMethod(method: string, caller: Caller | undefined): void {
 /**
  * A handler whose calls stand in the audit log, before and after. What cannot be logged is not done.
  * @param about the VM a request is about
+ * @param made what came of it, for the line that says it is done
  */
 export function audited<I extends DescMessage, O extends DescMessage>(
   context: TeepodContext,
   method: string,
   about: (request: MessageShape<I>) => string,
   handler: Handler<I, O, Caller>,
+  made?: (answer: MessageInitShape<O>) => string | undefined,
 ): Handler<I, O, Caller> {
   return async (request, call) => {
     const caller = requireOperator(call.peer);
@@ -51,7 +53,8 @@ export function audited<I extends DescMessage, O extends DescMessage>(
     }
     try {
       const answer = await handler(request, call);
-      await context.audit.append({ ...entry, outcome: "done" });
+      const result = made?.(answer);
+      await context.audit.append({ ...entry, outcome: "done", ...(result !== undefined && { result }) });
       return answer;
     } catch (err) {
       const { code, message } = toRpcError(err);

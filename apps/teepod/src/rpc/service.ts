@@ -27,18 +27,19 @@ const ALIASES = {
 };
 
 const id = (request: { id: string }): string => request.id;
+const newId = (answer: { id?: string | undefined }): string | undefined => answer.id;
 
 /** The Teepod service. */
 export function teepodService(context: TeepodContext): ServiceImpl<Caller> {
   return implement<typeof teepod.Teepod, Caller>(
     teepod.Teepod,
     {
-      createVm: audited(context, "CreateVm", (request) => request.name, createVm(context)),
+      createVm: audited(context, "CreateVm", (request) => request.name, createVm(context), newId),
       startVm: audited(context, "StartVm", id, startVm(context)),
       stopVm: audited(context, "StopVm", id, stopVm(context)),
       shutdownVm: audited(context, "ShutdownVm", id, shutdownVm(context)),
       removeVm: audited(context, "RemoveVm", id, removeVm(context)),
-      upgradeApp: audited(context, "UpgradeApp", id, upgradeApp(context)),
+      upgradeApp: audited(context, "UpgradeApp", id, upgradeApp(context), newId),
       resizeVm: audited(context, "ResizeVm", id, resizeVm(context)),
       status: status(context),
       listImages: listImages(context),

@@ -31,7 +31,11 @@ function uptime(state: VmState, now: Date): string {
 }
 
 function usesTproxy(manifest: Manifest): boolean {
-  return parseAppCompose(manifest.compose_file).features?.includes("tproxy-net") ?? false;
+  try {
+    return parseAppCompose(manifest.compose_file).features?.includes("tproxy-net") ?? false;
+  } catch {
+    return false; // taken by an older teepod; one VM must not spoil the list of all
+  }
 }
 
 /**

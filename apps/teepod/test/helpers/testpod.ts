@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { readdirSync, readlinkSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -10,6 +11,8 @@ import { teepod } from "@dstack/proto";
 import { createClient, httpTransport } from "@dstack/prpc";
 import { TeepodConfig, startTeepod } from "../../src/index.js";
 import type { Teepod, TeepodConfigInput, TeepodParts } from "../../src/index.js";
+import { identifyProcess, signalProcess } from "../../src/hypervisor/host-process.js";
+import type { ProcessIdentity } from "../../src/hypervisor/host-process.js";
 import { writeImage } from "./images.js";
 
 export const OPERATOR = "operator-token-0123456789";
@@ -64,8 +67,26 @@ export class Site implements AsyncDisposable {
     return startTeepod(TeepodConfig.parse(config), { log: silentLogger(), ...parts });
   }
 
+  /** Live processes that were started for VMs of this site. */
+  processes(): ProcessIdentity[] {
+    return readdirSync("/proc")
+      .filter((name) => /^[0-9]+$/.test(name))
+      .filter((name) => workingDirectory(name).startsWith(`${this.runPath}/`))
+      .flatMap((name) => identifyProcess(Number(name)) ?? []);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    // What a failed test left running.
+    for (const left of this.processes()) signalProcess(left, "SIGKILL");
     await rm(this.dir, { recursive: true, force: true });
+  }
+}
+
+function workingDirectory(pid: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return "";
   }
 }
 
@@ -88,7 +109,7 @@ export async function testpod(
 
 export type TeepodClient = ReturnType<typeof client>;
 
-export function client(pod: Teepod, token = OPERATOR) {
+export function client(pod: Pick<Teepod, "url">, token = OPERATOR) {
   return createClient(
     teepod.Teepod,
     httpTransport({ baseUrl: pod.url, headers: { authorization: `Bearer ${token}` } }),
@@ -130,7 +151,6 @@ export function testCaPem(): Promise<string> {
         ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
         ...["-subj", "/CN=test root", "-keyout", join(dir, "key.pem"), "-out", join(dir, "ca.pem")],
       ]);
-      const { readFile } = await import("node:fs/promises");
       return await readFile(join(dir, "ca.pem"), "utf8");
     } finally {
       await rm(dir, { recursive: true, force: true });

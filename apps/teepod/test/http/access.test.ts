@@ -1,0 +1,237 @@
+import { request as httpRequest } from "node:http";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ResourceStack } from "@dstack/daemon";
+import { TeepodConfig } from "../../src/index.js";
+import type { Teepod } from "../../src/index.js";
+import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
+import { OPERATOR, Site, VIEWER, client, testpod, vmRequest } from "../helpers/testpod.js";
+
+interface Answer {
+  status: number;
+  headers: Record<string, string | string[] | undefined>;
+  body: string;
+}
+
+/** A request with exactly these headers; `fetch` would not let a test set Host, Origin and the like. */
+function send(
+  pod: Teepod,
+  path: string,
+  options: { method?: string; headers?: Record<string, string>; body?: string } = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const { method = "GET", headers = {}, body } = options;
+    const request = httpRequest(`${pod.url}${path}`, { method, headers }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => {
+        text += chunk;
+      });
+      response.on("end", () =>
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }),
+      );
+    });
+    request.on("error", reject);
+    request.end(body);
+  });
+}
+
+const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });
+const UNKNOWN_VM = "0d1f6c1e-8a35-4d5e-9c53-2f6a0f3f9b11";
+const CHANGES = ["CreateVm", "StartVm", "StopVm", "ShutdownVm", "RemoveVm", "UpgradeApp", "ResizeVm"];
+const ALIASES = ["CreateVM", "StartVM", "StopVM", "ShutdownVM", "RemoveVM"];
+
+describe("access with tokens", () => {
+  const stack = new ResourceStack();
+  let site: Site;
+  let pod: Teepod;
+  beforeAll(async () => {
+    ({ site, teepod: pod } = stack.use(await testpod({ hypervisor: new FakeHypervisor() })));
+  });
+  afterAll(() => stack[Symbol.asyncDispose]());
+
+  it("T3: nothing but /healthz answers a stranger", async () => {
+    expect((await send(pod, "/healthz")).status).toBe(200);
+    for (const path of ["/", "/metrics", "/logs?id=x", "/openapi.json", "/prpc/Teepod.Status", "/nothing"]) {
+      const answer = await send(pod, path);
+      expect([path, answer.status]).toEqual([path, 401]);
+      expect(answer.headers["www-authenticate"]).toBe('Bearer realm="teepod"');
+    }
+  });
+
+  it("T3: a wrong token, a cut one and another scheme are refused", async () => {
+    for (const authorization of [
+      "Bearer wrong",
+      `Bearer ${OPERATOR.slice(0, -1)}`,
+      `Bearer ${OPERATOR}x`,
+      `Basic ${btoa(`x:${OPERATOR}`)}`,
+      OPERATOR,
+      "Bearer ",
+    ]) {
+      expect((await send(pod, "/prpc/Teepod.Status", { headers: { authorization } })).status).toBe(401);
+    }
+  });
+
+  for (const method of [...CHANGES, ...ALIASES]) {
+    it(`T3: a viewer cannot call ${method}`, async () => {
+      const answer = await send(pod, `/prpc/Teepod.${method}?json`, {
+        method: "POST",
+        headers: bearer(VIEWER),
+        body: JSON.stringify({ id: UNKNOWN_VM }),
+      });
+      expect(answer).toMatchObject({
+        status: 403,
+        body: '{"error":"this token may look at VMs but not change them"}',
+      });
+    });
+  }
+
+  it("T3: a viewer sees everything", async () => {
+    for (const path of [
+      "/",
+      "/metrics",
+      "/openapi.json",
+      "/prpc/Teepod.Status",
+      "/prpc/Teepod.ListVms",
+      "/prpc/Teepod.ListImages",
+    ]) {
+      expect([path, (await send(pod, path, { headers: bearer(VIEWER) })).status]).toEqual([path, 200]);
+    }
+  });
+
+  it("T3: requests made by pages of another origin are refused", async () => {
+    const call = (headers: Record<string, string>) =>
+      send(pod, "/prpc/Teepod.StopVm?json", {
+        method: "POST",
+        headers: { ...bearer(OPERATOR), ...headers },
+        body: JSON.stringify({ id: UNKNOWN_VM }),
+      });
+    expect((await call({})).status).toBe(404);
+    expect((await call({ origin: pod.url })).status).toBe(404);
+    expect((await call({ origin: "https://evil.example" })).status).toBe(403);
+    expect((await call({ origin: "null" })).status).toBe(403);
+    expect((await call({ "sec-fetch-site": "cross-site" })).status).toBe(403);
+    expect((await call({ "sec-fetch-site": "same-site" })).status).toBe(403);
+  });
+
+  it("T3: every change stands in the audit log, with who asked and what became of it", async () => {
+    const { id } = await client(pod).createVm(vmRequest({ name: "audited" }));
+    await expect(client(pod).removeVm({ id })).rejects.toThrow("stop it first");
+    await client(pod).stopVm({ id });
+    await client(pod).removeVm({ id });
+    const lines = (await readFile(join(site.runPath, "audit.log"), "utf8")).trim().split("\n");
+    const entries = lines.map((line) => JSON.parse(line) as Record<string, string>).slice(-8);
+    expect(
+      entries.map((e) => [e["who"], e["role"], e["method"], e["vm"], e["outcome"], e["message"]]),
+    ).toEqual([
+      ["olga", "operator", "CreateVm", "audited", "asked", undefined],
+      ["olga", "operator", "CreateVm", "audited", "done", undefined],
+      ["olga", "operator", "RemoveVm", id, "asked", undefined],
+      ["olga", "operator", "RemoveVm", id, "refused", "the VM is running; stop it first"],
+      ["olga", "operator", "StopVm", id, "asked", undefined],
+      ["olga", "operator", "StopVm", id, "done", undefined],
+      ["olga", "operator", "RemoveVm", id, "asked", undefined],
+      ["olga", "operator", "RemoveVm", id, "done", undefined],
+    ]);
+    expect(entries[0]?.["from"]).toBe("127.0.0.1");
+    expect(entries[1]?.["result"]).toBe(id);
+  });
+
+  it("T3: the audit log goes on where it ended", async () => {
+    await using own = await testpod({ hypervisor: new FakeHypervisor() });
+    await own.client.createVm(vmRequest());
+    const path = join(own.site.runPath, "audit.log");
+    const before = await readFile(path, "utf8");
+    await own.teepod[Symbol.asyncDispose]();
+    await using again = await own.site.start(own.site.config(), { hypervisor: new FakeHypervisor() });
+    await client(again).createVm(vmRequest());
+    const after = await readFile(path, "utf8");
+    expect(after.startsWith(before)).toBe(true);
+    expect(after.length).toBeGreaterThan(before.length);
+  });
+});
+
+describe("access without tokens", () => {
+  const stack = new ResourceStack();
+  let pod: Teepod;
+  beforeAll(async () => {
+    const made = await testpod(
+      { hypervisor: new FakeHypervisor() },
+      { config: { auth: { insecure_no_auth: true } } },
+    );
+    pod = stack.use(made).teepod;
+  });
+  afterAll(() => stack[Symbol.asyncDispose]());
+
+  it("answers requests to a loopback name", async () => {
+    expect((await send(pod, "/prpc/Teepod.Status")).status).toBe(200);
+    expect(
+      (await send(pod, "/prpc/Teepod.Status", { headers: { host: `localhost:${pod.port}` } })).status,
+    ).toBe(200);
+  });
+
+  it("T3: a foreign name that resolves to loopback is refused, reading included", async () => {
+    for (const host of [`evil.example:${pod.port}`, "127.0.0.1.evil.example", "localhost.evil.example"]) {
+      expect((await send(pod, "/prpc/Teepod.Status", { headers: { host } })).status).toBe(403);
+    }
+  });
+
+  it("T3: nothing is changed by GET, which any page can send", async () => {
+    for (const method of [...CHANGES, ...ALIASES]) {
+      const answer = await send(pod, `/prpc/Teepod.${method}?id=${UNKNOWN_VM}`);
+      expect([method, answer.status]).toEqual([method, 403]);
+    }
+  });
+
+  it("T3: a form of another page cannot post", async () => {
+    const answer = await send(pod, "/prpc/Teepod.StopVm?json", {
+      method: "POST",
+      headers: { origin: "https://evil.example", "content-type": "text/plain" },
+      body: JSON.stringify({ id: UNKNOWN_VM }),
+    });
+    expect(answer.status).toBe(403);
+  });
+});
+
+describe("the configuration", () => {
+  async function refused(auth: object, more: object = {}): Promise<string> {
+    await using site = await Site.make();
+    const result = TeepodConfig.safeParse({ ...site.config(), auth, ...more });
+    return result.success ? "" : result.error.issues.map((issue) => issue.message).join("; ");
+  }
+
+  it("T3: needs tokens", async () => {
+    expect(await refused({})).toBe("at least one token is needed");
+    expect(await refused({ tokens: [{ role: "operator", token: "short" }] })).toContain("16 characters");
+    expect(await refused({ tokens: [{ role: "operator" }] })).toContain('either "token" or "token_file"');
+    expect(await refused({ tokens: [{ role: "admin", token: OPERATOR }] })).not.toBe("");
+  });
+
+  it("T3: allows no_auth on loopback only", async () => {
+    expect(await refused({ insecure_no_auth: true })).toBe("");
+    expect(await refused({ insecure_no_auth: true }, { host: "0.0.0.0" })).toBe(
+      "is allowed on a loopback address only",
+    );
+  });
+
+  it("takes tokens from files", async () => {
+    await using site = await Site.make();
+    const file = join(site.dir, "token");
+    await writeFile(file, "a-token-from-a-file-0123\n");
+    await using pod = await site.start(
+      site.config({ auth: { tokens: [{ role: "viewer", token_file: file }] } }),
+      {
+        hypervisor: new FakeHypervisor(),
+      },
+    );
+    expect((await send(pod, "/", { headers: bearer("a-token-from-a-file-0123") })).status).toBe(200);
+    await writeFile(file, "short\n");
+    const config = site.config({
+      run_path: join(site.dir, "other"),
+      auth: { tokens: [{ role: "viewer", token_file: file }] },
+    });
+    await expect(site.start(config, { hypervisor: new FakeHypervisor() })).rejects.toThrow(
+      "fewer than 16 characters",
+    );
+  });
+});

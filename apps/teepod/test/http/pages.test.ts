@@ -1,0 +1,134 @@
+import { appendFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
+import { eventually } from "../helpers/eventually.js";
+import { statusPage } from "../../src/http/status-page.js";
+import { VIEWER, testpod, vmRequest } from "../helpers/testpod.js";
+
+const headers = { authorization: `Bearer ${VIEWER}` };
+
+describe("the status page", () => {
+  it("T6: shows what guests and operators wrote as text", () => {
+    const evil = `<script>alert(1)</script><img src=x onerror="x">'&`;
+    const page = statusPage(
+      [
+        {
+          id: `"><script>`,
+          name: evil,
+          status: `running" onclick="x`,
+          bootError: evil,
+          appId: evil,
+          configuration: { image: evil },
+        },
+      ],
+      { hypervisor: evil, simulated: true, noAuth: true },
+    );
+    expect(page).not.toMatch(/<script|<img|onclick="|onerror="/);
+    expect(page).toContain("&lt;script&gt;alert(1)&lt;/script&gt;");
+    expect(page).toContain("simulated TDX platform");
+    expect(page).toContain("Access without tokens");
+  });
+
+  it("T6: comes with a policy that runs no script and takes only its own style", async () => {
+    await using pod = await testpod({ hypervisor: new FakeHypervisor() });
+    await pod.client.createVm(vmRequest());
+    const answer = await fetch(`${pod.teepod.url}/`, { headers });
+    const csp = answer.headers.get("content-security-policy") ?? "";
+    expect(csp).toMatch(/^default-src 'none'; style-src 'sha256-[A-Za-z0-9+/=]+'; /);
+    expect(csp).toContain("frame-ancestors 'none'");
+    expect(csp).not.toContain("unsafe");
+    expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
+    expect(answer.headers.get("content-type")).toBe("text/html; charset=utf-8");
+    const page = await answer.text();
+    expect(page).toContain("<td>hello</td>");
+    const style = /<style>([^<]*)<\/style>/.exec(page)?.[1] ?? "";
+    const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(style));
+    expect(csp).toContain(Buffer.from(hash).toString("base64"));
+  });
+
+  it("has numbers for monitoring", async () => {
+    await using pod = await testpod({ hypervisor: new FakeHypervisor() });
+    await pod.client.createVm(vmRequest());
+    const text = await (await fetch(`${pod.teepod.url}/metrics`, { headers })).text();
+    expect(text).toContain('teepod_vms{state="running"} 1');
+    expect(text).toContain('teepod_info{hypervisor="fake",simulated="false"} 1');
+  });
+});
+
+describe("/logs", () => {
+  it("gives the console, with every flag of the query", async () => {
+    const hypervisor = new FakeHypervisor();
+    await using pod = await testpod({ hypervisor });
+    const { id } = await pod.client.createVm(vmRequest());
+    const get = async (query: string) => fetch(`${pod.teepod.url}/logs?${query}`, { headers });
+    expect(await (await get(`id=${id}`)).text()).toBe("");
+    await hypervisor.vm(id).print("one\n\u001b[31mtwo\u001b[0m\nthree\n");
+    const plain = await get(`id=${id}`);
+    expect(plain.headers.get("content-type")).toBe("text/plain; charset=utf-8");
+    expect(await plain.text()).toBe("one\ntwo\nthree\n");
+    expect(await (await get(`id=${id}&ansi=true`)).text()).toBe("one\n\u001b[31mtwo\u001b[0m\nthree\n");
+    expect(await (await get(`id=${id}&ansi`)).text()).toContain("\u001b[31m");
+    expect(await (await get(`id=${id}&ansi=false&lines=2`)).text()).toBe("two\nthree\n");
+    expect((await get("follow=true")).status).toBe(400);
+    expect((await get(`id=${id}&lines=x`)).status).toBe(400);
+  });
+
+  it("T1: knows VMs by their ids only", async () => {
+    await using pod = await testpod({ hypervisor: new FakeHypervisor() });
+    await writeFile(join(pod.site.dir, "serial.log"), "secret");
+    for (const id of ["../", "..%2f", "%2e%2e", "x", "0d1f6c1e-8a35-4d5e-9c53-2f6a0f3f9b11"]) {
+      const answer = await fetch(`${pod.teepod.url}/logs?id=${id}`, { headers });
+      expect([id, answer.status, await answer.text()]).toEqual([
+        id,
+        404,
+        '{"error":"there is no VM of that id"}',
+      ]);
+    }
+  });
+
+  it("follows until the reader goes", async () => {
+    const hypervisor = new FakeHypervisor();
+    await using pod = await testpod({ hypervisor });
+    const { id } = await pod.client.createVm(vmRequest());
+    const path = join(pod.site.runPath, id, "serial.log");
+    const stop = new AbortController();
+    // The console is silent; the headers come at once all the same.
+    const answer = await fetch(`${pod.teepod.url}/logs?id=${id}&follow=true`, {
+      headers,
+      signal: stop.signal,
+    });
+    let seen = "";
+    const reading = (async () => {
+      const decoder = new TextDecoder();
+      for await (const chunk of answer.body ?? [])
+        seen += decoder.decode(chunk as Uint8Array, { stream: true });
+    })().catch(() => {});
+    await appendFile(path, "a line\n");
+    await eventually(
+      "the first line",
+      () => seen,
+      (text) => text === "a line\n",
+    );
+    await appendFile(path, "another\n");
+    await eventually(
+      "the second line",
+      () => seen,
+      (text) => text === "a line\nanother\n",
+    );
+    stop.abort();
+    await reading;
+  });
+
+  it("a reader that follows does not hold up teepod's end", async () => {
+    await using pod = await testpod({ hypervisor: new FakeHypervisor() });
+    const { id } = await pod.client.createVm(vmRequest());
+    const answer = await fetch(`${pod.teepod.url}/logs?id=${id}&follow=true`, { headers });
+    const began = performance.now();
+    const text = answer.text();
+    await pod.teepod[Symbol.asyncDispose]();
+    expect(await text).toBe("");
+    // Two seconds is when the listener cuts connections that do not end.
+    expect(performance.now() - began).toBeLessThan(1_900);
+  });
+});
