@@ -1,16 +1,18 @@
+import { X509Certificate } from "node:crypto";
+import type { TLSSocket } from "node:tls";
+import { withDeadline } from "@dstack/core";
 import { httpTransport } from "@dstack/prpc";
 import type { Transport } from "@dstack/prpc";
+import { splitPem } from "@dstack/ra-tls";
 import { Agent, buildConnector } from "undici";
-import type { TLSSocket } from "node:tls";
 import { DEFAULT_VERIFY_MS } from "./admission.js";
 import type { Verifier } from "./admission.js";
 import { DEFAULT_HANDSHAKE_MS, TLS_1_3_WITHOUT_RESUMPTION } from "./tls.js";
-import { withDeadline } from "@dstack/core";
 
 export interface RaTlsTransportOptions {
   /** `https://host:port`, with or without a path. */
   url: string;
-  /** The server's certificate must chain to one of these. */
+  /** The server's certificate must be signed by one of these, with no other CA between. */
   caPem: string;
   /** PEM of our own private key; the certificate chain that goes with it carries our evidence. */
   key?: string;
@@ -22,9 +24,26 @@ export interface RaTlsTransportOptions {
   verifyServer?: Verifier;
 }
 
-async function verify(socket: TLSSocket, verifier: Verifier): Promise<void> {
+/**
+ * A chain to the KMS's root is not enough: every app has a CA below that root, whose key its containers can use, and
+ * with it certificates for any name. Daemons have theirs from the root itself, and are no CA.
+ */
+function requireDaemon(certificate: X509Certificate, roots: readonly X509Certificate[]): void {
+  if (certificate.ca) throw new Error("the server showed the certificate of a CA");
+  if (!roots.some((root) => certificate.checkIssued(root) && certificate.verify(root.publicKey))) {
+    throw new Error("the server's certificate was not issued by the CA itself but by one below it");
+  }
+}
+
+async function verify(
+  socket: TLSSocket,
+  roots: readonly X509Certificate[],
+  verifier: Verifier | undefined,
+): Promise<void> {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) throw new Error("the server showed no certificate");
+  requireDaemon(certificate, roots);
+  if (verifier === undefined) return;
   await withDeadline("verifying the server's evidence", DEFAULT_VERIFY_MS, () =>
     verifier.verifyPeer(new Uint8Array(certificate.raw)),
   );
@@ -36,6 +55,7 @@ async function verify(socket: TLSSocket, verifier: Verifier): Promise<void> {
  */
 export function raTlsTransport(options: RaTlsTransportOptions): Transport & AsyncDisposable {
   const { verifyServer } = options;
+  const roots = splitPem(options.caPem).map((pem) => new X509Certificate(pem));
   const connect = buildConnector({
     ...TLS_1_3_WITHOUT_RESUMPTION,
     maxCachedSessions: 0,
@@ -49,12 +69,11 @@ export function raTlsTransport(options: RaTlsTransportOptions): Transport & Asyn
   const agent = new Agent({
     connect: (target, callback) => {
       connect(target, (err, socket) => {
-        if (err !== null || verifyServer === undefined) {
-          if (err !== null) callback(err, null);
-          else callback(null, socket);
+        if (err !== null) {
+          callback(err, null);
           return;
         }
-        verify(socket as TLSSocket, verifyServer).then(
+        verify(socket as TLSSocket, roots, verifyServer).then(
           () => callback(null, socket),
           (refused: unknown) => {
             socket.destroy();
