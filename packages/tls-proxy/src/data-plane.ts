@@ -81,7 +81,10 @@ export interface DataPlaneOptions {
   readonly routes: RouteTable;
   /** Without one, names that need termination are refused as unknown. */
   readonly certificate?: CheckedCertificate;
-  /** Asked for names outside the base domains, while the connection waits. Absent: there are no custom domains. */
+  /**
+   * Asked for names outside the base domains, while the connection waits. Absent: there are no custom domains.
+   * `source` is an IPv4 address or an IPv6 /64: who is to be limited.
+   */
   readonly lookup?: (domain: ServerName, source: string) => Promise<CustomDestination | undefined>;
   /** Called once a connection. */
   readonly onConnection?: (report: ConnectionReport) => void;

@@ -14,6 +14,7 @@ import { parseDestination } from "../destination.js";
 import type { AppDestination, RouteMode } from "../destination.js";
 import type { Limits } from "../limits.js";
 import type { ServerName } from "../server-name.js";
+import { sourceKey } from "./admission.js";
 import type { Admission } from "./admission.js";
 import { raceToConnect } from "./dial.js";
 import type { Connected, Dial } from "./dial.js";
@@ -148,7 +149,7 @@ export class Connection {
     const custom = await withDeadline(
       "looking up a custom domain",
       limits.lookupMs,
-      () => lookup(destination.domain, this.source),
+      () => lookup(destination.domain, sourceKey(this.source)),
       this.#closing.signal,
     ).catch(() => undefined);
     return custom === undefined ? undefined : { ...custom, mode: "passthrough" };

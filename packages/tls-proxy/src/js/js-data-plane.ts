@@ -12,7 +12,7 @@ import type {
 } from "../data-plane.js";
 import { DEFAULT_LIMITS } from "../limits.js";
 import type { Limits } from "../limits.js";
-import { Admission } from "./admission.js";
+import { Admission, sourceKey } from "./admission.js";
 import { Connection } from "./connection.js";
 import type { Engine } from "./connection.js";
 import { dialTcp } from "./dial.js";
@@ -139,7 +139,7 @@ class JsDataPlane implements DataPlane {
       this.#turnAway(socket, source, "too_many");
       return;
     }
-    const leave = this.#sources.enter(source);
+    const leave = this.#sources.enter(sourceKey(source));
     if (leave === undefined) {
       this.#turnAway(socket, source, "too_many_of_source");
       return;

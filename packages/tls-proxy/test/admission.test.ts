@@ -1,0 +1,28 @@
+import { describe, expect, it } from "vitest";
+import { Admission, sourceKey } from "../src/js/admission.js";
+
+describe("sources", () => {
+  it.each([
+    ["192.0.2.7", "192.0.2.7"],
+    ["::ffff:192.0.2.7", "192.0.2.7"],
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+    ["2001:db8:1:2::6", "2001:db8:1:2::/64"],
+    ["2001:db8::6", "2001:db8:0:0::/64"],
+    ["::1", "0:0:0:0::/64"],
+    ["fe80::1%eth0", "fe80:0:0:0::/64"],
+  ])("P4: %s counts as %s", (address, key) => {
+    expect(sourceKey(address)).toBe(key);
+  });
+
+  it("P4: counts each entry once, however often it is left", () => {
+    const admission = new Admission(2);
+    const first = admission.enter("a");
+    admission.enter("a");
+    expect(admission.enter("a")).toBeUndefined();
+    first?.();
+    first?.();
+    expect(admission.counts().get("a")).toBe(1);
+    expect(admission.enter("a")).toBeDefined();
+    expect(admission.enter("a")).toBeUndefined();
+  });
+});
