@@ -19,8 +19,19 @@ const englishOnly = {
   },
 };
 
+/** Parts of the Docker client that no program of ours uses: engines over ssh, and BuildKit sessions over gRPC. */
+const localDockerOnly = {
+  name: "local-docker-only",
+  setup(pluginBuild) {
+    pluginBuild.onLoad({ filter: /\/(docker-modem\/lib\/ssh|dockerode\/lib\/session)\.js$/ }, () => ({
+      contents: 'module.exports = () => { throw new Error("this is not part of the bundle"); };',
+      loader: "js",
+    }));
+  },
+};
+
 await build({
-  plugins: [englishOnly],
+  plugins: [englishOnly, localDockerOnly],
   entryPoints: [entry],
   outfile: out,
   bundle: true,

@@ -1,3 +1,4 @@
+import "./memory.js";
 import { Command } from "commander";
 import { loadConfig, runDaemon } from "@dstack/daemon";
 import { TappdConfig } from "./config.js";

@@ -9,7 +9,7 @@ type Part = string | number | boolean | bigint | Html | readonly Html[];
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   const inserted = parts.map((part) => {
     if (part instanceof Html) return part.markup;
-    if (Array.isArray(part)) return part.map((piece: Html) => piece.markup).join("");
+    if (typeof part === "object") return part.map((piece) => piece.markup).join("");
     return escapeHtml(String(part));
   });
   return new Html(String.raw({ raw: strings }, ...inserted));

@@ -29,6 +29,8 @@ export interface FixtureOptions {
   /** The KMS issues no secp256k1 key. */
   noK256?: boolean;
   core?: Record<string, unknown>;
+  /** In place of a simulated trust domain in this process. */
+  provider?: QuoteProvider;
   wrapProvider?: (provider: QuoteProvider) => QuoteProvider;
   parts?: Partial<TappdParts>;
   /** Compose document on disk, where it should differ from the measured one. */
@@ -60,7 +62,7 @@ export async function bootGuest(options: FixtureOptions = {}): Promise<Guest> {
 
   const rootKey = generateP256().privateKey;
   const ca = await CertificateAuthority.create({ commonName: "KMS root", key: rootKey });
-  const provider = createSimulatedProvider({ platform });
+  const provider = options.provider ?? createSimulatedProvider({ platform });
   const eventLogPath = join(dir, "log", "events.log");
   const events = await RuntimeEventLog.open({ provider, path: eventLogPath });
   const composeHash = sha256(utf8(composeText));
