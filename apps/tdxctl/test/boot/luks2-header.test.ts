@@ -26,7 +26,9 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
-type Json = Record<string, never> & { [key: string]: Json };
+interface Json {
+  [key: string]: Json;
+}
 
 /** Writes metadata into both areas, with checksums that are right. */
 function withText(change: (text: string) => string, areas: readonly (0 | 1)[] = [0, 1]): Uint8Array {

@@ -19,6 +19,8 @@ const HOST_SHARE = join(RUN, "host-shared");
 const HOST_STATUS = join(RUN, "host-status");
 const SIMULATOR_PROGRAM = "/usr/lib/dstack/simulator.mjs";
 const SIMULATOR_SOCKET = join(RUN, "simulator.sock");
+/** Docker's compose plugin, which is a program of its own: the Docker client in front of it would only cost time. */
+const COMPOSE_PROGRAM = "/usr/libexec/docker/cli-plugins/docker-compose";
 const TDX_DEVICE = "/dev/tdx_guest";
 /** How often something that another process makes is looked for. */
 const POLL_MS = 50;
@@ -118,13 +120,18 @@ export class LinuxSystem implements GuestSystem {
       await writeFile(join(clientConfig, "config.json"), project.dockerConfig, { mode: 0o600 });
     }
     await runCommand(
-      "docker",
+      COMPOSE_PROGRAM,
       [
-        ...["--config", clientConfig, "compose", "--progress", "plain"],
-        ...["--project-name", project.name, "--project-directory", directory, "--file", composeFile],
+        ...["--progress", "plain", "--project-name", project.name],
+        ...["--project-directory", directory, "--file", composeFile],
         ...["up", "--detach", "--remove-orphans", "--quiet-pull"],
       ],
-      { signal, environment: project.environment, cwd: directory, echo: true },
+      {
+        signal,
+        environment: { ...project.environment, DOCKER_CONFIG: clientConfig },
+        cwd: directory,
+        echo: true,
+      },
     );
   }
 

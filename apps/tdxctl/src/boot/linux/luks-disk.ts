@@ -21,6 +21,9 @@ export interface LuksDiskPaths {
 /** Less than this is not worth a resize. */
 const GROWTH_BYTES = 16 * 2 ** 20;
 
+/** Inode tables are zeroed when they are first used: doing it ahead costs seconds of encryption at the first boot. */
+const MOUNT_OPTIONS = "noatime,noinit_itable";
+
 /** LUKS2 and ext4 on a block device, through cryptsetup. */
 export class LuksDisk implements DataDisk {
   readonly #paths: LuksDiskPaths;
@@ -82,7 +85,7 @@ export class LuksDisk implements DataDisk {
 
   async mount(signal: AbortSignal): Promise<void> {
     await mkdir(this.#paths.mountPoint, { recursive: true });
-    await this.#run("mount", ["-t", "ext4", "-o", "noatime", this.#mapped, this.#paths.mountPoint], {
+    await this.#run("mount", ["-t", "ext4", "-o", MOUNT_OPTIONS, this.#mapped, this.#paths.mountPoint], {
       signal,
     });
     const covered = ext4Size(await readAt(this.#mapped, EXT4_SUPERBLOCK_OFFSET, EXT4_SUPERBLOCK_BYTES));

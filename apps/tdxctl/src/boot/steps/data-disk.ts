@@ -36,7 +36,7 @@ export async function openDataDisk(
   if (plan === "format") await dataDisk.makeFileSystem(signal);
   await dataDisk.mount(signal);
   await claimDisk(system, identity);
-  if (!instance.bootstrapped) await system.writeInstanceInfo(instanceInfoText(identity, true));
+  await system.writeInstanceInfo(instanceInfoText(identity, true));
   return { fresh: plan === "format" };
 }
 

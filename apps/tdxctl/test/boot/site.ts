@@ -1,0 +1,141 @@
+import { randomBytes } from "node:crypto";
+import { AllowedMeasurements, PolicyConfig } from "@dstack/attestation";
+import { utf8 } from "@dstack/core";
+import { silentLogger } from "@dstack/daemon";
+import { implement } from "@dstack/prpc";
+import { kms, tproxy } from "@dstack/proto";
+import { CertificateAuthority, PeerVerifier, generateP256, x25519PublicKey } from "@dstack/ra-tls";
+import type { VerifiedPeer } from "@dstack/ra-tls";
+import { listenRaRpc, requireAttested } from "@dstack/ra-rpc";
+import { SimulatedPlatform, bareLaunch, createSimulatedProvider } from "@dstack/tdx-attest";
+import type { QuoteProvider } from "@dstack/tdx-attest";
+import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
+import type { RawShare } from "../../src/boot/share.js";
+
+const platform = SimulatedPlatform.fromSeed(new Uint8Array(32).fill(5));
+const launch = bareLaunch("boot tests");
+const inAnHour = (): Date => new Date(Date.now() + 3_600_000);
+
+/** A KMS and a tproxy that verify for real and answer with what a test says. */
+export interface Site extends AsyncDisposable {
+  readonly seen: VerifiedPeer[];
+  readonly registered: string[];
+  readonly envKey: Uint8Array;
+  readonly envPublicKey: Uint8Array;
+  readonly diskKey: Uint8Array;
+  /** Changes what the KMS answers, or throws. */
+  onGetAppKey: (answer: KeyAnswer) => KeyAnswer;
+  provider(): QuoteProvider;
+  share(changes?: Partial<RawShare>, compose?: object): RawShare;
+}
+
+export interface KeyAnswer {
+  appKey: string;
+  diskCryptKey: Uint8Array;
+  envCryptKey: Uint8Array;
+  certificateChain: string[];
+}
+
+export async function startSite(): Promise<Site> {
+  const ca = await CertificateAuthority.create({ commonName: "test KMS" });
+  const serverKey = generateP256();
+  const certChain = await ca.issue({
+    publicKey: serverKey.publicKey,
+    commonName: "server",
+    altNames: ["127.0.0.1"],
+    usages: ["serverAuth"],
+    notAfter: inAnHour(),
+  });
+  const verifier = await PeerVerifier.create({
+    anchors: [{ kind: "simulated", sha256: platform.rootSha256 }],
+    policy: {
+      ...PolicyConfig.parse({ insecure_simulated_roots: ["root.pem"] }),
+      allowed_mr: AllowedMeasurements.parse({
+        mrtd: [launch.mrtd],
+        rtmr0: [launch.rtmr0],
+        rtmr1: [launch.rtmr1],
+        rtmr2: [launch.rtmr2],
+      }),
+    },
+    collateral: { get: async (_keys, now) => platform.collateral(now) },
+  });
+  const envKey = new Uint8Array(randomBytes(32));
+  const parts = {
+    seen: [] as VerifiedPeer[],
+    registered: [] as string[],
+    envKey,
+    envPublicKey: x25519PublicKey(envKey),
+    diskKey: new Uint8Array(randomBytes(32)),
+    onGetAppKey: (answer: KeyAnswer): KeyAnswer => answer,
+  };
+  const appKey = generateP256();
+  const server = generateKeyPair();
+  const listener = await listenRaRpc({
+    host: "127.0.0.1",
+    port: 0,
+    key: serverKey.privateKeyPem,
+    certChain,
+    verifier,
+    log: silentLogger(),
+    services: [
+      implement<typeof kms.KMS, VerifiedPeer>(kms.KMS, {
+        getAppKey: async (_request, call) => {
+          const peer = requireAttested(call);
+          parts.seen.push(peer);
+          const certPem = await ca.issue({
+            publicKey: appKey.publicKey,
+            commonName: peer.appId,
+            ca: { pathLength: 0 },
+            notAfter: inAnHour(),
+          });
+          return parts.onGetAppKey({
+            appKey: appKey.privateKeyPem,
+            diskCryptKey: parts.diskKey,
+            envCryptKey: envKey,
+            certificateChain: [certPem, ca.certPem],
+          });
+        },
+        getAppEnvEncryptPubKey: async () => ({}),
+        getMeta: async () => ({}),
+      }),
+      implement<typeof tproxy.Tproxy, VerifiedPeer>(tproxy.Tproxy, {
+        registerCvm: async (request, call) => {
+          parts.registered.push(requireAttested(call).instanceId);
+          return {
+            wg: {
+              serverPublicKey: server.publicKey,
+              clientIp: "10.9.0.2",
+              serverIp: "10.9.0.1",
+              serverEndpoint: `10.0.2.2:${request.clientPublicKey.length}`,
+            },
+          };
+        },
+        list: async () => ({}),
+        acmeInfo: async () => ({}),
+      }),
+    ],
+  });
+  return Object.assign(parts, {
+    provider: () => createSimulatedProvider({ platform, launch }),
+    share: (changes: Partial<RawShare> = {}, compose: object = {}): RawShare => ({
+      appCompose: utf8(
+        JSON.stringify({
+          name: "hello",
+          runner: "docker-compose",
+          docker_compose_file: "services: {}",
+          features: ["kms", "tproxy-net"],
+          allowed_envs: ["TOKEN"],
+          ...compose,
+        }),
+      ),
+      config: utf8(JSON.stringify({ kms_url: listener.url, tproxy_url: listener.url })),
+      caCert: utf8(ca.certPem),
+      encryptedEnv: undefined,
+      instanceInfo: undefined,
+      simulator: undefined,
+      authorizedKeys: undefined,
+      ...changes,
+    }),
+    [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose](),
+  });
+}
