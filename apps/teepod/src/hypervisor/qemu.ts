@@ -118,6 +118,8 @@ class QemuProcess implements RunningVm {
             if (this.#qmp === qmp) this.#qmp = undefined;
             this.#wake();
           });
+          // It may have stopped before anybody listened.
+          await this.#onStop();
           return;
         } catch (err) {
           const code = errorCode(err);
@@ -180,7 +182,7 @@ class QemuProcess implements RunningVm {
     }
   }
 
-  /** QEMU has stopped the virtual CPUs by itself. A VM that can never go on must not look as if it ran. */
+  /** If QEMU has stopped the virtual CPUs by itself: a VM that can never go on must not look as if it ran. */
   async #onStop(): Promise<void> {
     try {
       const status = (await this.#qmp?.execute("query-status")) as { status?: unknown } | undefined;
