@@ -5,7 +5,7 @@ export { createRaTlsCertificate, appIdExtension, BOOT_CERTIFICATE_MS } from "./r
 export type { QuoteSource, RaTlsCertificateRequest } from "./ra-tls-certificate.js";
 export { CertificateAuthority, pemToDer, splitPem } from "./certificate-authority.js";
 export type { CertificateUsage, IssueRequest } from "./certificate-authority.js";
-export { readEvidence } from "./read-evidence.js";
+export { readAppId, readEvidence } from "./read-evidence.js";
 export type { CertificateEvidence } from "./read-evidence.js";
 export { MAX_CERTIFICATE_BYTES } from "./certificate-der.js";
 export { CollateralClient, CollateralError } from "./collateral-client.js";

@@ -58,3 +58,12 @@ function decodeUtf8(bytes: Uint8Array): string {
 export function readEvidence(certDer: Uint8Array): CertificateEvidence | undefined {
   return evidenceOf(readCertificateDer(certDer));
 }
+
+/**
+ * The app a certificate was issued for, `undefined` when it does not say. It counts only when a trusted KMS signed it.
+ * @param certDer at most 64 KiB
+ * @throws {InputError} not a certificate, or a malformed extension
+ */
+export function readAppId(certDer: Uint8Array): AppId | undefined {
+  return readAppIdExtension(readCertificateDer(certDer));
+}

@@ -1,7 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { CodedError, errorMessage, hex, sameBytes } from "@dstack/core";
+import type { AppId } from "@dstack/core";
 import type { kms } from "@dstack/proto";
-import { loadP256, pemToDer } from "@dstack/ra-tls";
+import { loadP256, pemToDer, readAppId } from "@dstack/ra-tls";
 import type { Identity } from "./identity.js";
 
 /** The KMS's answer is not what a guest can work with. Never holds a key. */
@@ -25,19 +26,22 @@ export interface AppKeys {
   readonly k256Signature: Uint8Array;
 }
 
-/** More than a root, an intermediate and the app's CA. */
-const MAX_CHAIN = 8;
+/** The app's CA, and the root it hangs from. */
+const MAX_CHAIN = 2;
 /** As many bytes as AES-256 takes; PKCS#8 DER in mode `seed` has more. */
 const MIN_DISK_KEY_BYTES = 32;
 const MAX_DISK_KEY_BYTES = 1024;
 
 /**
- * Checks that the answer belongs together and hangs from the CA that was measured as `ca-cert-hash`.
+ * Checks that the answer belongs together, is for this app, and comes from the CA that was measured as `ca-cert-hash`.
+ * The CA of another app is below the same root and could issue a CA in any name: only what the root itself issued for
+ * our id counts.
  * @param caPem the KMS root CA
+ * @param appId what this guest measured as `app-id`
  * @param now Unix milliseconds
  * @throws {AppKeysError}
  */
-export function checkAppKeys(answer: kms.AppKeyResponse, caPem: string, now: number): AppKeys {
+export function checkAppKeys(answer: kms.AppKeyResponse, caPem: string, appId: AppId, now: number): AppKeys {
   const { appKey, diskCryptKey, envCryptKey, certificateChain } = answer;
   if (diskCryptKey.length < MIN_DISK_KEY_BYTES || diskCryptKey.length > MAX_DISK_KEY_BYTES) {
     throw new AppKeysError(`a disk key of ${diskCryptKey.length} bytes`);
@@ -47,7 +51,7 @@ export function checkAppKeys(answer: kms.AppKeyResponse, caPem: string, now: num
   if (!hasK256 && answer.k256Key.length + answer.k256Signature.length > 0) {
     throw new AppKeysError("a secp256k1 key or signature of a wrong length");
   }
-  checkChain(certificateChain, appKey, caPem, now);
+  checkChain(certificateChain, { appKey, caPem, appId, now });
   return {
     appKey,
     diskKey: diskCryptKey,
@@ -58,27 +62,41 @@ export function checkAppKeys(answer: kms.AppKeyResponse, caPem: string, now: num
   };
 }
 
-function checkChain(chain: readonly string[], appKey: string, caPem: string, now: number): void {
-  if (chain.length === 0 || chain.length > MAX_CHAIN) {
+function checkChain(
+  chain: readonly string[],
+  expected: { appKey: string; caPem: string; appId: AppId; now: number },
+): void {
+  const [leaf, above] = chain.map(readCertificate);
+  if (leaf === undefined || chain.length > MAX_CHAIN) {
     throw new AppKeysError(`a chain of ${chain.length} certificates`);
   }
-  const certificates = chain.map(readCertificate);
-  const root = readCertificate(caPem);
-  const [leaf] = certificates;
-  if (leaf === undefined || !leaf.checkPrivateKey(readKey(appKey))) {
+  const root = readCertificate(expected.caPem);
+  if (above !== undefined && !sameBytes(new Uint8Array(above.raw), new Uint8Array(root.raw))) {
+    throw new AppKeysError("the chain ends at another certificate than the measured CA");
+  }
+  if (!leaf.checkPrivateKey(readKey(expected.appKey))) {
     throw new AppKeysError("the app key does not belong to the first certificate of the chain");
   }
-  certificates.forEach((certificate, index) => {
-    if (!certificate.ca) throw new AppKeysError(`certificate ${index} of the chain is not a CA certificate`);
-    if (now < Date.parse(certificate.validFrom) || now > Date.parse(certificate.validTo)) {
-      throw new AppKeysError(`certificate ${index} of the chain is not valid now`);
+  if (!leaf.ca) throw new AppKeysError("the first certificate of the chain is not a CA certificate");
+  if (!leaf.checkIssued(root) || !leaf.verify(root.publicKey)) {
+    throw new AppKeysError("the first certificate of the chain is not signed by the measured CA");
+  }
+  for (const certificate of [leaf, root]) {
+    if (expected.now < Date.parse(certificate.validFrom) || expected.now > Date.parse(certificate.validTo)) {
+      throw new AppKeysError("a certificate of the chain is not valid now");
     }
-    if (sameBytes(new Uint8Array(certificate.raw), new Uint8Array(root.raw))) return;
-    const issuer = certificates[index + 1] ?? root;
-    if (!certificate.checkIssued(issuer) || !certificate.verify(issuer.publicKey)) {
-      throw new AppKeysError(`certificate ${index} of the chain is not signed by the one above it`);
-    }
-  });
+  }
+  if (appIdIn(leaf) !== expected.appId) {
+    throw new AppKeysError("the first certificate of the chain was not issued for this app");
+  }
+}
+
+function appIdIn(certificate: X509Certificate): AppId | undefined {
+  try {
+    return readAppId(new Uint8Array(certificate.raw));
+  } catch (err) {
+    throw new AppKeysError(errorMessage(err));
+  }
 }
 
 function readCertificate(pem: string): X509Certificate {

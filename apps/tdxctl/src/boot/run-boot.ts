@@ -45,7 +45,7 @@ export async function runBoot(system: GuestSystem, options: BootOptions = {}): P
   );
   const peers = { system, steps, certificate, caPem: host.caPem };
   const keys = await steps.run("kms", 180 * SECOND_MS, (signal) =>
-    fetchAppKeys({ ...peers, url: host.config.kmsUrl, events }, signal),
+    fetchAppKeys({ ...peers, url: host.config.kmsUrl, appId: identity.appId, events }, signal),
   );
   const disk = await steps.run("data-disk", 300 * SECOND_MS, (signal) =>
     openDataDisk(

@@ -1,4 +1,5 @@
 import { X509Certificate } from "node:crypto";
+import type { AppId } from "@dstack/core";
 import { kms } from "@dstack/proto";
 import { createClient } from "@dstack/prpc";
 import type { RuntimeEventLog } from "@dstack/tdx-attest";
@@ -14,7 +15,7 @@ import { keyProviderEvent } from "../identity.js";
  * @throws {AppKeysError} the answer does not belong together
  */
 export async function fetchAppKeys(
-  peer: AttestedPeer & { readonly events: RuntimeEventLog },
+  peer: AttestedPeer & { readonly events: RuntimeEventLog; readonly appId: AppId },
   signal: AbortSignal,
 ): Promise<AppKeys> {
   const answer = await attestedCall(
@@ -23,7 +24,7 @@ export async function fetchAppKeys(
     (transport) => createClient(kms.KMS, transport).getAppKey({}, { signal }),
     signal,
   );
-  const keys = checkAppKeys(answer, peer.caPem, Date.now());
+  const keys = checkAppKeys(answer, peer.caPem, peer.appId, Date.now());
   const rootSpki = new X509Certificate(peer.caPem).publicKey.export({ type: "spki", format: "der" });
   const { name, payload } = keyProviderEvent(rootSpki);
   await peer.events.extend(name, payload);
