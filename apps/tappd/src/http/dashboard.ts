@@ -5,7 +5,7 @@ import type { TappdContext } from "../context.js";
 import type { ListedContainer } from "../docker/engine.js";
 import { readSystemInfo } from "../system/system-info.js";
 import type { SystemInfo } from "../system/system-info.js";
-import { Html, html } from "./html.js";
+import { Html, markup } from "./markup.js";
 
 const STYLE = `
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
@@ -44,15 +44,13 @@ async function dashboard(context: TappdContext, signal: AbortSignal): Promise<Ht
   const { compose, identity } = context;
   const { body } = await context.measurements.current(signal);
   const title = compose.name === "" ? "dstack app" : compose.name;
-  return html`<!doctype html>
+  return markup`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width" />
         <title>${title}</title>
-        <style>
-          ${new Html(STYLE)}
-        </style>
+        <style>${new Html(STYLE)}</style>
       </head>
       <body>
         <h1>${title}</h1>
@@ -64,23 +62,23 @@ async function dashboard(context: TappdContext, signal: AbortSignal): Promise<Ht
           ${body.rtmr.map((register, index) => row(`RTMR${index}`, hex(register)))}
         </table>
         <h2>Containers</h2>
-        ${compose.publicLogs ? await containers(context, signal) : html`<p>This app keeps its containers private.</p>`}
+        ${compose.publicLogs ? await containers(context, signal) : markup`<p>This app keeps its containers private.</p>`}
         <h2>System</h2>
         ${
           compose.publicSysinfo
             ? system(await readSystemInfo(context.system))
-            : html`<p>This app keeps its system information private.</p>`
+            : markup`<p>This app keeps its system information private.</p>`
         }
       </body>
     </html> `;
 }
 
-const SIMULATED = html`<p class="warning">
+const SIMULATED = markup`<p class="warning">
   Simulated platform: the quotes of this VM prove nothing about hardware.
 </p>`;
 
 function row(name: string, value: string): Html {
-  return html`<tr>
+  return markup`<tr>
     <th>${name}</th>
     <td><code>${value}</code></td>
   </tr> `;
@@ -92,19 +90,19 @@ async function containers(context: TappdContext, signal: AbortSignal): Promise<H
     listed = await context.engine.listContainers(signal);
   } catch (err) {
     context.log.warn({ err }, "listing containers for the dashboard failed");
-    return html`<p>The container engine does not answer.</p>`;
+    return markup`<p>The container engine does not answer.</p>`;
   }
   const rows = listed.map((container) => {
     const name = container.Names[0]?.replace(/^\//, "") ?? container.Id;
     const logs = `/logs/${encodeURIComponent(name)}?text&bare&timestamps&tail=1000&since=0`;
-    return html`<tr>
+    return markup`<tr>
       <td>${name}</td>
       <td>${container.Image}</td>
       <td>${container.Status}</td>
       <td><a href="${logs}">logs</a></td>
     </tr> `;
   });
-  return html`<table>
+  return markup`<table>
     <tr>
       <th>Name</th>
       <th>Image</th>
@@ -116,7 +114,7 @@ async function containers(context: TappdContext, signal: AbortSignal): Promise<H
 }
 
 function system(info: SystemInfo): Html {
-  return html`<table>
+  return markup`<table>
     ${row("System", `${info.osName ?? ""} ${info.osVersion ?? ""}`)}
     ${row("Kernel", info.kernelVersion ?? "")}
     ${row("Processor", `${info.numCpus ?? 0} × ${info.cpuModel ?? ""}`)}

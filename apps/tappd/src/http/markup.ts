@@ -1,4 +1,4 @@
-/** A piece of HTML made by {@link html}; everything else is text and gets escaped. */
+/** A piece of HTML made by {@link markup}; everything else is text and gets escaped. */
 export class Html {
   constructor(readonly markup: string) {}
 }
@@ -6,7 +6,7 @@ export class Html {
 type Part = string | number | boolean | bigint | Html | readonly Html[];
 
 /** HTML from a template whose inserted values are text: nothing a value holds can become markup (T6). */
-export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
+export function markup(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   const inserted = parts.map((part) => {
     if (part instanceof Html) return part.markup;
     if (typeof part === "object") return part.map((piece) => piece.markup).join("");
