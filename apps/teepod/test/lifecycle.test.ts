@@ -145,7 +145,7 @@ describe("the life of a VM", () => {
     const { id } = await pod.client.createVm(vmRequest());
     const dir = join(pod.site.runPath, id);
     const appId = appIdOfCompose(utf8(COMPOSE));
-    const info = { bootstrapped: true, instance_id: INSTANCE, app_id: appId };
+    const info = { bootstrapped: true, instance_id: INSTANCE, instance_salt: "5a".repeat(20), app_id: appId };
     await expect(stat(join(dir, "shared", ".instance_info"))).rejects.toMatchObject({ code: "ENOENT" });
     await writeFile(join(dir, "status", ".instance_info"), JSON.stringify({ ...info, evil: "x" }));
     expect((await only(pod.client)).instanceId).toBe(INSTANCE);

@@ -13,9 +13,12 @@ import { z } from "zod";
 import type { AppCompose } from "./app-compose.js";
 import { parseJson } from "./share.js";
 
+const SALT_BYTES = 20;
+
 const InstanceInfoSchema = z.object({
   bootstrapped: z.boolean().default(false),
   instance_id: z.string().default(""),
+  instance_salt: z.string().default(""),
   app_id: z.string().default(""),
 });
 
@@ -24,27 +27,40 @@ export interface InstanceInfo {
   /** The data disk has been formatted. */
   readonly bootstrapped: boolean;
   readonly instanceId: InstanceId | undefined;
+  /** 20 bytes: what `instanceId` was made of, together with `appId`. */
+  readonly instanceSalt: Uint8Array | undefined;
   readonly appId: AppId | undefined;
 }
 
-/** @throws {InputError} not JSON, or ids that are none */
+/**
+ * @throws {InputError} not JSON, ids that are none, or an instance id that was not made for the app: the host could
+ * else give a VM the id of another app's instance, or of another app, and with it that name at tproxy
+ */
 export function parseInstanceInfo(bytes: Uint8Array | undefined): InstanceInfo {
-  if (bytes === undefined) return { bootstrapped: false, instanceId: undefined, appId: undefined };
-  const info = parseJson(".instance_info", bytes, InstanceInfoSchema);
-  const instanceId = info.instance_id === "" ? undefined : parseInstanceId(info.instance_id);
-  if (info.bootstrapped && instanceId === undefined) {
-    throw new InputError(".instance_info: an instance that is bootstrapped must have an instance_id");
+  const info =
+    bytes === undefined
+      ? InstanceInfoSchema.parse({})
+      : parseJson(".instance_info", bytes, InstanceInfoSchema);
+  const appId = info.app_id === "" ? undefined : parseAppId(info.app_id);
+  if (info.instance_id === "") {
+    if (info.bootstrapped) {
+      throw new InputError(".instance_info: an instance that is bootstrapped must have an instance_id");
+    }
+    return { bootstrapped: false, instanceId: undefined, instanceSalt: undefined, appId };
   }
-  return {
-    bootstrapped: info.bootstrapped,
-    instanceId,
-    appId: info.app_id === "" ? undefined : parseAppId(info.app_id),
-  };
+  const instanceId = parseInstanceId(info.instance_id);
+  const instanceSalt = fromHex(info.instance_salt, ".instance_info: instance_salt", SALT_BYTES);
+  if (appId === undefined || newInstanceId(instanceSalt, appId) !== instanceId) {
+    throw new InputError(".instance_info: instance_id was not made from instance_salt for app_id");
+  }
+  return { bootstrapped: info.bootstrapped, instanceId, instanceSalt, appId };
 }
 
 /** The text of `.instance_info`. */
 export function instanceInfoText(identity: Identity, bootstrapped: boolean): string {
-  return `${JSON.stringify({ bootstrapped, instance_id: identity.instanceId, app_id: identity.appId })}\n`;
+  const { instanceId, instanceSalt, appId } = identity;
+  const info = { bootstrapped, instance_id: instanceId, instance_salt: hex(instanceSalt), app_id: appId };
+  return `${JSON.stringify(info)}\n`;
 }
 
 /** What this boot measures about itself. */
@@ -59,6 +75,8 @@ export interface Identity {
   /** SHA-256 of the DER of the KMS root CA. */
   readonly caCertHash: Uint8Array;
   readonly instanceId: InstanceId;
+  /** 20 bytes, not measured: it shows later boots that the instance id is of this app. */
+  readonly instanceSalt: Uint8Array;
 }
 
 /**
@@ -74,19 +92,21 @@ export function decideIdentity(parts: {
   salt: Uint8Array;
 }): Identity {
   const appId = parts.info.appId ?? parts.compose.ownAppId;
+  const instanceSalt = parts.info.instanceSalt ?? parts.salt;
   return {
     rootfsHash: parts.rootfsHash,
     appId,
     composeHash: parts.compose.hash,
     upgradedAppId: parts.compose.ownAppId,
     caCertHash: sha256(parts.caCertDer),
-    instanceId: parts.info.instanceId ?? newInstanceId(parts.salt, appId),
+    instanceId: newInstanceId(instanceSalt, appId),
+    instanceSalt,
   };
 }
 
 /** The first 20 bytes of SHA-256(20 random bytes ‖ app id). */
 export function newInstanceId(salt: Uint8Array, appId: AppId): InstanceId {
-  if (salt.length !== 20) throw new InputError("the salt of an instance id must have 20 bytes");
+  if (salt.length !== SALT_BYTES) throw new InputError("the salt of an instance id must have 20 bytes");
   return parseInstanceId(hex(sha256(concatBytes(salt, fromHex(appId, "app id", 20))).subarray(0, 20)));
 }
 

@@ -1,5 +1,5 @@
 import { readAppIdentity, runtimeEvent } from "@dstack/attestation";
-import { appIdOfCompose, hex, sha256, utf8 } from "@dstack/core";
+import { appIdOfCompose, hex, parseAppId, sha256, utf8 } from "@dstack/core";
 import { describe, expect, it } from "vitest";
 import { parseAppCompose } from "../../src/boot/app-compose.js";
 import {
@@ -29,8 +29,11 @@ const parts = {
   caCertDer: utf8("der of the ca"),
   salt,
 };
-const otherApp = "b".repeat(40);
-const instance = "c".repeat(40);
+const otherApp = parseAppId("b".repeat(40));
+const otherSalt = new Uint8Array(20).fill(8);
+const instance = newInstanceId(otherSalt, otherApp);
+/** What an instance of that app has written. */
+const otherInfo = { instance_id: instance, instance_salt: hex(otherSalt), app_id: otherApp };
 
 describe("decideIdentity", () => {
   it("makes a new instance of the app that the compose document is", () => {
@@ -42,9 +45,7 @@ describe("decideIdentity", () => {
   });
 
   it("keeps app and instance over an upgrade, and measures what runs now beside it", () => {
-    const info = parseInstanceInfo(
-      utf8(JSON.stringify({ bootstrapped: true, instance_id: instance, app_id: otherApp })),
-    );
+    const info = parseInstanceInfo(utf8(JSON.stringify({ bootstrapped: true, ...otherInfo })));
     const identity = decideIdentity({ ...parts, info });
     expect(identity).toMatchObject({
       appId: otherApp,
@@ -111,6 +112,7 @@ describe(".instance_info", () => {
     expect(parseInstanceInfo(utf8(instanceInfoText(identity, true)))).toEqual({
       bootstrapped: true,
       instanceId: identity.instanceId,
+      instanceSalt: salt,
       appId: identity.appId,
     });
   });
@@ -120,9 +122,27 @@ describe(".instance_info", () => {
     ["an id that is none", JSON.stringify({ instance_id: "../../etc" })],
     ["upper case", JSON.stringify({ app_id: "B".repeat(40) })],
     ["data without an id", JSON.stringify({ bootstrapped: true })],
-    ["another type", JSON.stringify({ bootstrapped: "yes", instance_id: instance })],
+    ["another type", JSON.stringify({ bootstrapped: "yes", ...otherInfo })],
   ])("G1: refuses %s", (_what, text) => {
     expect(() => parseInstanceInfo(utf8(text))).toThrow();
+  });
+});
+
+describe("E12: a host that gives a VM somebody else's instance id", () => {
+  const parse = (info: Record<string, unknown>) => parseInstanceInfo(utf8(JSON.stringify(info)));
+  const victimApp = "d".repeat(40);
+
+  it("is refused with an instance of another app", () => {
+    expect(() => parse({ ...otherInfo, app_id: compose.ownAppId })).toThrow("was not made");
+  });
+
+  it("is refused with the id of another app, whose name at tproxy it would take", () => {
+    expect(() => parse({ ...otherInfo, instance_id: victimApp })).toThrow("was not made");
+  });
+
+  it("is refused without what the id was made of", () => {
+    expect(() => parse({ instance_id: instance, app_id: otherApp })).toThrow("instance_salt");
+    expect(() => parse({ instance_id: instance, instance_salt: hex(otherSalt) })).toThrow("was not made");
   });
 });
 

@@ -1,7 +1,8 @@
-import { appIdOfCompose, hex, sha256, utf8 } from "@dstack/core";
+import { appIdOfCompose, hex, parseAppId, sha256, utf8 } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
 import { CertificateAuthority, encryptEnv, generateP256 } from "@dstack/ra-tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { newInstanceId } from "../../src/boot/identity.js";
 import { runBoot } from "../../src/boot/run-boot.js";
 import type { RawShare } from "../../src/boot/share.js";
 import { FakeDisk, FakeGuest, ROOTFS_HASH } from "./fake-guest.js";
@@ -74,6 +75,7 @@ describe("runBoot", () => {
     expect(JSON.parse(system.instanceInfo ?? "")).toEqual({
       bootstrapped: true,
       instance_id: result.instanceId,
+      instance_salt: expect.stringMatching(/^[0-9a-f]{40}$/),
       app_id: result.appId,
     });
   });
@@ -179,9 +181,30 @@ describe("runBoot", () => {
   it("refuses a disk that says it belongs to another instance", async () => {
     await using first = await guest(site.share());
     await runBoot(first);
-    const info = { bootstrapped: true, instance_id: "d".repeat(40), app_id: site.seen[0]?.appId };
+    const appId = parseAppId(site.seen[0]?.appId ?? "");
+    const salt = new Uint8Array(20).fill(13);
+    const info = {
+      bootstrapped: true,
+      instance_id: newInstanceId(salt, appId),
+      instance_salt: hex(salt),
+      app_id: appId,
+    };
     await using second = await again(first, { instanceInfo: utf8(JSON.stringify(info)) });
     await expect(runBoot(second)).rejects.toThrow("the data disk belongs to another instance");
+  });
+
+  it("E12: an instance id that the host made up measures nothing and registers nowhere", async () => {
+    await using first = await guest(site.share());
+    await runBoot(first);
+    site.registered.length = 0;
+    const info = { ...(JSON.parse(first.instanceInfo ?? "") as object), instance_id: "d".repeat(40) };
+    await using second = await again(first, { instanceInfo: utf8(JSON.stringify(info)) });
+    await expect(runBoot(second)).rejects.toThrow("instance_id was not made from instance_salt");
+    // Nor that of an instance of another app.
+    const stolen = { ...(JSON.parse(first.instanceInfo ?? "") as object), app_id: "d".repeat(40) };
+    await using third = await again(first, { instanceInfo: utf8(JSON.stringify(stolen)) });
+    await expect(runBoot(third)).rejects.toThrow("instance_id was not made from instance_salt");
+    expect(site.registered).toEqual([]);
   });
 
   it("G4: keys are in no progress line, and tappd's file holds only what tappd needs", async () => {
@@ -242,7 +265,7 @@ describe("runBoot", () => {
   });
 
   it.each([
-    ["a chain of another CA", async () => ({ certificateChain: [await strayCa()] }), "does not belong"],
+    ["a chain of another CA", async () => ({ certificateChain: [await strayCa()] }), "does not belong to"],
     ["another app key", async () => ({ appKey: generateP256().privateKeyPem }), "does not belong"],
     ["a short disk key", async () => ({ diskCryptKey: new Uint8Array(8) }), "a disk key of 8 bytes"],
     ["no environment key", async () => ({ envCryptKey: new Uint8Array(0) }), "an environment key of 0 bytes"],
@@ -266,7 +289,7 @@ describe("runBoot", () => {
       certificateChain: [answer.certificateChain[0] ?? "", stray.certPem],
     });
     await using system = await guest(site.share());
-    await expect(runBoot(system)).rejects.toThrow("is not signed by the one above it");
+    await expect(runBoot(system)).rejects.toThrow("ends at another certificate than the measured CA");
   });
 
   it("refuses a machine that has measured something already", async () => {

@@ -4,7 +4,13 @@ import { utf8 } from "@dstack/core";
 import { silentLogger } from "@dstack/daemon";
 import { implement } from "@dstack/prpc";
 import { kms, tproxy } from "@dstack/proto";
-import { CertificateAuthority, PeerVerifier, generateP256, x25519PublicKey } from "@dstack/ra-tls";
+import {
+  CertificateAuthority,
+  PeerVerifier,
+  appIdExtension,
+  generateP256,
+  x25519PublicKey,
+} from "@dstack/ra-tls";
 import type { VerifiedPeer } from "@dstack/ra-tls";
 import { listenRaRpc, requireAttested } from "@dstack/ra-rpc";
 import { SimulatedPlatform, bareLaunch, createSimulatedProvider } from "@dstack/tdx-attest";
@@ -86,6 +92,7 @@ export async function startSite(): Promise<Site> {
             publicKey: appKey.publicKey,
             commonName: peer.appId,
             ca: { pathLength: 0 },
+            extensions: [appIdExtension(peer.appId)],
             notAfter: inAnHour(),
           });
           return parts.onGetAppKey({

@@ -1,4 +1,4 @@
-import { errorMessage, parseAppId, parseInstanceId, readRegularFileIfAny } from "@dstack/core";
+import { InputError, errorMessage, parseAppId, parseInstanceId, readRegularFileIfAny } from "@dstack/core";
 import type { AppId, InstanceId } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import { z } from "zod";
@@ -8,6 +8,8 @@ export interface InstanceInfo {
   readonly bootstrapped: boolean;
   /** Absent before the first boot. */
   readonly instanceId?: InstanceId;
+  /** 40 hex digits: what the guest made `instanceId` of, and wants to see again. */
+  readonly instanceSalt?: string;
   readonly appId: AppId;
 }
 
@@ -15,14 +17,23 @@ export const INSTANCE_INFO = ".instance_info";
 
 const MAX_BYTES = 4096;
 
-const Shape = z.object({ bootstrapped: z.boolean(), instance_id: z.string(), app_id: z.string() });
+const Shape = z.object({
+  bootstrapped: z.boolean(),
+  instance_id: z.string(),
+  instance_salt: z.string().default(""),
+  app_id: z.string(),
+});
 
 /** @throws {InputError} or a ZodError or SyntaxError */
 export function parseInstanceInfo(text: string): InstanceInfo {
   const shape = Shape.parse(JSON.parse(text));
+  if (!/^(?:[0-9a-f]{40})?$/.test(shape.instance_salt)) {
+    throw new InputError("instance_salt must be 40 lower-case hex digits");
+  }
   return {
     bootstrapped: shape.bootstrapped,
     ...(shape.instance_id !== "" && { instanceId: parseInstanceId(shape.instance_id) }),
+    ...(shape.instance_salt !== "" && { instanceSalt: shape.instance_salt }),
     appId: parseAppId(shape.app_id),
   };
 }
@@ -32,6 +43,7 @@ export function formatInstanceInfo(info: InstanceInfo): string {
   return JSON.stringify({
     bootstrapped: info.bootstrapped,
     instance_id: info.instanceId ?? "",
+    ...(info.instanceSalt !== undefined && { instance_salt: info.instanceSalt }),
     app_id: info.appId,
   });
 }
