@@ -152,7 +152,10 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
       lookup: (domain, source) => domains.lookup(domain, source),
       onConnection: (report) => {
         metrics.connection(report);
-        log.debug({ ...report }, "connection over");
+        const { error, ...facts } = report;
+        if (report.outcome === "internal_error")
+          log.error({ ...facts, err: error }, "connection failed by our fault");
+        else log.debug(facts, "connection over");
       },
       ...(parts.dial === undefined ? {} : { dial: parts.dial }),
     }),

@@ -54,7 +54,9 @@ export type RefusalReason =
   | "too_many_of_app"
   | "handshake_failed"
   | "connect_failed"
-  | "client_gone";
+  | "client_gone"
+  /** Our own fault; the report has the error. */
+  | "internal_error";
 
 /** How a connection that got through came to its end. */
 export type CloseReason = "finished" | "reset" | "idle" | "total_time" | "shutdown";
@@ -74,6 +76,8 @@ export interface ConnectionReport {
   readonly durationMs: number;
   readonly bytesToApp: number;
   readonly bytesToClient: number;
+  /** With `internal_error`: what nobody expected. */
+  readonly error?: unknown;
 }
 
 export interface DataPlaneOptions {

@@ -1,12 +1,32 @@
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
-import { createJsDataPlane } from "../src/index.js";
+import { checkCertificate, createJsDataPlane } from "../src/index.js";
+import type { ConnectionReport } from "../src/index.js";
 import { APP, BASE, backend, connectThrough, listenHere, routesTo, startApp, wildcard } from "./apps.js";
 import { dataPlaneContract } from "./contract.js";
-import { checkCertificate } from "../src/index.js";
 
 describe("js data plane", () => {
   dataPlaneContract(createJsDataPlane);
+
+  it("reports an error of its own instead of hiding it, and goes on", async () => {
+    const seen: ConnectionReport[] = [];
+    const broken = {
+      ...routesTo(backend()),
+      get allowedPorts(): never {
+        throw new Error("broken table");
+      },
+    };
+    await using plane = await createJsDataPlane({
+      listeners: listenHere,
+      routes: broken,
+      onConnection: (report) => seen.push(report),
+    });
+    await expect(connectThrough(plane, `${APP}-8080.${BASE}`)).rejects.toThrow();
+    await expect.poll(() => seen[0]?.outcome).toBe("internal_error");
+    expect(String(seen[0]?.error)).toContain("broken table");
+    plane.setRoutes(routesTo());
+    await expect(connectThrough(plane, `${APP}-8080.${BASE}`)).rejects.toThrow(/unrecognized name/);
+  });
 
   it("lets a test lead connections elsewhere", async () => {
     await using app = await startApp((socket) => void socket.end("from elsewhere"));

@@ -46,6 +46,7 @@ export class Connection {
   readonly #started = performance.now();
   readonly #closing = new AbortController();
   #relay: Relay | undefined;
+  #error: unknown;
   #serverName: ServerName | undefined;
   #mode: RouteMode | undefined;
   #appId: string | undefined;
@@ -69,9 +70,10 @@ export class Connection {
     let outcome: ConnectionReport["outcome"];
     try {
       outcome = await this.#carry();
-    } catch {
-      outcome = "client_gone";
-      this.socket.destroy();
+    } catch (err) {
+      outcome = "internal_error";
+      this.#error = err;
+      this.close();
     }
     return {
       source: this.source,
@@ -85,6 +87,7 @@ export class Connection {
       durationMs: performance.now() - this.#started,
       bytesToApp: this.#relay?.bytesToApp ?? 0,
       bytesToClient: this.#relay?.bytesToClient ?? 0,
+      ...(this.#error === undefined ? {} : { error: this.#error }),
     };
   }
 
@@ -120,14 +123,14 @@ export class Connection {
     const destination = await this.#destination(hello.serverName);
     // One answer to everything that is not there: whether an id exists, or a port is closed to the public, stays ours.
     if (destination === undefined) return this.#refuse("unknown_name");
+    const { id, mode, port } = destination;
     const routes = this.engine.routes();
-    const backends = routes.backends.get(destination.id);
+    const backends = routes.backends.get(id);
     const appId = backends?.[0]?.appId;
     if (backends === undefined || appId === undefined) return this.#refuse("unknown_name");
-    if (!routes.allowedPorts.some(({ from, to }) => from <= destination.port && destination.port <= to)) {
+    if (!routes.allowedPorts.some(({ from, to }) => from <= port && port <= to)) {
       return this.#refuse("port_not_allowed");
     }
-    const { mode, port } = destination;
     this.#mode = mode;
     this.#appId = appId;
     const leave = this.engine.apps.enter(appId);
