@@ -47,6 +47,9 @@ export interface DataDisk {
   writeFile(name: string, content: string): Promise<void>;
 }
 
+/** What the engine does with the containers an earlier boot has left. */
+export type OldContainers = "keep" | "remove";
+
 /** What `docker compose up` is started with. */
 export interface ComposeProject {
   /** Names containers and networks: lower-case letters, digits and dashes. */
@@ -85,8 +88,12 @@ export interface GuestSystem {
   applyFirewall(rules: string, signal: AbortSignal): Promise<void>;
   /** Writes a file below `paths.run`, mode 0600, and gives its path. */
   writeRunFile(name: string, content: string | Uint8Array): Promise<string>;
-  /** @param daemonConfig `daemon.json`. Settles when the engine answers. */
-  startDocker(daemonConfig: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Settles when the engine answers.
+   * @param daemonConfig `daemon.json`
+   * @param containers what becomes of those on the disk: `remove` takes them away before any of them runs
+   */
+  startDocker(daemonConfig: string, containers: OldContainers, signal: AbortSignal): Promise<void>;
   /** @param configFile path of `tappd.toml`. Settles when the sockets are there. */
   startTappd(configFile: string, signal: AbortSignal): Promise<void>;
   /** Settles when every container of the app has been started. */

@@ -1,12 +1,11 @@
 import type { AppId, InstanceId } from "@dstack/core";
 import { RuntimeEventLog } from "@dstack/tdx-attest";
-import { dockerDaemonConfig } from "./docker.js";
 import { openEnvironment } from "./environment.js";
 import type { GuestSystem } from "./guest-system.js";
 import { SYSTEM_READY } from "./identity.js";
 import { Stepper } from "./step.js";
 import { makeBootCertificate } from "./steps/boot-certificate.js";
-import { startCompose } from "./steps/compose.js";
+import { startCompose, startEngine } from "./steps/compose.js";
 import { openDataDisk } from "./steps/data-disk.js";
 import { fetchAppKeys } from "./steps/kms.js";
 import { measureIdentity } from "./steps/measure-identity.js";
@@ -57,7 +56,7 @@ export async function runBoot(system: GuestSystem, options: BootOptions = {}): P
   // The engine restarts the containers that it finds on the disk, and none may run before `system-ready` is measured
   // (E5). On a disk made a moment ago there are none: there it starts while we go on.
   const startDocker = (signal: AbortSignal): Promise<void> =>
-    system.startDocker(dockerDaemonConfig(host.config.dockerRegistry), signal);
+    startEngine(system, { mirror: host.config.dockerRegistry, identity }, signal);
   const early = disk.fresh ? startEarly(startDocker, options.signal) : undefined;
 
   const environment = await steps.run("environment", 30 * SECOND_MS, async () =>

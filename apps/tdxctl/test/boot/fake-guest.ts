@@ -6,7 +6,13 @@ import { sha256 } from "@dstack/core";
 import type { QuoteProvider } from "@dstack/tdx-attest";
 import type { WireGuardDevice } from "@dstack/wireguard-tools-wrapper";
 import { HEADER_AREA_BYTES } from "../../src/boot/disk/luks2-header.js";
-import type { ComposeProject, DataDisk, GuestSystem, ProgressLine } from "../../src/boot/guest-system.js";
+import type {
+  ComposeProject,
+  DataDisk,
+  GuestSystem,
+  OldContainers,
+  ProgressLine,
+} from "../../src/boot/guest-system.js";
 import type { RawShare } from "../../src/boot/share.js";
 
 export const ROOTFS_HASH = "ab".repeat(32);
@@ -78,7 +84,8 @@ export class FakeGuest implements GuestSystem, AsyncDisposable {
     this.runFiles.set(name, Buffer.from(content).toString());
     return join(this.directory, name);
   }
-  async startDocker(): Promise<void> {
+  async startDocker(_config: string, containers: OldContainers): Promise<void> {
+    this.calls.push(`${containers} old containers`);
     this.calls.push(`docker${(await this.measured("system-ready")) ? " after" : " before"} system-ready`);
   }
   async startTappd(): Promise<void> {

@@ -116,6 +116,27 @@ describe("runBoot", () => {
     );
   });
 
+  it("E3: containers of an earlier compose document do not run under the identity of the next", async () => {
+    await using first = await guest(site.share());
+    await runBoot(first);
+    await using same = await again(first);
+    await runBoot(same);
+    expect(same.calls).toContain("keep old containers");
+    // Another name makes another compose project, in which the old containers are not even orphans.
+    const next = { name: "another name", docker_compose_file: "services: { next: {} }" };
+    await using failing = await again(same, {}, next);
+    failing.startDocker = async () => {
+      throw new Error("power failed");
+    };
+    await expect(runBoot(failing)).rejects.toThrow("power failed");
+    await using upgraded = await again(same, {}, next);
+    await runBoot(upgraded);
+    expect(upgraded.calls).toContain("remove old containers");
+    await using settled = await again(upgraded, {}, next);
+    await runBoot(settled);
+    expect(settled.calls).toContain("keep old containers");
+  });
+
   it("G1: the boot works with one copy of the share", async () => {
     await using system = await guest(site.share());
     let reads = 0;

@@ -6,11 +6,18 @@ import type { QuoteProvider } from "@dstack/tdx-attest";
 import { WireGuard } from "@dstack/wireguard-tools-wrapper";
 import type { WireGuardDevice } from "@dstack/wireguard-tools-wrapper";
 import { DOCKER_ROOT } from "../docker.js";
-import type { ComposeProject, GuestPaths, GuestSystem, ProgressLine } from "../guest-system.js";
+import type {
+  ComposeProject,
+  GuestPaths,
+  GuestSystem,
+  OldContainers,
+  ProgressLine,
+} from "../guest-system.js";
 import { readShare } from "../share.js";
 import type { RawShare } from "../share.js";
 import { WIREGUARD_INTERFACE } from "../wireguard.js";
 import { LuksDisk } from "./luks-disk.js";
+import { disarmContainers } from "./old-containers.js";
 import { appendProgress, consoleLine } from "./progress-log.js";
 import { runCommand } from "./run-command.js";
 
@@ -97,11 +104,13 @@ export class LinuxSystem implements GuestSystem {
     return path;
   }
 
-  async startDocker(daemonConfig: string, signal: AbortSignal): Promise<void> {
+  async startDocker(daemonConfig: string, containers: OldContainers, signal: AbortSignal): Promise<void> {
     await mkdir(DOCKER_ROOT, { recursive: true, mode: 0o710 });
+    const old = containers === "remove" ? await disarmContainers(join(DOCKER_ROOT, "containers")) : 0;
     await mkdir("/etc/docker", { recursive: true });
     await writeFile("/etc/docker/daemon.json", daemonConfig);
     await runCommand("systemctl", ["start", "docker.service"], { signal });
+    if (old > 0) await runCommand("docker", ["container", "prune", "--force"], { signal });
   }
 
   async startTappd(_configFile: string, signal: AbortSignal): Promise<void> {
