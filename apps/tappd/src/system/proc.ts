@@ -28,7 +28,7 @@ export function parseCpuinfo(text: string): { model: string; count: number } {
 /** Load averages of 1, 5 and 15 minutes times 100, from `/proc/loadavg`. */
 export function parseLoadavg(text: string): readonly [number, number, number] {
   const [one, five, fifteen] = text.split(" ").map((load) => Math.round(Number.parseFloat(load) * 100));
-  return [one ?? 0, five ?? 0, fifteen ?? 0];
+  return [one || 0, five || 0, fifteen || 0]; // NaN where the text is no number
 }
 
 /** Seconds since boot, from `/proc/uptime`. */
