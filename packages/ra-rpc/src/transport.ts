@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
-import type { TLSSocket } from "node:tls";
-import { withDeadline } from "@dstack/core";
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import { InputError, withDeadline } from "@dstack/core";
 import { httpTransport } from "@dstack/prpc";
 import type { Transport } from "@dstack/prpc";
 import { splitPem } from "@dstack/ra-tls";
@@ -36,10 +37,12 @@ function requireDaemon(certificate: X509Certificate, roots: readonly X509Certifi
 }
 
 async function verify(
-  socket: TLSSocket,
+  socket: Socket,
   roots: readonly X509Certificate[],
   verifier: Verifier | undefined,
 ): Promise<void> {
+  // For a URL without TLS the connector gives a bare socket.
+  if (!(socket instanceof TLSSocket)) throw new Error("the connection is not TLS");
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) throw new Error("the server showed no certificate");
   requireDaemon(certificate, roots);
@@ -52,9 +55,13 @@ async function verify(
 /**
  * pRPC calls over TLS 1.3, with our RA-TLS certificate if one is given. Sessions are not resumed: every connection
  * shows its certificates anew. Dispose it to close its connections.
+ * @throws {InputError} a URL that is not `https:`, or no certificate in `caPem`
  */
 export function raTlsTransport(options: RaTlsTransportOptions): Transport & AsyncDisposable {
   const { verifyServer } = options;
+  // Guests have the URL from their host: without TLS anybody could answer for the KMS.
+  if (new URL(options.url).protocol !== "https:")
+    throw new InputError("the URL of an RA-TLS server must be https");
   const roots = splitPem(options.caPem).map((pem) => new X509Certificate(pem));
   const connect = buildConnector({
     ...TLS_1_3_WITHOUT_RESUMPTION,
@@ -73,7 +80,7 @@ export function raTlsTransport(options: RaTlsTransportOptions): Transport & Asyn
           callback(err, null);
           return;
         }
-        verify(socket as TLSSocket, roots, verifyServer).then(
+        verify(socket, roots, verifyServer).then(
           () => callback(null, socket),
           (refused: unknown) => {
             socket.destroy();

@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { CertificateAuthority, appIdExtension, generateP256 } from "@dstack/ra-tls";
 import { createClient } from "@dstack/prpc";
 import { kms } from "@dstack/proto";
@@ -72,5 +75,29 @@ describe("a container that poses as a daemon of the site", () => {
     );
     expect(refused).toMatchObject({ message: expect.stringMatching(/certificate of a CA/) });
     expect(requests).toBe(0);
+  });
+});
+
+describe("a host that gives a guest an address without TLS", () => {
+  it("K3: gets no request over plain HTTP", async () => {
+    let requests = 0;
+    const plain = createServer((_request, response) => {
+      requests += 1;
+      response.setHeader("content-type", "application/octet-stream").end();
+    });
+    plain.listen(0, "127.0.0.1");
+    await once(plain, "listening");
+    const { port } = plain.address() as AddressInfo;
+    try {
+      const talk = async (): Promise<unknown> => {
+        await using transport = raTlsTransport({ url: `http://127.0.0.1:${port}`, caPem: ca.certPem });
+        return await createClient(kms.KMS, transport).getMeta();
+      };
+      await expect(talk()).rejects.toThrow(/https/);
+      expect(requests).toBe(0);
+    } finally {
+      plain.close();
+      plain.closeAllConnections();
+    }
   });
 });

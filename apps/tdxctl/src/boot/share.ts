@@ -79,15 +79,19 @@ async function inDirectory<T>(
   }
 }
 
-const httpUrl = z
-  .string()
-  .max(2048)
-  .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), "must be an http(s) URL");
+const url = (protocol: RegExp, what: string) =>
+  z
+    .string()
+    .max(2048)
+    .refine((text) => URL.canParse(text) && protocol.test(new URL(text).protocol), `must be an ${what} URL`);
+const httpUrl = url(/^https?:$/, "http(s)");
+/** What answers there is known by its certificate alone. */
+const httpsUrl = url(/^https:$/, "https");
 
 /** `config.json`: hints from the host. Nothing in it is trusted; keys nobody knows are ignored. */
 const HostConfigSchema = z.object({
-  kms_url: httpUrl.optional(),
-  tproxy_url: httpUrl.optional(),
+  kms_url: httpsUrl.optional(),
+  tproxy_url: httpsUrl.optional(),
   docker_registry: z.union([z.literal(""), httpUrl]).optional(),
 });
 

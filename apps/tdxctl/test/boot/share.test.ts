@@ -116,7 +116,13 @@ describe("parseHostConfig", () => {
     );
     expect(() => parse([])).toThrow("config.json");
     expect(() => parse({ kms_url: "file:///etc/passwd" })).toThrow(
-      "config.json: kms_url: must be an http(s) URL",
+      "config.json: kms_url: must be an https URL",
     );
+    expect(() => parse({ docker_registry: "ftp://10.0.2.2" })).toThrow("must be an http(s) URL");
+  });
+
+  it("K3: refuses a KMS or tproxy without TLS, which anybody on the way could answer for", () => {
+    expect(() => parse({ kms_url: "http://10.0.2.2:9043" })).toThrow("kms_url: must be an https URL");
+    expect(() => parse({ tproxy_url: "http://10.0.2.2:9070" })).toThrow("tproxy_url: must be an https URL");
   });
 });
