@@ -162,7 +162,8 @@ export class PeerVerifier {
     const evidence = evidenceOf(certificate);
     if (evidence === undefined) throw new PeerError("no_evidence", "certificate carries no quote");
     checkForm(certificate, now);
-    const keys = quoteCollateralKeys(parseQuote(evidence.quote));
+    // With our anchors: a stranger with a root of his own does not choose what we fetch.
+    const keys = quoteCollateralKeys(parseQuote(evidence.quote), this.#parts.anchors);
     const collateral = await this.#parts.collateral.get(keys, now);
     const verified = verifyEvidence({
       quote: evidence.quote,

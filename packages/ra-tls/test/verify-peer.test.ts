@@ -84,6 +84,22 @@ describe("verifyPeer", () => {
     expect(peer.appId).toBe(hex(appId));
   });
 
+  it("E11: fetches nothing for a quote whose chain ends at a root we do not trust", async () => {
+    let fetched = 0;
+    const careful = await PeerVerifier.create({
+      ...verifierParts(),
+      anchors: [INTEL_ROOT],
+      collateral: {
+        get: async (_keys, now) => {
+          fetched += 1;
+          return platform.collateral(now);
+        },
+      },
+    });
+    expect(await refusal(certificateOf(good), careful)).toContain("not one of the trusted roots");
+    expect(fetched).toBe(0);
+  });
+
   it("says that the system is ready", async () => {
     const guest = await startGuest([...bootEvents(), runtimeEvent("system-ready", new Uint8Array())]);
     expect(await verifier.verifyPeer(await certificateOf(guest))).toMatchObject({ systemReady: true });
