@@ -7,7 +7,7 @@ import { findVm, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
 import { appReportData, formatReport } from "../verify/app-quote.js";
 import type { VerifyReport } from "../verify/app-quote.js";
-import { parseQuoteAnswer, verifyLocalApp, verifyWith } from "../verify/local-app.js";
+import { caCertHashOf, parseQuoteAnswer, verifyLocalApp, verifyWith } from "../verify/local-app.js";
 import { readTextFile } from "./deploy.js";
 import { addTeepodOptions, interruptSignal } from "./options.js";
 
@@ -16,6 +16,7 @@ interface VerifyOptions extends TeepodOptions {
   nonce?: string;
   reportData?: string;
   compose?: string;
+  kmsCa?: string;
   image?: string;
   pccsUrl: string;
   simulatedRoot: string[];
@@ -38,6 +39,7 @@ export function registerVerify(program: Command): void {
     .option("--nonce <hex>", "for a file: the report_data that was asked for")
     .option("--report-data <hex>", "for a file: the 64 bytes the quote must carry, instead of --nonce")
     .option("--compose <file>", "for a file: the app-compose document it must run")
+    .option("--kms-ca <pem>", "for a file: root CA certificate of the KMS its keys must come from")
     .option("--image <dir>", "for a file: directory of the guest image it must run on")
     .option("--pccs-url <url>", "for a file: where collateral is fetched", INTEL_PCS)
     .option(
@@ -94,7 +96,11 @@ async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyR
     options.compose === undefined ? undefined : hex(sha256(await readTextFile(options.compose)));
   return verifyWith(
     parseQuoteAnswer(await readTextFile(path)),
-    { reportData, ...(composeHash === undefined ? {} : { composeHash }) },
+    {
+      reportData,
+      ...(composeHash === undefined ? {} : { composeHash }),
+      ...(options.kmsCa === undefined ? {} : { caCertHash: await caCertHashOf(options.kmsCa) }),
+    },
     { pccsUrl: options.pccsUrl, simulatedRoots: options.simulatedRoot, imageDir: options.image },
   );
 }

@@ -8,7 +8,7 @@ import {
   simulatedAnchor,
 } from "@dstack/attestation";
 import type { TrustAnchor } from "@dstack/attestation";
-import { CollateralClient } from "@dstack/ra-tls";
+import { CollateralClient, pemToDer } from "@dstack/ra-tls";
 import { measureImage } from "@dstack/tdx-attest";
 import type { teepod } from "@dstack/proto";
 import { randomBytes } from "node:crypto";
@@ -57,7 +57,7 @@ export async function verifyWith(
   for (const path of trust.simulatedRoots) anchors.push(simulatedAnchor(await readFile(path, "utf8")));
   const now = Math.floor(Date.now() / 1000);
   const collateral = await new CollateralClient({ url: trust.pccsUrl }).get(
-    quoteCollateralKeys(parseQuote(quote.quote)),
+    quoteCollateralKeys(parseQuote(quote.quote), anchors),
     now,
   );
   const launch = await measureImage(trust.imageDir);
@@ -66,6 +66,11 @@ export async function verifyWith(
     allowed_mr: { mrtd: [launch.mrtd], rtmr0: [launch.rtmr0], rtmr1: [launch.rtmr1], rtmr2: [launch.rtmr2] },
   });
   return verifyAppQuote(quote, expected, { collateral, anchors, policy, now });
+}
+
+/** What a guest measures as `ca-cert-hash` when it is given this PEM file. */
+export async function caCertHashOf(path: string): Promise<string> {
+  return hex(sha256(pemToDer(await readFile(path, "utf8"))));
 }
 
 export interface LocalVerification {
@@ -109,7 +114,12 @@ export async function verifyLocalApp(
   const composeBytes = utf8(configuration.composeFile);
   const report = await verifyWith(
     parseQuoteAnswer(answer.body),
-    { reportData: appReportData(nonce), appId, composeHash: hex(sha256(composeBytes)) },
+    {
+      reportData: appReportData(nonce),
+      appId,
+      composeHash: hex(sha256(composeBytes)),
+      caCertHash: await caCertHashOf(home.path("kms", "certs", "root-ca.pem")),
+    },
     {
       pccsUrl: `http://127.0.0.1:${home.ports.pcs}`,
       simulatedRoots: [home.path("simulated-root.pem")],
