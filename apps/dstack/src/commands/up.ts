@@ -1,4 +1,4 @@
-import { InputError } from "@dstack/core";
+import { InputError, hex, sha256 } from "@dstack/core";
 import { measureImage } from "@dstack/tdx-attest";
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -104,7 +104,8 @@ async function prepare(home: Home, image: string, progress: Progress): Promise<v
   const wireguardInterface = home.state.wireguardInterface;
   if (wireguardInterface === undefined) throw new Error("unreachable: the interface name was just stored");
   await prepareMaterial(home);
-  if (home.state.image !== image) {
+  const imageDigest = hex(sha256(await readFile(join(imagesDir(), image, "sha256sum.txt"))));
+  if (home.state.imageDigest !== imageDigest) {
     // Daemons that are running allow the measurements of the image before.
     for (const name of DAEMON_NAMES.toReversed()) {
       if (await isAlive(home.state.daemons[name])) await stopDaemon(home, name);
@@ -112,7 +113,7 @@ async function prepare(home: Home, image: string, progress: Progress): Promise<v
   }
   const launch = await measureImage(join(imagesDir(), image));
   await writeConfigs({ home, imagesDir: imagesDir(), launch, wireguardInterface });
-  await home.update({ image });
+  await home.update({ image, imageDigest });
   progress.step(`certificates and configuration are in ${home.dir}`);
 }
 

@@ -30,7 +30,9 @@ const State = z.strictObject({
   version: z.literal(1),
   ports: Ports.optional(),
   wireguardInterface: z.string().optional(),
+  /** Name of the guest image, and SHA-256 of its `sha256sum.txt`: the same name may hold another build. */
   image: z.string().optional(),
+  imageDigest: z.string().optional(),
   /** VM of the example app. */
   exampleVm: z.string().optional(),
   daemons: z.partialRecord(z.enum(DAEMON_NAMES), DaemonRecord).default({}),
