@@ -30,6 +30,11 @@ export interface CollateralClientOptions {
   /** Keeps collateral over a restart. Nothing in it is trusted: collateral is signed. */
   readonly cacheDir?: string;
   readonly fetch?: typeof fetch;
+  /**
+   * Throws for collateral that nobody trusted has signed. Without it an answer by whoever is on the way to the service
+   * takes the place of good collateral until the next refresh.
+   */
+  readonly check?: (collateral: Collateral) => void;
   /** Told when a refresh failed while the cached collateral is still valid. */
   readonly onRefreshError?: (err: unknown, keys: CollateralKeys) => void;
 }
@@ -73,7 +78,7 @@ interface Entry {
 
 /**
  * Fetches collateral and keeps it in memory and on disk until its first part expires; refreshed ahead in the
- * background. It does not judge what it fetches: `verifyQuote` does.
+ * background. What it is given is for `verifyQuote` to judge; `check` only keeps rubbish out of the cache.
  */
 export class CollateralClient implements CollateralSource {
   readonly #base: URL;
@@ -133,6 +138,7 @@ export class CollateralClient implements CollateralSource {
 
   async #fetchAndKeep(keys: CollateralKeys, now: number): Promise<Entry> {
     const collateral = await this.#fetchAll(keys);
+    this.#check(collateral);
     const expiresAt = earliestUpdate(collateral);
     if (expiresAt <= now) {
       throw new CollateralError("expired", `collateral from ${this.#base.host} is past its next update`, {
@@ -149,6 +155,19 @@ export class CollateralClient implements CollateralSource {
     return entry;
   }
 
+  #check(collateral: Collateral): void {
+    try {
+      this.options.check?.(collateral);
+    } catch (err) {
+      throw new CollateralError(
+        "malformed",
+        `collateral from ${this.#base.host} is not genuine: ${errorMessage(err)}`,
+        {},
+        { cause: err },
+      );
+    }
+  }
+
   async #load(keys: CollateralKeys): Promise<Entry | undefined> {
     if (this.options.cacheDir === undefined) return undefined;
     try {
@@ -156,6 +175,7 @@ export class CollateralClient implements CollateralSource {
       const bytes = await readRegularFileIfAny(path, 8 * MAX_BODY_BYTES);
       if (bytes === undefined) return undefined;
       const { fetched_at, collateral } = CacheFile.parse(JSON.parse(Buffer.from(bytes).toString("utf8")));
+      this.#check(collateral);
       const entry = { collateral, fetchedAt: fetched_at, expiresAt: earliestUpdate(collateral) };
       keep(this.#entries, cacheName(keys), entry);
       return entry;

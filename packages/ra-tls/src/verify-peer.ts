@@ -1,6 +1,7 @@
 import {
   INTEL_ROOT,
   assertPolicyUsable,
+  authenticateCollateral,
   checkPolicy,
   parseQuote,
   quoteCollateralKeys,
@@ -140,12 +141,14 @@ export class PeerVerifier {
   ): Promise<PeerVerifier> {
     if ("anchors" in source) return new PeerVerifier(source);
     const simulated = await Promise.all(source.insecure_simulated_roots.map(readSimulatedRoot));
+    const anchors = [INTEL_ROOT, ...simulated];
     const collateral = new CollateralClient({
       url: source.pccs_url,
+      check: (fetched) => void authenticateCollateral(fetched, anchors),
       ...(source.collateral_cache_dir === undefined ? {} : { cacheDir: source.collateral_cache_dir }),
       ...options,
     });
-    return new PeerVerifier({ anchors: [INTEL_ROOT, ...simulated], policy: source, collateral });
+    return new PeerVerifier({ anchors, policy: source, collateral });
   }
 
   /**

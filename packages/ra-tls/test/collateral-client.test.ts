@@ -2,6 +2,7 @@ import { readdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
+import { authenticateCollateral } from "@dstack/attestation";
 import type { Collateral } from "@dstack/attestation";
 import { afterEach, describe, expect, it } from "vitest";
 import { CollateralClient } from "../src/index.js";
@@ -94,6 +95,34 @@ describe("CollateralClient", () => {
     service.answer = serve(fresh);
     expect(await client.get(keys, NOW + DAY)).toEqual(old);
     await expect.poll(() => client.get(keys, NOW + DAY)).toEqual(fresh);
+  });
+
+  it("E8: what nobody trusted has signed does not take the place of good collateral, nor outlive a restart", async () => {
+    const good = platform.collateral(NOW);
+    const service = await startService(serve(good));
+    const cacheDir = await tempDir();
+    const failures: unknown[] = [];
+    const options = {
+      url: service.url,
+      cacheDir,
+      check: (fetched: Collateral) =>
+        void authenticateCollateral(fetched, [{ kind: "simulated", sha256: platform.rootSha256 }]),
+      onRefreshError: (err: unknown) => failures.push(err),
+    };
+    const client = new CollateralClient(options);
+    await client.get(keys, NOW);
+    const forged = { ...good, tcb_info: good.tcb_info.replace(/"nextUpdate":"\d{4}/, '"nextUpdate":"9999') };
+    expect(forged).not.toEqual(good);
+    service.answer = serve(forged);
+    expect(await client.get(keys, NOW + 2 * HOUR)).toEqual(good);
+    await expect.poll(() => failures.length).toBe(1);
+    expect(failures[0]).toMatchObject({ code: "malformed", message: expect.stringContaining("not genuine") });
+    expect(await client.get(keys, NOW + 2 * HOUR)).toEqual(good);
+    const [file = ""] = await readdir(cacheDir);
+    await writeFile(join(cacheDir, file), JSON.stringify({ fetched_at: NOW, collateral: forged }));
+    await expect(new CollateralClient(options).get(keys, NOW)).rejects.toMatchObject({ code: "malformed" });
+    service.answer = serve(good);
+    expect(await new CollateralClient(options).get(keys, NOW)).toEqual(good);
   });
 
   it("E8: refuses when the cache has expired and the service is down, and does not hammer it", async () => {
