@@ -246,8 +246,9 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async start(vm: VmLaunch): Promise<RunningVm> {
-    if (this.#find(vm) !== undefined)
-      throw new HypervisorError("running", "the VM already has a QEMU process");
+    const found = this.#find(vm);
+    if (found?.recorded === true) throw new HypervisorError("running", "the VM already has a QEMU process");
+    if (found !== undefined) await this.#endOrphan(vm, found.identity);
     for (const name of [VM_FILES.qmp, VM_FILES.console, VM_FILES.pid, PROCESS_FILE, QEMU_LOG]) {
       try {
         unlinkSync(join(vm.dir, name));
@@ -265,6 +266,18 @@ export class QemuHypervisor implements Hypervisor {
       const why = lastQemuLine(vm.dir) ?? errorMessage(err);
       throw new HypervisorError("not_started", `QEMU did not start: ${why}`, {}, { cause: err });
     }
+  }
+
+  /**
+   * A teepod killed in the moment between fork and exec leaves a process that its successor cannot recognise yet when
+   * it looks for it, and that nobody was told of.
+   */
+  async #endOrphan(vm: VmPlace, orphan: ProcessIdentity): Promise<void> {
+    this.options.log.warn({ vm: vm.id, pid: orphan.pid }, "ending a QEMU process that has no owner");
+    signalProcess(orphan, "SIGKILL");
+    await withDeadline("ending a QEMU process without an owner", KILL_LIMIT_MS, async (signal) => {
+      while (isAlive(orphan)) await sleep(20, signal);
+    });
   }
 
   async attach(vm: VmPlace): Promise<RunningVm | undefined> {
@@ -328,16 +341,17 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
-  #find(vm: VmPlace): { identity: ProcessIdentity; startedAt: Date } | undefined {
+  /** @returns `recorded`: whether the process stands in the VM's record, or was only recognised by its arguments */
+  #find(vm: VmPlace): { identity: ProcessIdentity; startedAt: Date; recorded: boolean } | undefined {
     try {
       const record = ProcessRecord.parse(JSON.parse(readFileSync(join(vm.dir, PROCESS_FILE), "utf8")));
-      if (isAlive(record)) return { identity: record, startedAt: new Date(record.startedAt) };
+      if (isAlive(record)) return { identity: record, startedAt: new Date(record.startedAt), recorded: true };
       // The process that was started has ended, and only one is started at a time.
       return undefined;
     } catch {
       // teepod was killed between starting QEMU and writing the record, or in the middle of writing it
       const [identity] = findProcesses(`guest=${vm.id}`, vm.dir);
-      return identity === undefined ? undefined : { identity, startedAt: new Date() };
+      return identity === undefined ? undefined : { identity, startedAt: new Date(), recorded: false };
     }
   }
 }

@@ -98,6 +98,15 @@ describe("QemuHypervisor, with a QEMU that misbehaves", () => {
     await vm.kill();
   });
 
+  it("T4: ends a process that a killed teepod left before it could record it, and starts the VM", async () => {
+    const hypervisor = await standIn("plain");
+    const orphan = await hypervisor.start(launch());
+    await rm(join(dir, "process.json"));
+    const vm = await hypervisor.start(launch());
+    expect(await orphan.ended).toMatchObject({ code: null });
+    await vm.kill();
+  });
+
   it("does not take another process for it when the pid was reused", async () => {
     const hypervisor = await standIn("plain");
     const vm = await hypervisor.start(launch());
