@@ -1,6 +1,7 @@
 import { InputError, fromHex, hex, parseAppId, sha256, utf8 } from "@dstack/core";
 import type { AppId } from "@dstack/core";
 import {
+  QuoteError,
   PolicyConfig,
   INTEL_ROOT,
   parseQuote,
@@ -56,10 +57,15 @@ export async function verifyWith(
   const anchors: TrustAnchor[] = [INTEL_ROOT];
   for (const path of trust.simulatedRoots) anchors.push(simulatedAnchor(await readFile(path, "utf8")));
   const now = Math.floor(Date.now() / 1000);
-  const collateral = await new CollateralClient({ url: trust.pccsUrl }).get(
-    quoteCollateralKeys(parseQuote(quote.quote), anchors),
-    now,
-  );
+  let keys;
+  try {
+    keys = quoteCollateralKeys(parseQuote(quote.quote), anchors);
+  } catch (err) {
+    // Not a quote, or nobody we trust vouches for it: refused before anything is fetched.
+    if (!(err instanceof QuoteError)) throw err;
+    return { verified: false, checks: [{ name: "quote", ok: false, detail: err.message }] };
+  }
+  const collateral = await new CollateralClient({ url: trust.pccsUrl }).get(keys, now);
   const launch = await measureImage(trust.imageDir);
   const policy = PolicyConfig.parse({
     insecure_simulated_roots: trust.simulatedRoots,
