@@ -16,7 +16,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 const guest = new URL("../../../../images/guest/", import.meta.url).pathname;
-const build = (script: string): string => join(guest, "build", script);
+const stage = (script: string): string => join(guest, "stages", script);
 const env = { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` };
 
 let dir: string;
@@ -28,10 +28,10 @@ afterEach(() => rmSync(dir, { recursive: true }));
 describe("the hash tree", () => {
   const salt = "ab".repeat(32);
   const tree = (file: string, algorithm: string): string =>
-    execFileSync("node", [build("verity-tree.mjs"), file, algorithm, salt], { encoding: "utf8" }).trim();
+    execFileSync("node", [stage("verity-tree.mjs"), file, algorithm, salt], { encoding: "utf8" }).trim();
 
-  // One block, one full level, one block more than a level, three levels.
-  it.each([1, 128, 129, 128 * 128 + 1])("is the one veritysetup makes, over %d blocks", (blocks) => {
+  // Two blocks, one full level, one block more than a level, three levels.
+  it.each([2, 128, 129, 128 * 128 + 1])("is the one veritysetup makes, over %d blocks", (blocks) => {
     const [ours, theirs] = [join(dir, "ours"), join(dir, "theirs")];
     const size = blocks * 4096;
     writeFileSync(ours, randomBytes(size));
@@ -67,7 +67,7 @@ describe("the hash tree", () => {
 
 describe("check-production.sh", () => {
   const check = (): { status: number | null; stderr: string } =>
-    spawnSync(build("check-production.sh"), [dir], { encoding: "utf8", env });
+    spawnSync(stage("check-production.sh"), [dir], { encoding: "utf8", env });
   const put = (path: string, content = "", mode = 0o644): void => {
     mkdirSync(dirname(join(dir, path)), { recursive: true });
     writeFileSync(join(dir, path), content);

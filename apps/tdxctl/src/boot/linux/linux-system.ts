@@ -77,7 +77,7 @@ export class LinuxSystem implements GuestSystem {
   async openQuoteProvider(simulator: Uint8Array | undefined, signal: AbortSignal): Promise<QuoteProvider> {
     if (simulator !== undefined && !(await exists(TDX_DEVICE)) && (await exists(SIMULATOR_PROGRAM))) {
       await this.writeRunFile("simulator.json", simulator);
-      await runCommand("systemctl", ["start", "dstack-simulator.service"], { signal });
+      await runCommand("systemctl", ["--no-ask-password", "start", "dstack-simulator.service"], { signal });
       await untilExists(SIMULATOR_SOCKET, signal);
       // The seed forges any quote of this platform; only the service has use for it.
       await rm(join(RUN, "simulator.json"));
@@ -109,12 +109,12 @@ export class LinuxSystem implements GuestSystem {
     const old = containers === "remove" ? await disarmContainers(join(DOCKER_ROOT, "containers")) : 0;
     await mkdir("/etc/docker", { recursive: true });
     await writeFile("/etc/docker/daemon.json", daemonConfig);
-    await runCommand("systemctl", ["start", "docker.service"], { signal });
+    await runCommand("systemctl", ["--no-ask-password", "start", "docker.service"], { signal });
     if (old > 0) await runCommand("docker", ["container", "prune", "--force"], { signal });
   }
 
   async startTappd(_configFile: string, signal: AbortSignal): Promise<void> {
-    await runCommand("systemctl", ["start", "tappd.service"], { signal });
+    await runCommand("systemctl", ["--no-ask-password", "start", "tappd.service"], { signal });
     // A container that mounts a socket which is not there yet gets a directory instead.
     for (const socket of Object.values(this.paths.sockets)) await untilExists(socket, signal);
   }
