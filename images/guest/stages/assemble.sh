@@ -31,7 +31,7 @@ hash=$(node "$here/stages/verity-tree.mjs" "$out/rootfs.img" "$(verity_hash "$fl
 
 # panic=1: a guest that cannot go on ends itself. The last two words name the only root it will start.
 cmdline="console=ttyS0 panic=1 oops=panic net.ifnames=0 random.trust_cpu=on loglevel=5"
-# Emulated machines start a quarter faster without these; the development flavour is measured on its own anyway.
+# Emulated machines start faster without these; the development flavour is measured on its own anyway.
 [ "$flavour" = dev ] && cmdline+=" mitigations=off nokaslr audit=0 apparmor=0"
 cmdline+=" dstack.rootfs_hash=$hash dstack.rootfs_size=$size"
 

@@ -28,5 +28,5 @@ debian_security_mirror() {
 }
 
 # The hash of the dm-verity tree. Processors that run confidential VMs have instructions for SHA-256; an emulated one
-# spends a fifth of a boot on it, so the development flavour takes a hash that is cheap without.
+# spends about a quarter of a boot on it, so the development flavour takes a hash that is cheap without.
 verity_hash() { if [ "$1" = dev ]; then echo blake2b-256; else echo sha256; fi; }

@@ -3,7 +3,7 @@
 //
 // The format is the one of `veritysetup format --no-superblock` (hash type 1, blocks of 4096 bytes, 32-byte digests):
 // the levels of the tree from the root down, each padded to a block. veritysetup itself cannot do BLAKE2b-256, which
-// the development flavour uses: without the processor's SHA instructions it costs a guest a quarter of SHA-256.
+// the development flavour uses: without the processor's SHA instructions it costs a guest much less than SHA-256.
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import { createRequire } from "node:module";
