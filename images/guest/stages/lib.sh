@@ -13,9 +13,13 @@ configured_mirror() {
     sed -n "s/^$1|\(http.*[^/]\)\/*\$/\1/p" | head -n 1
 }
 
+# Where neither the operator nor apt names one (on Ubuntu): the public mirror that mmdebstrap itself defaults to.
+default_mirror() { grep -om1 'http://[a-z.]*/debian\b' "$(command -v mmdebstrap)" || true; }
+
 debian_mirror() {
   local mirror=${DSTACK_DEBIAN_MIRROR:-$(configured_mirror Debian)}
-  mirror=${mirror:-http://deb.debian.org/debian}
+  mirror=${mirror:-$(default_mirror)}
+  [ -n "$mirror" ] || fail "no Debian mirror is known: set DSTACK_DEBIAN_MIRROR to one"
   echo "${mirror%/}"
 }
 

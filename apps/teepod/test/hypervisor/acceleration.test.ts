@@ -110,7 +110,7 @@ describe("the probe", () => {
   it("has the payload that its source gives", async (context) => {
     const build = join(import.meta.dirname, "../../probe/build.sh");
     const assembler = await run("as", ["--version"]).catch(() => undefined);
-    if (assembler === undefined) return context.skip();
+    if (assembler === undefined) return context.skip("there is no assembler `as` here");
     const { stdout } = await run(build);
     expect(Buffer.from(probeDisk().subarray(0, 512)).toString("hex")).toBe(stdout.trim());
   });
