@@ -1,4 +1,4 @@
-import { InputError, hex, sha256 } from "@dstack/core";
+import { InputError, hex, sha256, sleep } from "@dstack/core";
 import { measureImage } from "@dstack/tdx-attest";
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
@@ -100,11 +100,8 @@ async function up(options: GlobalOptions & { example: boolean }): Promise<void> 
 async function prepare(home: Home, image: string, progress: Progress): Promise<void> {
   if (home.state.ports === undefined) await home.update({ ports: await choosePorts() });
   // Interface names are shared by all network namespaces through wireguard-go's control socket: make ours unique.
-  if (home.state.wireguardInterface === undefined) {
-    await home.update({ wireguardInterface: `dstack-${randomBytes(3).toString("hex")}` });
-  }
-  const wireguardInterface = home.state.wireguardInterface;
-  if (wireguardInterface === undefined) throw new Error("unreachable: the interface name was just stored");
+  const wireguardInterface = home.state.wireguardInterface ?? `dstack-${randomBytes(3).toString("hex")}`;
+  await home.update({ wireguardInterface });
   await prepareMaterial(home);
   const imageDigest = hex(sha256(await readFile(join(imagesDir(), image, "sha256sum.txt"))));
   if (home.state.imageDigest !== imageDigest) {
@@ -189,7 +186,7 @@ async function fetchPage(home: Home, appId: string, signal: AbortSignal): Promis
       return /<h1>([^<]*)<\/h1>/.exec(body)?.[1] ?? `${body.length} characters`;
     } catch (err) {
       if (signal.aborted || Date.now() > end) throw err;
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await sleep(500, signal);
     }
   }
 }
