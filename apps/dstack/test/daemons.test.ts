@@ -3,8 +3,9 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { identifyProcess } from "@dstack/daemon";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { isAlive, processStartTime, startDaemon, stopDaemon } from "../src/local/daemons.js";
+import { isRunning, startDaemon, stopDaemon } from "../src/local/daemons.js";
 import { Home } from "../src/local/home.js";
 
 const signal = new AbortController().signal;
@@ -29,9 +30,9 @@ describe("background daemons", () => {
     expect(reopened?.state.daemons.kms).toEqual(home.state.daemons.kms);
     if (reopened === undefined) throw new Error("no state");
     expect(await startDaemon(reopened, sleeper, signal)).toBe("running");
-    const record = home.state.daemons.kms;
+    const pid = home.state.daemons.kms?.pid ?? 0;
     expect(await stopDaemon(home, "kms")).toBe(true);
-    expect(await isAlive(record)).toBe(false);
+    expect(identifyProcess(pid)).toBeUndefined();
     expect((await Home.openIfAny(dir))?.state.daemons).toEqual({});
   });
 
@@ -39,11 +40,12 @@ describe("background daemons", () => {
     const other = spawn("sleep", ["60"]);
     await once(other, "spawn");
     try {
-      const pid = other.pid ?? 0;
-      await home.update({ daemons: { kms: { pid, startTime: "1" } } });
-      expect(await isAlive(home.state.daemons.kms)).toBe(false);
+      const real = identifyProcess(other.pid ?? 0);
+      if (real === undefined) throw new Error("the process should live");
+      await home.update({ daemons: { kms: { ...real, startTicks: 1 } } });
+      expect(isRunning(home, "kms")).toBe(false);
       expect(await stopDaemon(home, "kms")).toBe(false);
-      expect(await processStartTime(pid)).toBeDefined();
+      expect(identifyProcess(real.pid)).toBeDefined();
     } finally {
       other.kill("SIGKILL");
     }
@@ -70,9 +72,9 @@ describe("background daemons", () => {
       },
     };
     await startDaemon(home, spec, signal);
-    const record = home.state.daemons.kms;
+    const pid = home.state.daemons.kms?.pid ?? 0;
     expect(await stopDaemon(home, "kms", 200)).toBe(true);
-    expect(await isAlive(record)).toBe(false);
+    expect(identifyProcess(pid)).toBeUndefined();
   });
 
   it("says what to do about a damaged state file", async () => {

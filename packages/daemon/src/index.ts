@@ -10,3 +10,5 @@ export { ListenError, listenHttp } from "./listen.js";
 export type { ListenAddress, Listener } from "./listen.js";
 export { addHealthAndMetrics, createRegistry } from "./health.js";
 export { Counter, Gauge, Histogram, Registry } from "prom-client";
+export { findProcesses, hostBootId, identifyProcess, isAlive, signalProcess } from "./process-identity.js";
+export type { ProcessIdentity } from "./process-identity.js";

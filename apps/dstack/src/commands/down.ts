@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { rm } from "node:fs/promises";
-import { isAlive, startDaemon, stopDaemon } from "../local/daemons.js";
+import { isRunning, startDaemon, stopDaemon } from "../local/daemons.js";
 import { DAEMON_NAMES, Home } from "../local/home.js";
 import { localServices } from "../local/services.js";
 import { Progress, printResult } from "../output.js";
@@ -45,7 +45,7 @@ export function registerDown(program: Command): void {
 
 /** VMs outlive teepod, so they are ended through it: it is started again where it is gone. */
 async function stopVms(home: Home, progress: Progress, signal: AbortSignal): Promise<void> {
-  if (!(await isAlive(home.state.daemons.teepod))) {
+  if (!isRunning(home, "teepod")) {
     const spec = (await localServices(home)).find((service) => service.name === "teepod");
     if (spec !== undefined) await startDaemon(home, spec, signal);
   }

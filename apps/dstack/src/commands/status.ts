@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { isAlive } from "../local/daemons.js";
+import { isRunning } from "../local/daemons.js";
 import { DAEMON_NAMES, Home } from "../local/home.js";
 import { CliError, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
@@ -19,12 +19,11 @@ export function registerStatus(program: Command): void {
       const rows: { name: string; running: boolean; pid: number | undefined; port: number; log: string }[] =
         [];
       for (const name of DAEMON_NAMES) {
-        const record = home.state.daemons[name];
-        const running = await isAlive(record);
+        const running = isRunning(home, name);
         rows.push({
           name,
           running,
-          pid: running ? record?.pid : undefined,
+          pid: running ? home.state.daemons[name]?.pid : undefined,
           port: ports[name],
           log: home.path("logs", `${name}.log`),
         });

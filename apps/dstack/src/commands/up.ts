@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { toAppCompose } from "../compose.js";
 import { writeConfigs } from "../local/config-files.js";
-import { isAlive, startDaemon, stopDaemon } from "../local/daemons.js";
+import { isRunning, startDaemon, stopDaemon } from "../local/daemons.js";
 import { buildExampleImage, pushImage } from "../local/example-image.js";
 import { fetchApp } from "../local/fetch-app.js";
 import { ensureDevImage, imagesDir } from "../local/guest-image.js";
@@ -107,7 +107,7 @@ async function prepare(home: Home, image: string, progress: Progress): Promise<v
   if (home.state.imageDigest !== imageDigest) {
     // Daemons that are running allow the measurements of the image before.
     for (const name of DAEMON_NAMES.toReversed()) {
-      if (await isAlive(home.state.daemons[name])) await stopDaemon(home, name);
+      if (isRunning(home, name)) await stopDaemon(home, name);
     }
   }
   const launch = await measureImage(join(imagesDir(), image));

@@ -1,30 +1,19 @@
-import { errorCode, errorMessage, sleep, withDeadline } from "@dstack/core";
+import { errorMessage, sleep, withDeadline } from "@dstack/core";
+import { identifyProcess, isAlive, signalProcess } from "@dstack/daemon";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { open, readFile, rename, stat } from "node:fs/promises";
-import { mkdir } from "node:fs/promises";
+import { mkdir, open, readFile, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CliError } from "../output.js";
-import type { DaemonName, DaemonRecord, Home } from "./home.js";
+import type { DaemonName, Home } from "./home.js";
 
 /** When a log is longer than this at start, it is moved to `<name>.log.1`. */
 const MAX_LOG_BYTES = 4 * 1024 * 1024;
 
-/** Start time of a process (proc(5), stat field 22), or undefined when it is gone or a zombie. */
-export async function processStartTime(pid: number): Promise<string | undefined> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-    // The name in parentheses may hold anything, so fields are counted from the last parenthesis.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch (err) {
-    if (errorCode(err) === "ENOENT" || errorCode(err) === "ESRCH") return undefined;
-    throw err;
-  }
-}
-
-export async function isAlive(record: DaemonRecord | undefined): Promise<boolean> {
-  return record !== undefined && (await processStartTime(record.pid)) === record.startTime;
+/** Whether a daemon of this installation runs. */
+export function isRunning(home: Home, name: DaemonName): boolean {
+  const record = home.state.daemons[name];
+  return record !== undefined && isAlive(record);
 }
 
 export interface DaemonSpec {
@@ -45,7 +34,7 @@ export async function startDaemon(
   spec: DaemonSpec,
   signal: AbortSignal,
 ): Promise<"running" | "started"> {
-  if (await isAlive(home.state.daemons[spec.name])) {
+  if (isRunning(home, spec.name)) {
     await waitReady(home, spec, signal);
     return "running";
   }
@@ -70,11 +59,9 @@ export async function startDaemon(
       }),
     ]);
     child.unref();
-    const pid = child.pid;
-    const startTime = pid === undefined ? undefined : await processStartTime(pid);
-    if (pid === undefined || startTime === undefined)
-      throw new CliError(await endOfLog(home, spec.name, "ended at once"));
-    await home.update({ daemons: { ...home.state.daemons, [spec.name]: { pid, startTime } } });
+    const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);
+    if (identity === undefined) throw new CliError(await endOfLog(home, spec.name, "ended at once"));
+    await home.update({ daemons: { ...home.state.daemons, [spec.name]: identity } });
   } finally {
     await log.close();
   }
@@ -93,7 +80,7 @@ async function waitReady(home: Home, spec: DaemonSpec, outer: AbortSignal): Prom
         signal.throwIfAborted();
         last = err;
       }
-      if (!(await isAlive(home.state.daemons[spec.name]))) {
+      if (!isRunning(home, spec.name)) {
         throw new CliError(await endOfLog(home, spec.name, "ended while starting"));
       }
       await sleep(100, signal);
@@ -119,13 +106,13 @@ async function endOfLog(home: Home, name: DaemonName, what: string): Promise<str
 /** Ends a daemon: SIGTERM, and SIGKILL when it has not gone within the limit. */
 export async function stopDaemon(home: Home, name: DaemonName, limitMs = 15_000): Promise<boolean> {
   const record = home.state.daemons[name];
-  const alive = record !== undefined && (await isAlive(record));
+  const alive = record !== undefined && isAlive(record);
   if (alive) {
-    process.kill(record.pid, "SIGTERM");
+    signalProcess(record, "SIGTERM");
     const end = Date.now() + limitMs;
-    while (Date.now() < end && (await isAlive(record))) await sleep(50);
-    if (await isAlive(record)) process.kill(record.pid, "SIGKILL");
-    while (await isAlive(record)) await sleep(20);
+    while (Date.now() < end && isAlive(record)) await sleep(50);
+    signalProcess(record, "SIGKILL");
+    while (isAlive(record)) await sleep(20);
   }
   const { [name]: _gone, ...rest } = home.state.daemons;
   await home.update({ daemons: rest });

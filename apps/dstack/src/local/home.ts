@@ -4,13 +4,12 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 
-/** A background process of ours. The start time tells it from a later process with the same pid. */
-export const DaemonRecord = z.strictObject({
+/** A background process of ours: the `ProcessIdentity` of `@dstack/daemon`, which outlives a reused pid and a reboot. */
+const DaemonRecord = z.strictObject({
   pid: z.int().positive(),
-  /** Field 22 of /proc/<pid>/stat: clock ticks since boot. */
-  startTime: z.string(),
+  startTicks: z.int().nonnegative(),
+  bootId: z.string(),
 });
-export type DaemonRecord = z.infer<typeof DaemonRecord>;
 
 export const DAEMON_NAMES = ["pcs", "kms", "tproxy", "registry", "teepod"] as const;
 export type DaemonName = (typeof DAEMON_NAMES)[number];
@@ -74,7 +73,12 @@ export class Home {
       throw new InputError(`${dir}/state.json is not JSON; move it away and run \`dstack up\` again`);
     }
     const state = State.safeParse(parsed);
-    if (!state.success) throw new InputError(`${dir}/state.json: ${z.prettifyError(state.error)}`);
+    if (!state.success) {
+      throw new InputError(
+        `${dir}/state.json is damaged or of another version of dstack; end what runs with that version's \`dstack down\`, ` +
+          `or move the file away:\n${z.prettifyError(state.error)}`,
+      );
+    }
     return new Home(dir, state.data);
   }
 

@@ -3,8 +3,8 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TimeoutError, errorMessage, withDeadline, writeFileAtomic } from "@dstack/core";
+import { hostBootId } from "@dstack/daemon";
 import { z } from "zod";
-import { hostBootId } from "./host-process.js";
 import { PROBE_TEXT, probeDisk } from "./probe-payload.js";
 import type { Acceleration } from "./qemu-args.js";
 

@@ -12,12 +12,11 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { errorCode, errorMessage, sleep, withDeadline } from "@dstack/core";
-import type { Logger } from "@dstack/daemon";
+import { findProcesses, hostBootId, identifyProcess, isAlive, signalProcess } from "@dstack/daemon";
+import type { Logger, ProcessIdentity } from "@dstack/daemon";
 import { z } from "zod";
 import { cleanLine } from "../vm/text.js";
 import { HypervisorError } from "./errors.js";
-import { findProcesses, hostBootId, identifyProcess, isAlive, signalProcess } from "./host-process.js";
-import type { ProcessIdentity } from "./host-process.js";
 import type { Hypervisor, RunningVm, VmExit, VmLaunch, VmPlace } from "./hypervisor.js";
 import { QmpClient } from "./qmp.js";
 import type { QmpEvent } from "./qmp.js";

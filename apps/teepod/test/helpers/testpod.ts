@@ -6,13 +6,12 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { create } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { ResourceStack, silentLogger } from "@dstack/daemon";
+import { ResourceStack, identifyProcess, signalProcess, silentLogger } from "@dstack/daemon";
+import type { ProcessIdentity } from "@dstack/daemon";
 import { teepod } from "@dstack/proto";
 import { createClient, httpTransport } from "@dstack/prpc";
 import { TeepodConfig, startTeepod } from "../../src/index.js";
 import type { Teepod, TeepodConfigInput, TeepodParts } from "../../src/index.js";
-import { identifyProcess, signalProcess } from "../../src/hypervisor/host-process.js";
-import type { ProcessIdentity } from "../../src/hypervisor/host-process.js";
 import { writeImage } from "./images.js";
 
 export const OPERATOR = "operator-token-0123456789";

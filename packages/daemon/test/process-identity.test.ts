@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { describe, expect, it } from "vitest";
-import { findProcesses, identifyProcess, isAlive, signalProcess } from "../../src/hypervisor/host-process.js";
+import { findProcesses, identifyProcess, isAlive, signalProcess } from "../src/process-identity.js";
 
 function identity(pid: number | undefined) {
   const found = pid === undefined ? undefined : identifyProcess(pid);
