@@ -28,8 +28,6 @@ const PortRange = z
   .strictObject({ protocol: z.enum(["tcp", "udp"]), from: port, to: port })
   .refine((range) => range.from <= range.to, '"from" must not be larger than "to"');
 
-const LOOPBACK = ["127.0.0.1", "::1", "localhost"];
-
 /** `teepod.toml`. */
 export const TeepodConfig = z
   .strictObject({
@@ -43,13 +41,8 @@ export const TeepodConfig = z
     qemu_path: z.string().min(1).default("qemu-system-x86_64"),
     log_level: z.enum(["debug", "info", "warn", "error"]).default("info"),
 
-    auth: z
-      .strictObject({
-        tokens: z.array(Token).default([]),
-        /** No token needed. On a loopback address only. */
-        insecure_no_auth: z.boolean().default(false),
-      })
-      .prefault({}),
+    /** There is no access without a token, not even on loopback: QEMU's user-mode network lets every guest reach it. */
+    auth: z.strictObject({ tokens: z.array(Token).min(1, "must have at least one token") }),
 
     cvm: z.strictObject({
       /** PEM file of the KMS root CA. */
@@ -107,16 +100,12 @@ export const TeepodConfig = z
       .prefault({}),
   })
   .superRefine((config, context) => {
-    const { tokens, insecure_no_auth: noAuth } = config.auth;
-    const issue = (path: string[], message: string): void =>
-      context.addIssue({ code: "custom", path, message });
-    if (noAuth && tokens.length > 0) issue(["auth"], "give either tokens or insecure_no_auth, not both");
-    if (!noAuth && tokens.length === 0) issue(["auth", "tokens"], "at least one token is needed");
-    if (noAuth && !LOOPBACK.includes(config.host)) {
-      issue(["auth", "insecure_no_auth"], "is allowed on a loopback address only");
-    }
     if ((config.cvm.tmp_ca_cert === undefined) !== (config.cvm.tmp_ca_key === undefined)) {
-      issue(["cvm"], "tmp_ca_cert and tmp_ca_key belong together");
+      context.addIssue({
+        code: "custom",
+        path: ["cvm"],
+        message: "tmp_ca_cert and tmp_ca_key belong together",
+      });
     }
   });
 

@@ -104,7 +104,6 @@ async function listen(context: TeepodContext, closing: AbortSignal): Promise<Lis
   const facts = {
     hypervisor: vms.parts.hypervisor.description,
     simulated: config.cvm.simulator_seed_file !== undefined,
-    noAuth: config.auth.insecure_no_auth,
   };
   const registry = createRegistry();
   addVmMetrics(registry, vms, facts);
@@ -127,7 +126,6 @@ export async function startTeepod(config: TeepodConfig, parts: Partial<TeepodPar
   if (config.cvm.simulator_seed_file !== undefined) {
     log.warn("development images run on a simulated TDX platform: nothing in them is protected");
   }
-  if (config.auth.insecure_no_auth) log.warn("access without tokens is switched on");
 
   const runPath = await VmStore.prepare(config.run_path);
   stack.use(await lockRunPath(runPath));

@@ -6,6 +6,7 @@ import { FakeHypervisor } from "./helpers/fake-hypervisor.js";
 import { COMPOSE, OPERATOR, testpod } from "./helpers/testpod.js";
 
 const run = promisify(execFile);
+const AUTH = ["-H", `Authorization: Bearer ${OPERATOR}`];
 
 async function curl(...args: string[]): Promise<unknown> {
   const { stdout } = await run("curl", ["-sS", ...args]);
@@ -15,13 +16,10 @@ async function curl(...args: string[]): Promise<unknown> {
 /** The first release's calls, by the client they were written for: `curl -d` labels its body as a form. */
 describe("curl, as the first release was used", () => {
   it("CreateVM, ListVms, StopVM, StartVM, UpgradeApp, RemoveVM", async () => {
-    await using pod = await testpod(
-      { hypervisor: new FakeHypervisor() },
-      { config: { auth: { insecure_no_auth: true } } },
-    );
+    await using pod = await testpod({ hypervisor: new FakeHypervisor() });
     const base = `${pod.teepod.url}/prpc`;
     const call = (method: string, body: object) =>
-      curl("-X", "POST", `${base}/Teepod.${method}?json`, "-d", JSON.stringify(body));
+      curl(...AUTH, "-X", "POST", `${base}/Teepod.${method}?json`, "-d", JSON.stringify(body));
     const vm = {
       name: "hello",
       image: "tiny-0.0.1",
@@ -42,11 +40,13 @@ describe("curl, as the first release was used", () => {
         configuration: { compose_file: COMPOSE, disk_size: 1, encrypted_env: "", ports: [] },
       },
     ]);
-    expect(await curl(`${base}/Teepod.ListVms`)).toMatchObject({
+    expect(await curl(...AUTH, `${base}/Teepod.ListVms`)).toMatchObject({
       vms: [{ id: created.id }],
       port_mapping_enabled: false,
     });
-    expect(await curl(`${base}/Teepod.ListImages?json`)).toMatchObject({ images: [{ name: "tiny-0.0.1" }] });
+    expect(await curl(...AUTH, `${base}/Teepod.ListImages?json`)).toMatchObject({
+      images: [{ name: "tiny-0.0.1" }],
+    });
     expect(await call("StopVM", created)).toEqual({});
     expect(await call("StartVM", created)).toEqual({});
     const upgraded = COMPOSE.replace("hello", "hello2");
@@ -62,10 +62,10 @@ describe("curl, as the first release was used", () => {
     expect(await call("NoSuch", {})).toEqual({ error: "unknown method Teepod.NoSuch" });
   });
 
-  it("with a token", async () => {
+  it("without a token: refused", async () => {
     await using pod = await testpod({ hypervisor: new FakeHypervisor() });
     const url = `${pod.teepod.url}/prpc/Teepod.Status`;
     expect(await curl(url)).toEqual({ error: "a bearer token is needed" });
-    expect(await curl("-H", `Authorization: Bearer ${OPERATOR}`, url)).toMatchObject({ vms: [] });
+    expect(await curl(...AUTH, url)).toMatchObject({ vms: [] });
   });
 });

@@ -21,6 +21,7 @@ import { FakeNetwork } from "./fake-network.js";
 export const BASE_DOMAIN = "app.test";
 const TUNNEL_IP = "10.99.0.1";
 const HUB = "hub";
+const TEEPOD_TOKEN = "operator-of-the-testbed";
 const DAY_MS = 86_400_000;
 
 export interface TestbedOptions {
@@ -136,7 +137,7 @@ export class Testbed implements AsyncDisposable {
           port: 0,
           image_path: path("images"),
           run_path: path("vms"),
-          auth: { insecure_no_auth: true },
+          auth: { tokens: [{ role: "operator", token: TEEPOD_TOKEN }] },
           cvm: {
             ca_cert: path("kms", "root-ca.pem"),
             kms_url: kms.url,
@@ -165,7 +166,8 @@ export class Testbed implements AsyncDisposable {
 
   /** A client of teepod. */
   get teepod() {
-    return createClient(teepod.Teepod, httpTransport({ baseUrl: this.teepodDaemon.url }));
+    const headers = { authorization: `Bearer ${TEEPOD_TOKEN}` };
+    return createClient(teepod.Teepod, httpTransport({ baseUrl: this.teepodDaemon.url, headers }));
   }
 
   /** A file of the installation. */

@@ -11,10 +11,6 @@ export interface Caller {
   /** For the audit log. */
   readonly name: string;
   readonly role: Role;
-  /** Proved by a token in a header, which no browser sends by itself. */
-  readonly byToken: boolean;
-  /** The request came as GET: a page elsewhere can make a browser send such ones. */
-  readonly viaGet: boolean;
 }
 
 interface KnownToken {
@@ -54,11 +50,9 @@ function findToken(tokens: readonly KnownToken[], presented: string): KnownToken
   return found;
 }
 
-const LOOPBACK_HOST = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/i;
-
 /**
- * Refuses requests a web page elsewhere made a browser send. Browsers name the page's origin on every request that
- * may change something; other clients name none.
+ * Refuses requests a web page elsewhere made a browser send. The token already does: no browser sends it by itself.
+ * Browsers name the page's origin on every request that may change something; other clients name none.
  */
 function requireSameOrigin(request: FastifyRequest): void {
   const site = request.headers["sec-fetch-site"];
@@ -73,36 +67,21 @@ function requireSameOrigin(request: FastifyRequest): void {
 /** The caller of an authenticated request. */
 export type CallerOf = (request: FastifyRequest) => Caller;
 
-/**
- * Lets only known callers through to anything but `/healthz`.
- * @param tokens empty: everybody is an operator, which the configuration allows on loopback only
- */
+/** Lets only known callers through to anything but `/healthz`. */
 export function addAuthentication(app: FastifyInstance, tokens: readonly KnownToken[]): CallerOf {
   const callers = new WeakMap<FastifyRequest, Caller>();
   app.addHook("onRequest", async (request, reply) => {
     if (request.routeOptions.url === "/healthz") return;
-    const viaGet = request.method === "GET" || request.method === "HEAD";
-    if (tokens.length === 0) {
-      // A name of the attacker's that resolves to 127.0.0.1 makes his page same-origin; the Host header gives it away.
-      if (!LOOPBACK_HOST.test(request.headers.host ?? "")) {
-        throw new RpcError(
-          "permission_denied",
-          "without tokens only requests to a loopback name are answered",
-        );
-      }
-      callers.set(request, { name: "anonymous", role: "operator", byToken: false, viaGet });
-    } else {
-      const presented = bearer(request.headers.authorization);
-      const token = presented === undefined ? undefined : findToken(tokens, presented);
-      if (token === undefined) {
-        reply.header("www-authenticate", 'Bearer realm="teepod"');
-        const what =
-          presented === undefined ? "a bearer token is needed" : "the bearer token is not known here";
-        throw new RpcError("unauthenticated", what);
-      }
-      callers.set(request, { name: token.name, role: token.role, byToken: true, viaGet });
+    const presented = bearer(request.headers.authorization);
+    const token = presented === undefined ? undefined : findToken(tokens, presented);
+    if (token === undefined) {
+      reply.header("www-authenticate", 'Bearer realm="teepod"');
+      const what =
+        presented === undefined ? "a bearer token is needed" : "the bearer token is not known here";
+      throw new RpcError("unauthenticated", what);
     }
-    if (!viaGet) requireSameOrigin(request);
+    callers.set(request, { name: token.name, role: token.role });
+    if (request.method !== "GET" && request.method !== "HEAD") requireSameOrigin(request);
   });
   return (request) => {
     const caller = callers.get(request);
@@ -111,14 +90,11 @@ export function addAuthentication(app: FastifyInstance, tokens: readonly KnownTo
   };
 }
 
-/** @throws {RpcError} the caller may only look, or a browser may have been made to send this */
+/** @throws {RpcError} the caller may only look */
 export function requireOperator(caller: Caller | undefined): Caller {
   if (caller === undefined) throw new RpcError("unauthenticated", "a bearer token is needed");
   if (caller.role !== "operator") {
     throw new RpcError("permission_denied", "this token may look at VMs but not change them");
-  }
-  if (caller.viaGet && !caller.byToken) {
-    throw new RpcError("permission_denied", "without a token, changes are made with POST");
   }
   return caller;
 }

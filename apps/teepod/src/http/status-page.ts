@@ -19,7 +19,6 @@ export interface StatusPageFacts {
   readonly hypervisor: string;
   /** Development images get a simulated TDX platform. */
   readonly simulated: boolean;
-  readonly noAuth: boolean;
 }
 
 function row(vm: VmInfo): Markup {
@@ -47,7 +46,6 @@ export function statusPage(vms: readonly VmInfo[], facts: StatusPageFacts): stri
           </p>`,
         ]
       : []),
-    ...(facts.noAuth ? [html`<p class="note">Access without tokens is switched on.</p>`] : []),
   ];
   const table =
     vms.length === 0

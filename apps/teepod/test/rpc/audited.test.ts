@@ -9,7 +9,7 @@ import type { AuditEntry } from "../../src/http/audit-log.js";
 import { audited } from "../../src/rpc/audited.js";
 
 const call: Call<Caller> = {
-  peer: { name: "olga", role: "operator", byToken: true, viaGet: false },
+  peer: { name: "olga", role: "operator" },
   signal: new AbortController().signal,
   requestId: "r1",
   remoteAddress: "127.0.0.1",
@@ -66,7 +66,7 @@ describe("audited", () => {
       (r) => r.id,
       async () => ({}),
     );
-    const viewer = { ...call, peer: { name: "v", role: "viewer", byToken: true, viaGet: false } } as const;
+    const viewer = { ...call, peer: { name: "v", role: "viewer" } } as const;
     await expect(handler(create(teepod.IdSchema), viewer)).rejects.toMatchObject({
       code: "permission_denied",
     });
