@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { AttestationConfig } from "@dstack/ra-tls";
-import { parseServerName } from "@dstack/tls-proxy";
+import { DEFAULT_LIMITS, parseServerName } from "@dstack/tls-proxy";
 import { checkCidr, parseInterfaceName } from "@dstack/wireguard-tools-wrapper";
 import { z } from "zod";
 import { ipv4ToNumber, parseIpv4Range } from "./registry/ipv4.js";
@@ -45,9 +45,9 @@ const limits = z.strictObject({
   half_closed_secs: seconds.default(30),
   /** 0: none. */
   total_secs: z.number().min(0).default(0),
-  connections: z.int().positive().default(10_000),
-  connections_per_app: z.int().positive().default(2_000),
-  connections_per_source: z.int().positive().default(2_000),
+  connections: z.int().positive().default(DEFAULT_LIMITS.connections),
+  connections_per_app: z.int().positive().default(DEFAULT_LIMITS.connectionsPerApp),
+  connections_per_source: z.int().positive().default(DEFAULT_LIMITS.connectionsPerSource),
 });
 
 const wg = z

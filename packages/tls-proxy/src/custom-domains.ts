@@ -1,4 +1,5 @@
 import type { CustomDestination } from "./data-plane.js";
+import { Admission } from "./js/admission.js";
 import { MAX_NAME_LENGTH } from "./server-name.js";
 import type { ServerName } from "./server-name.js";
 
@@ -20,6 +21,8 @@ const KEEP_FOUND_MS = 60_000;
 const KEEP_MISSING_MS = 10_000;
 /** DNS itself failed. */
 const KEEP_FAILED_MS = 2_000;
+/** How long an address that was found may still be used when DNS cannot be asked or fails: others must not cause that. */
+const KEEP_STALE_MS = 3_600_000;
 /** Names remembered at once. */
 const CACHE_ENTRIES = 10_000;
 /** Questions to DNS one source address may cause in a window, cached answers not counted. */
@@ -27,8 +30,9 @@ const QUESTIONS_PER_SOURCE = 20;
 const SOURCE_WINDOW_MS = 10_000;
 /** Source addresses counted at once; beyond them new ones wait for the window to end. */
 const SOURCES = 10_000;
-/** Questions under way at once. */
-const QUESTIONS_AT_ONCE = 100;
+/** Questions under way at once. A domain's owner may run a name server that never answers. */
+const QUESTIONS_AT_ONCE = 500;
+const QUESTIONS_AT_ONCE_PER_SOURCE = 10;
 
 const ADDRESS = /^([0-9a-f]{40}):([1-9][0-9]{0,4})$/;
 
@@ -40,8 +44,11 @@ export function parseTxtAddress(text: string): CustomDestination | undefined {
 }
 
 interface Entry {
+  /** Until then nobody asks again. */
   readonly until: number;
   readonly found: CustomDestination | undefined;
+  /** When DNS last said so. */
+  readonly foundAt: number;
 }
 
 /**
@@ -55,6 +62,7 @@ export class CustomDomains {
   readonly #asked = new Map<ServerName, Promise<CustomDestination | undefined>>();
   #windowStart = 0;
   readonly #bySource = new Map<string, number>();
+  readonly #waiting = new Admission(QUESTIONS_AT_ONCE_PER_SOURCE);
 
   constructor(options: CustomDomainOptions) {
     this.#resolveTxt = options.resolveTxt;
@@ -63,17 +71,27 @@ export class CustomDomains {
 
   /**
    * @param source the address of who wants to know
-   * @returns undefined when there is no usable record, DNS fails, or this source has asked too much
+   * @returns undefined when there is no usable record; where DNS fails or this source has asked too much, what was
+   * found within the last hour
    */
   async lookup(domain: ServerName, source: string): Promise<CustomDestination | undefined> {
     const cached = this.#cache.get(domain);
     if (cached !== undefined && this.#now() < cached.until) return cached.found;
     const asked = this.#asked.get(domain);
     if (asked !== undefined) return asked;
-    if (this.#asked.size >= QUESTIONS_AT_ONCE || !this.#mayAsk(source)) return undefined;
-    const answer = this.#ask(domain).finally(() => this.#asked.delete(domain));
+    const leave = this.#mayAsk(source);
+    if (leave === undefined) return this.#stale(domain)?.found;
+    const answer = this.#ask(domain).finally(() => {
+      this.#asked.delete(domain);
+      leave();
+    });
     this.#asked.set(domain, answer);
     return answer;
+  }
+
+  #stale(domain: ServerName): Entry | undefined {
+    const entry = this.#cache.get(domain);
+    return entry !== undefined && this.#now() < entry.foundAt + KEEP_STALE_MS ? entry : undefined;
   }
 
   async #ask(domain: ServerName): Promise<CustomDestination | undefined> {
@@ -83,17 +101,21 @@ export class CustomDomains {
         .map((name) => this.#askOne(name)),
     );
     const found = answers.find((answer) => typeof answer === "object");
-    const keepMs =
-      found !== undefined ? KEEP_FOUND_MS : answers.includes("failed") ? KEEP_FAILED_MS : KEEP_MISSING_MS;
+    const now = this.#now();
+    let entry: Entry;
+    if (found !== undefined) entry = { until: now + KEEP_FOUND_MS, found, foundAt: now };
+    else if (answers.includes("failed"))
+      entry = { foundAt: -Infinity, found: undefined, ...this.#stale(domain), until: now + KEEP_FAILED_MS };
+    else entry = { until: now + KEEP_MISSING_MS, found, foundAt: -Infinity };
     this.#cache.delete(domain);
-    this.#cache.set(domain, { until: this.#now() + keepMs, found });
+    this.#cache.set(domain, entry);
     if (this.#cache.size > CACHE_ENTRIES) {
       for (const oldest of this.#cache.keys()) {
         this.#cache.delete(oldest);
         break;
       }
     }
-    return found;
+    return entry.found;
   }
 
   async #askOne(name: string): Promise<CustomDestination | "missing" | "failed"> {
@@ -110,15 +132,17 @@ export class CustomDomains {
     return (addresses.length === 1 ? addresses[0] : undefined) ?? "missing";
   }
 
-  #mayAsk(source: string): boolean {
+  /** @returns what to call when the question is answered, or undefined when this source must not cause one now */
+  #mayAsk(source: string): (() => void) | undefined {
     if (this.#now() - this.#windowStart >= SOURCE_WINDOW_MS) {
       this.#windowStart = this.#now();
       this.#bySource.clear();
     }
     const count = this.#bySource.get(source) ?? 0;
-    if (count >= QUESTIONS_PER_SOURCE || (count === 0 && this.#bySource.size >= SOURCES)) return false;
-    this.#bySource.set(source, count + 1);
-    return true;
+    if (count >= QUESTIONS_PER_SOURCE || (count === 0 && this.#bySource.size >= SOURCES)) return undefined;
+    const leave = this.#asked.size < QUESTIONS_AT_ONCE ? this.#waiting.enter(source) : undefined;
+    if (leave !== undefined) this.#bySource.set(source, count + 1);
+    return leave;
   }
 }
 

@@ -20,7 +20,7 @@ export interface Limits {
   readonly connections: number;
   /** Connections open at once to one app. */
   readonly connectionsPerApp: number;
-  /** Connections open at once from one source address. */
+  /** Connections open at once from one source address. Well below those of an app: no one may fill it alone. */
   readonly connectionsPerSource: number;
 }
 
@@ -35,5 +35,5 @@ export const DEFAULT_LIMITS: Limits = {
   totalMs: 0,
   connections: 10_000,
   connectionsPerApp: 2_000,
-  connectionsPerSource: 2_000,
+  connectionsPerSource: 500,
 };

@@ -105,6 +105,48 @@ describe("custom domains", () => {
     expect(asked.at(-1)).toContain("n99");
   });
 
+  it("P2: a source whose questions are never answered takes ten places, not those of others", async () => {
+    const asked = new Set<string>();
+    const domains = new CustomDomains({
+      resolveTxt: (name) => {
+        asked.add(name);
+        return name.includes("slow") ? new Promise(() => {}) : Promise.resolve([[`${id}:1`]]);
+      },
+    });
+    for (let n = 0; n < 20; n++) void domains.lookup(domain(`slow${n}.example.com`), "192.0.2.66");
+    expect(asked.size).toBe(20); // two names a question
+    expect(await domains.lookup(domain("a.example.com"), "192.0.2.66")).toBeUndefined();
+    expect(await domains.lookup(domain("a.example.com"), "192.0.2.1")).toEqual({ id, port: 1 });
+  });
+
+  it("P2: a domain that was found stays reachable for an hour while strangers or DNS keep us from asking", async () => {
+    const records: Record<string, string[][] | Error> = { "_tapp-address.a.example.com": [[`${id}:1`]] };
+    const { lookup, clock } = zone(records);
+    await lookup("a.example.com");
+    clock.ms = 100_000;
+    for (let n = 0; n < 20; n++) await lookup(`n${n}.example.com`);
+    expect(await lookup("a.example.com")).toEqual({ id, port: 1 }); // this source must not ask
+    records["_tapp-address.a.example.com"] = new Error("servfail");
+    for (const ms of [200_000, 210_000, 3_599_000]) {
+      clock.ms = ms;
+      expect(await lookup("a.example.com")).toEqual({ id, port: 1 });
+    }
+    clock.ms = 3_610_000;
+    expect(await lookup("a.example.com")).toBeUndefined();
+  });
+
+  it("P2: an address that was taken away is not used any longer", async () => {
+    const records: Record<string, string[][]> = { "_tapp-address.a.example.com": [[`${id}:1`]] };
+    const { lookup, clock } = zone(records);
+    await lookup("a.example.com");
+    delete records["_tapp-address.a.example.com"];
+    clock.ms = 61_000;
+    expect(await lookup("a.example.com")).toBeUndefined();
+    for (let n = 0; n < 20; n++) await lookup(`n${n}.example.com`);
+    clock.ms = 72_000;
+    expect(await lookup("a.example.com")).toBeUndefined();
+  });
+
   it("P2: asks no name that DNS cannot hold", async () => {
     const { lookup, asked } = zone({});
     const long = `${"a".repeat(60)}.${"b".repeat(60)}.${"c".repeat(60)}.${"d".repeat(56)}.ee`;

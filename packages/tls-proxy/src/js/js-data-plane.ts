@@ -1,3 +1,4 @@
+import { constants } from "node:crypto";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { createSecureContext } from "node:tls";
@@ -108,6 +109,8 @@ class JsDataPlane implements DataPlane {
       cert: certificate.certPem,
       key: certificate.keyPem,
       minVersion: "TLSv1.2",
+      // Node counts a client's renegotiations only for sockets of its own servers; each costs us a whole handshake.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     });
   }
 
@@ -135,7 +138,7 @@ class JsDataPlane implements DataPlane {
 
   #accept(socket: Socket, passthroughOnly: boolean): void {
     const source = socket.remoteAddress ?? "";
-    if (this.#connections.size >= this.#limits.connections) {
+    if (this.#sockets.size >= this.#limits.connections) {
       this.#turnAway(socket, source, "too_many");
       return;
     }
@@ -144,14 +147,17 @@ class JsDataPlane implements DataPlane {
       this.#turnAway(socket, source, "too_many_of_source");
       return;
     }
+    // Not when its report is made: a refused client that does not go away holds a descriptor for a while yet.
     this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      leave();
+    });
     const connection = new Connection(this.#engine, socket, source, passthroughOnly);
     this.#connections.add(connection);
     const run = connection.run().then((report) => {
       this.#connections.delete(connection);
       this.#running.delete(run);
-      leave();
       this.#onConnection(report);
     });
     this.#running.add(run);
