@@ -1,4 +1,4 @@
-import { AllowedMeasurements, PolicyConfig, runtimeEvent } from "@dstack/attestation";
+import { PolicyConfig, allowedImage, runtimeEvent } from "@dstack/attestation";
 import type { AppId } from "@dstack/core";
 import { fromHex, hex, parseAppId, sha256 } from "@dstack/core";
 import { SimulatedPlatform, bareLaunch, createSimulatedProvider } from "@dstack/tdx-attest";
@@ -32,22 +32,16 @@ async function verdict(kms: Uint8Array, expected: Partial<Expectation>): Promise
   for (const event of events) await provider.extendRtmr(3, fromHex(event.digest));
   const quote = await provider.getQuote(reportData);
   const eventLog = JSON.stringify([...(await provider.bootEvents()), ...events]);
-  const { mrtd, rtmr0, rtmr1, rtmr2 } = launch;
   return verifyAppQuote(
     { quote, eventLog },
     { reportData, appId, composeHash: hex(compose), ...expected },
     {
       collateral: platform.collateral(now),
       anchors: [{ kind: "simulated", sha256: platform.rootSha256 }],
-      policy: {
-        ...PolicyConfig.parse({ insecure_simulated_roots: ["root.pem"] }),
-        allowed_mr: AllowedMeasurements.parse({
-          mrtd: [mrtd],
-          rtmr0: [rtmr0],
-          rtmr1: [rtmr1],
-          rtmr2: [rtmr2],
-        }),
-      },
+      policy: PolicyConfig.parse({
+        insecure_simulated_roots: ["root.pem"],
+        images: { allowed: [allowedImage("tests", launch)] },
+      }),
       now,
     },
   );

@@ -82,7 +82,7 @@ export async function startKms(config: KmsConfig, parts: Partial<KmsParts> = {})
   const registry = createRegistry();
   const insecure = {
     simulatedRoots: verifier.simulatedRoots.length,
-    allowAllMeasurements: verifier.policy.allowed_mr.allow_all,
+    allowAllMeasurements: verifier.policy.images.allow_all,
     allowAnyUpgrade: core.allow_any_upgrade,
   };
   warnAboutPolicy(log, insecure, verifier);

@@ -1,7 +1,7 @@
 import { X509Certificate, createPrivateKey, createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { AllowedMeasurements, INTEL_ROOT, raTlsReportData, runtimeEvent } from "@dstack/attestation";
+import { INTEL_ROOT, raTlsReportData, runtimeEvent } from "@dstack/attestation";
 import { hex, parseAppId, parseInstanceId, sha256 } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
 import {
@@ -255,7 +255,7 @@ describe("GetAppKey refuses", () => {
     const guest = await guestOf({ parts: { launch: bareLaunch("another image") } });
     expect(await refusal(guest)).toMatchObject({
       code: "permission_denied",
-      message: expect.stringContaining("not an allowed measurement"),
+      message: expect.stringContaining("no allowed image has rtmr1"),
     });
   });
 
@@ -287,13 +287,13 @@ describe("GetAppKey refuses", () => {
 
 describe("E9: allow-list", () => {
   it("E9: an empty one keeps the KMS from starting", async () => {
-    const attestation = { ...installation.config.attestation, allowed_mr: AllowedMeasurements.parse({}) };
+    const attestation = { ...installation.config.attestation, images: { allow_all: false, allowed: [] } };
     await expect(startKms({ ...installation.config, attestation })).rejects.toThrow(/allow_all = true/);
   });
 
   it("E9: allow_all is spelled out on every surface", async () => {
     const verifier = await verifierOf({
-      policy: policy({ allowed_mr: AllowedMeasurements.parse({ allow_all: true }) }),
+      policy: policy({ images: { allow_all: true, allowed: [] } }),
     });
     await using lax = await start(installation, { verifier });
     expect((await refusal(await guestOf({ parts: { launch: bareLaunch("any image") } }), lax)).code).toBe(

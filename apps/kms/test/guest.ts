@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { request } from "node:https";
 import { join } from "node:path";
-import { AllowedMeasurements, PolicyConfig, runtimeEvent } from "@dstack/attestation";
+import { PolicyConfig, allowedImage, runtimeEvent } from "@dstack/attestation";
 import type { EventLogEntry, Policy } from "@dstack/attestation";
 import { fromHex, hex, sha256 } from "@dstack/core";
 import { silentLogger } from "@dstack/daemon";
@@ -45,7 +45,7 @@ export async function install(changes: Partial<KmsConfigInput["core"]> = {}): Pr
       upgrade_registry_dir: registryDir,
       ...changes,
     },
-    attestation: { allowed_mr: policy().allowed_mr, insecure_simulated_roots: [] },
+    attestation: { images: policy().images, insecure_simulated_roots: [] },
   });
   return { dir, config, caPem: await readFile(join(certs, "root-ca.pem"), "utf8"), registryDir };
 }
@@ -54,12 +54,7 @@ export async function install(changes: Partial<KmsConfigInput["core"]> = {}): Pr
 export function policy(changes: Partial<Policy> = {}): Policy {
   return {
     ...PolicyConfig.parse({ insecure_simulated_roots: ["root.pem"] }),
-    allowed_mr: AllowedMeasurements.parse({
-      mrtd: [launch.mrtd],
-      rtmr0: [launch.rtmr0],
-      rtmr1: [launch.rtmr1],
-      rtmr2: [launch.rtmr2],
-    }),
+    images: { allow_all: false, allowed: [allowedImage("tests", launch)] },
     ...changes,
   };
 }

@@ -25,7 +25,7 @@ let pcs: SimulatedPcs;
 /** `kms.toml` around what `kms init` made. JSON text is TOML text, for strings and lists of strings. */
 function toml(changes = ""): string {
   const file = (name: string): string => JSON.stringify(join(dir, name));
-  const registers = (["mrtd", "rtmr0", "rtmr1", "rtmr2"] as const).map((r) => `${r} = ["${launch[r]}"]`);
+  const registers = (["mrtd", "rtmr0", "rtmr1", "rtmr2"] as const).map((r) => `${r} = "${launch[r]}"`);
   return `host = "127.0.0.1"
 port = 0
 ${changes}
@@ -41,7 +41,8 @@ upgrade_registry_dir = ${file("upgrades")}
 pccs_url = "${pcs.url}"
 insecure_simulated_roots = [${file("simulated-root.pem")}]
 collateral_cache_dir = ${file("collateral")}
-[attestation.allowed_mr]
+[[attestation.images.allowed]]
+name = "tests"
 ${registers.join("\n")}
 `;
 }
@@ -115,7 +116,10 @@ describe("the kms program", () => {
       );
       await using anonymous = anonymousClient(installation, first.kms);
       expect((await anonymous.getMeta()).allowedMrs).toEqual(
-        expect.arrayContaining([`insecure_simulated_root ${platform.rootSha256}`, `mrtd ${launch.mrtd}`]),
+        expect.arrayContaining([
+          `insecure_simulated_root ${platform.rootSha256}`,
+          expect.stringContaining(`image "tests" mrtd ${launch.mrtd} rtmr0 ${launch.rtmr0}`),
+        ]),
       );
       const { body: metrics } = await callRaw(first.kms, caPem, "/metrics");
       expect(metrics).toContain("kms_insecure_simulated_roots 1");
@@ -150,7 +154,7 @@ describe("the kms program", () => {
 
   it("E9: ends with 1 when the allow-list is empty", async () => {
     const path = join(dir, "empty.toml");
-    await writeFile(path, toml().replace(/\[attestation.allowed_mr\][^]*/, ""));
+    await writeFile(path, toml().replace(/\[\[attestation.images.allowed\]\][^]*/, ""));
     await expect(run(process.execPath, [...node, "-c", path])).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining("allow_all = true") as unknown,

@@ -97,7 +97,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   const prometheus = createRegistry();
   const metrics = registerMetrics(prometheus, {
     simulatedRoots: verifier.simulatedRoots.length,
-    allowAllMeasurements: verifier.policy.allowed_mr.allow_all,
+    allowAllMeasurements: verifier.policy.images.allow_all,
   });
 
   const serverKey = await loadServerKey(config.wg);
@@ -326,7 +326,7 @@ function policyWarnings({ simulatedRoots, policy }: PeerVerifier): string[] {
       "INSECURE: simulated platforms are trusted; whoever has their seed can register as any app",
     );
   }
-  if (policy.allowed_mr.allow_all) warnings.push("INSECURE: allow_all = true, any image may register");
+  if (policy.images.allow_all) warnings.push("INSECURE: allow_all = true, any image may register");
   return warnings;
 }
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { AllowedMeasurements, PolicyConfig, runtimeEvent } from "@dstack/attestation";
+import { PolicyConfig, allowedImage, runtimeEvent } from "@dstack/attestation";
 import type { EventLogEntry } from "@dstack/attestation";
 import { fromHex, hex, sha256 } from "@dstack/core";
 import { silentLogger } from "@dstack/daemon";
@@ -17,11 +17,9 @@ import { MemoryWireGuard } from "./memory-wireguard.js";
 export const BASE = "app.example.org";
 export const platform = SimulatedPlatform.fromSeed(new Uint8Array(32).fill(7));
 export const launch = bareLaunch("tproxy tests");
-const measurements = {
-  mrtd: [launch.mrtd],
-  rtmr0: [launch.rtmr0],
-  rtmr1: [launch.rtmr1],
-  rtmr2: [launch.rtmr2],
+const policy = {
+  insecure_simulated_roots: ["root.pem"],
+  images: { allowed: [allowedImage("tests", launch)] },
 };
 /** The CA both of the RPC listener and of the proxy's wildcard certificate. */
 export const ca = await CertificateAuthority.create({ commonName: "test root" });
@@ -82,7 +80,7 @@ export async function makeSite(
       listen_port: 0,
       ...changes.proxy,
     },
-    attestation: { insecure_simulated_roots: [join(dir, "root.pem")], allowed_mr: measurements },
+    attestation: { ...policy, insecure_simulated_roots: [join(dir, "root.pem")] },
   };
   return {
     dir,
@@ -95,10 +93,7 @@ export async function makeSite(
 export function verifier(): Promise<PeerVerifier> {
   return PeerVerifier.create({
     anchors: [{ kind: "simulated", sha256: platform.rootSha256 }],
-    policy: {
-      ...PolicyConfig.parse({ insecure_simulated_roots: ["root.pem"] }),
-      allowed_mr: AllowedMeasurements.parse(measurements),
-    },
+    policy: PolicyConfig.parse(policy),
     collateral: { get: async (_keys, now) => platform.collateral(now) },
   });
 }

@@ -45,6 +45,7 @@ export type PolicyErrorCode =
   | "tcb_status_refused"
   | "advisory_refused"
   | "collateral_too_old"
+  | "platform_denied"
   | "td_attributes_refused"
   | "seam_refused"
   | "measurement_refused";

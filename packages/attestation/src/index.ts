@@ -1,7 +1,8 @@
 export { verifyEvidence } from "./evidence.js";
 export type { VerifiedEvidence } from "./evidence.js";
-export { AllowedMeasurements, PolicyConfig, assertPolicyUsable, checkPolicy } from "./policy.js";
-export type { Policy } from "./policy.js";
+export { PolicyConfig, allowedImage, assertPolicyUsable } from "./policy.js";
+export type { AllowedImage, Policy } from "./policy.js";
+export { checkPolicy } from "./check-policy.js";
 export { quoteCollateralKeys, verifyQuote, verifyQuoteWith } from "./verify-quote.js";
 export type { PlatformStatus, VerifiedQuote } from "./verify-quote.js";
 export { QuoteError, EvidenceError, PolicyError } from "./errors.js";

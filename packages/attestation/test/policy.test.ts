@@ -6,16 +6,24 @@ import { LAUNCH, NOW, codeOf, evidenceOf, register } from "./support/platform.js
 import type { CaseOptions } from "./support/platform.js";
 
 const { mrtd, rtmr0, rtmr1, rtmr2 } = LAUNCH;
-const ALLOWED = { mrtd: [mrtd], rtmr0: [rtmr0], rtmr1: [rtmr1], rtmr2: [rtmr2] };
+const IMAGE = { name: "tests", mrtd, rtmr0, rtmr1, rtmr2 };
 const SIMULATED = ["root.pem"];
 
 function policy(changes: Record<string, unknown> = {}): Policy {
-  return PolicyConfig.parse({ allowed_mr: ALLOWED, insecure_simulated_roots: SIMULATED, ...changes });
+  return PolicyConfig.parse({
+    images: { allowed: [IMAGE] },
+    insecure_simulated_roots: SIMULATED,
+    ...changes,
+  });
 }
 
 function verdict(options: CaseOptions = {}, changes: Record<string, unknown> = {}): string {
   const evidence = evidenceOf(options);
   return codeOf(() => checkPolicy(evidence, policy(changes)));
+}
+
+function images(...allowed: Record<string, unknown>[]): Record<string, unknown> {
+  return { images: { allowed } };
 }
 
 function bit(...bits: number[]): Uint8Array {
@@ -33,10 +41,17 @@ describe("PolicyConfig", () => {
     expect(PolicyConfig.parse({})).toEqual({
       allowed_status: ["UpToDate"],
       allowed_advisories: [],
-      grace_days: 0,
+      denied_advisories: [],
+      grace_days: {},
       min_tcb_evaluation_number: 0,
-      allow_migration: false,
-      allowed_mr: { allow_all: false, mrtd: [], rtmr0: [], rtmr1: [], rtmr2: [] },
+      denied_fmspc: [],
+      denied_ppid: [],
+      td: {
+        allowed_attributes: ["LASS", "PKS", "KL"],
+        required_attributes: ["SEPT_VE_DISABLE"],
+        allowed_xfam: "0xfffff",
+      },
+      images: { allow_all: false, allowed: [] },
       insecure_simulated_roots: [],
     });
   });
@@ -46,17 +61,35 @@ describe("PolicyConfig", () => {
       { allow_debug: true },
       { allowed_status: ["Revoked"] },
       { allowed_status: ["uptodate"] },
-      { allowed_mr: { rtmr3: [] } },
-      { allowed_mr: { mrtd: ["00"] } },
+      { grace_days: { UpToDate: 3 } },
+      { grace_days: { OutOfDate: 0 } },
+      { td: { allowed_attributes: ["DEBUG"] } },
+      { td: { allowed_attributes: ["PERF_PROF"] } },
+      { td: { allowed_xfam: "fffff" } },
+      { denied_ppid: ["00"] },
+      { denied_fmspc: ["00"] },
+      images({ ...IMAGE, rtmr3: rtmr2 }),
+      images({ ...IMAGE, mrtd: "00" }),
+      images({ ...IMAGE, rtmr1: [rtmr1] }),
+      images({ ...IMAGE, rtmr0: [] }),
+      images({ ...IMAGE, rtmr1: "any" }),
     ]) {
-      expect(PolicyConfig.safeParse(bad).success).toBe(false);
+      expect(PolicyConfig.safeParse(bad).success, JSON.stringify(bad)).toBe(false);
     }
   });
 
+  it("E9: tells whoever leaves RTMR0 out how to say that on purpose", () => {
+    const parsed = PolicyConfig.safeParse(images({ name: "tests", mrtd, rtmr1, rtmr2 }));
+    expect(parsed.error?.issues[0]?.message).toContain('or "any"');
+  });
+
+  it("is the same from JSON", () => {
+    expect(PolicyConfig.parse(JSON.parse(JSON.stringify(policy())))).toEqual(policy());
+  });
+
   it("takes measurements in upper case", () => {
-    expect(policy({ allowed_mr: { ...ALLOWED, mrtd: [mrtd.toUpperCase()] } }).allowed_mr.mrtd).toEqual([
-      mrtd,
-    ]);
+    const upper = { ...IMAGE, mrtd: mrtd.toUpperCase(), rtmr0: [rtmr0.toUpperCase()] };
+    expect(policy(images(upper)).images.allowed).toEqual([{ ...IMAGE, rtmr0: [rtmr0] }]);
   });
 });
 
@@ -64,32 +97,49 @@ describe("E9: measurements", () => {
   it("passes an image on the list", () => expect(verdict()).toBe("accepted"));
 
   it.each(["mrtd", "rtmr0", "rtmr1", "rtmr2"])("refuses an image whose %s is not on the list", (name) => {
-    expect(verdict({}, { allowed_mr: { ...ALLOWED, [name]: [register("other")] } })).toBe(
-      "measurement_refused",
+    expect(verdict({}, images({ ...IMAGE, [name]: register("other") }))).toBe("measurement_refused");
+  });
+
+  it("refuses the firmware of one allowed image with the kernel of another", () => {
+    const other = (name: string) => register(`other ${name}`);
+    const firmware = { ...IMAGE, name: "a", rtmr1: other("rtmr1"), rtmr2: other("rtmr2") };
+    const kernel = { ...IMAGE, name: "b", mrtd: other("mrtd"), rtmr0: other("rtmr0") };
+    expect(verdict({}, images(firmware, kernel))).toBe("measurement_refused");
+    expect(verdict({}, images(firmware, kernel, IMAGE))).toBe("accepted");
+  });
+
+  it("passes one of several VM shapes, any only when that is said, and says which register is wrong", () => {
+    expect(verdict({}, images({ ...IMAGE, rtmr0: [register("4 GB"), rtmr0] }))).toBe("accepted");
+    expect(verdict({}, images({ ...IMAGE, rtmr0: [register("4 GB")] }))).toBe("measurement_refused");
+    expect(verdict({}, images({ ...IMAGE, rtmr0: "any" }))).toBe("accepted");
+    expect(() => checkPolicy(evidenceOf(), policy(images({ ...IMAGE, rtmr1: register("x") })))).toThrow(
+      `no allowed image has rtmr1 ${rtmr1}; the nearest is tests`,
     );
   });
 
   it("does not start with an empty list, or with a list and allow_all", () => {
     expect(codeOf(() => assertPolicyUsable(PolicyConfig.parse({})))).toBe("policy_unusable");
-    for (const name of ["mrtd", "rtmr0", "rtmr1", "rtmr2"]) {
-      const withoutOne = policy({ allowed_mr: { ...ALLOWED, [name]: [] } });
-      expect(
-        codeOf(() => assertPolicyUsable(withoutOne)),
-        name,
-      ).toBe("policy_unusable");
-    }
-    expect(codeOf(() => assertPolicyUsable(policy({ allowed_mr: { ...ALLOWED, allow_all: true } })))).toBe(
-      "policy_unusable",
-    );
-    expect(codeOf(() => assertPolicyUsable(policy({ allowed_status: [] })))).toBe("policy_unusable");
+    const both = policy({ images: { allow_all: true, allowed: [IMAGE] } });
+    expect(codeOf(() => assertPolicyUsable(both))).toBe("policy_unusable");
+  });
+
+  it.each([
+    { allowed_status: [] },
+    { allowed_ppid: [] },
+    { allowed_status: ["UpToDate", "OutOfDate"], grace_days: { OutOfDate: 3 } },
+    { allowed_advisories: ["INTEL-SA-1"], denied_advisories: ["INTEL-SA-1"] },
+    { allowed_ppid: ["00".repeat(16)], denied_ppid: ["00".repeat(16)] },
+  ])("does not start with what contradicts itself or lets nothing pass: %j", (changes) => {
+    assertPolicyUsable(policy());
+    expect(codeOf(() => assertPolicyUsable(policy(changes)))).toBe("policy_unusable");
   });
 
   it("refuses everything when asked with an empty list all the same", () => {
-    expect(verdict({}, { allowed_mr: {} })).toBe("policy_unusable");
+    expect(verdict({}, { images: {} })).toBe("policy_unusable");
   });
 
   it("passes any image when allow_all is spelled out", () => {
-    const options = { allowed_mr: { allow_all: true } };
+    const options = { images: { allow_all: true } };
     assertPolicyUsable(policy(options));
     expect(verdict({ td: { mrTd: new Uint8Array(48).fill(9) } }, options)).toBe("accepted");
   });
@@ -115,10 +165,29 @@ describe("E6: attributes of the TD", () => {
   });
 
   it("passes a migratable TD only when that is allowed, and never a debug TD", () => {
-    expect(verdict({ td: { tdAttributes: bit(28, 29) } }, { allow_migration: true })).toBe("accepted");
-    expect(verdict({ td: { tdAttributes: bit(28, 29, 0) } }, { allow_migration: true })).toBe(
-      "td_attributes_refused",
-    );
+    const td = { allowed_attributes: ["MIGRATABLE", "PERFMON", "PKS", "KL", "LASS"] };
+    expect(verdict({ td: { tdAttributes: bit(28, 29, 63) } }, { td })).toBe("accepted");
+    for (const n of [0, 1, 2, 3, 4, 5, 6, 7, 8, 62]) {
+      expect(verdict({ td: { tdAttributes: bit(28, 29, n) } }, { td }), `bit ${n}`).toBe(
+        "td_attributes_refused",
+      );
+    }
+  });
+
+  it("passes a harmless feature only while it is on the list, and misses what is required", () => {
+    const pks = { td: { tdAttributes: bit(28, 30) } };
+    expect(verdict(pks, { td: { allowed_attributes: [] } })).toBe("td_attributes_refused");
+    expect(verdict({}, { td: { allowed_attributes: [] } })).toBe("accepted");
+    const required = { td: { required_attributes: ["SEPT_VE_DISABLE", "PKS"] } };
+    expect(verdict({}, required)).toBe("td_attributes_refused");
+    expect(verdict(pks, required)).toBe("accepted");
+    expect(verdict({ td: { tdAttributes: bit() } }, { td: { required_attributes: [] } })).toBe("accepted");
+  });
+
+  it("refuses processor features outside the mask", () => {
+    const used = { td: { xfam: bit(0, 1, 2, 17) } };
+    expect(verdict(used, { td: { allowed_xfam: "0x20007" } })).toBe("accepted");
+    expect(verdict(used, { td: { allowed_xfam: "0x7" } })).toBe("td_attributes_refused");
   });
 
   it("says so when it is a debug TD", () => {
@@ -173,6 +242,16 @@ describe("E7: state of the platform", () => {
     expect(verdict(outdated, { ...allowed, allowed_advisories: listed })).toBe("accepted");
   });
 
+  it("refuses a denied processor, a denied kind of platform, and all but the allowed processors", () => {
+    const { ppid, fmspc } = evidenceOf().quote;
+    expect(verdict({}, { denied_ppid: [ppid.toUpperCase()] })).toBe("platform_denied");
+    expect(verdict({}, { denied_fmspc: [fmspc.toLowerCase()] })).toBe("platform_denied");
+    const other = "0".repeat(32);
+    expect(verdict({}, { denied_ppid: [other], denied_fmspc: ["0".repeat(12)] })).toBe("accepted");
+    expect(verdict({}, { allowed_ppid: [other] })).toBe("platform_denied");
+    expect(verdict({}, { allowed_ppid: [other, ppid] })).toBe("accepted");
+  });
+
   it("refuses an advisory even of an up-to-date platform", () => {
     const options: CaseOptions = { platform: { tcbAdvisories: ["INTEL-SA-00009"] } };
     expect(verdict(options)).toBe("advisory_refused");
@@ -189,9 +268,14 @@ describe("E7: state of the platform", () => {
         },
       },
     });
-    expect(verdict(sinceDays(29), { grace_days: 30 })).toBe("accepted");
-    expect(verdict(sinceDays(31), { grace_days: 30 })).toBe("tcb_status_refused");
+    const grace = { grace_days: { OutOfDate: 30 } };
+    expect(verdict(sinceDays(30), grace)).toBe("accepted");
+    expect(verdict(sinceDays(31), grace)).toBe("tcb_status_refused");
+    expect(() => checkPolicy(evidenceOf(sinceDays(31)), policy(grace))).toThrow(/its grace ended 2026-02-28/);
     expect(verdict(sinceDays(29))).toBe("tcb_status_refused");
+    expect(verdict(sinceDays(29), { ...grace, denied_advisories: ["INTEL-SA-00002"] })).toBe(
+      "advisory_refused",
+    );
     const sinceYesterday: CaseOptions = {
       platform: {
         tcbStatus: "ConfigurationNeeded",
@@ -203,7 +287,14 @@ describe("E7: state of the platform", () => {
       },
     };
     expect(evidenceOf(sinceYesterday).quote.status).toBe("OutOfDateConfigurationNeeded");
-    expect(verdict(sinceYesterday, { grace_days: 30 })).toBe("tcb_status_refused");
+    expect(verdict(sinceYesterday, grace)).toBe("tcb_status_refused");
+    expect(verdict(sinceYesterday, { grace_days: { OutOfDateConfigurationNeeded: 30 } })).toBe("accepted");
+  });
+
+  it("gives no grace to a platform nobody published a better level for", () => {
+    const options: CaseOptions = { platform: { tcbStatus: "OutOfDate" } };
+    expect(evidenceOf(options).quote.outdatedSince).toBeUndefined();
+    expect(verdict(options, { grace_days: { OutOfDate: 365 } })).toBe("tcb_status_refused");
   });
 
   it("judges the TDX module and the quoting enclave with the processor", () => {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { connect } from "node:tls";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
-import { AllowedMeasurements, PolicyConfig, runtimeEvent } from "@dstack/attestation";
+import { PolicyConfig, allowedImage, runtimeEvent } from "@dstack/attestation";
 import type { EventLogEntry } from "@dstack/attestation";
 import { fromHex, sha256 } from "@dstack/core";
 import { silentLogger } from "@dstack/daemon";
@@ -21,15 +21,10 @@ const inADay = (): Date => new Date(Date.now() + 86_400_000);
 /** The real verifier, trusting one simulated platform and one launch. */
 export const verifier = await PeerVerifier.create({
   anchors: [{ kind: "simulated", sha256: platform.rootSha256 }],
-  policy: {
-    ...PolicyConfig.parse({ insecure_simulated_roots: ["root.pem"] }),
-    allowed_mr: AllowedMeasurements.parse({
-      mrtd: [launch.mrtd],
-      rtmr0: [launch.rtmr0],
-      rtmr1: [launch.rtmr1],
-      rtmr2: [launch.rtmr2],
-    }),
-  },
+  policy: PolicyConfig.parse({
+    insecure_simulated_roots: ["root.pem"],
+    images: { allowed: [allowedImage("tests", launch)] },
+  }),
   collateral: { get: async (_keys, now) => platform.collateral(now) },
 });
 

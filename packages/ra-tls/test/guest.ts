@@ -1,6 +1,5 @@
-import { runtimeEvent } from "@dstack/attestation";
+import { PolicyConfig, allowedImage, runtimeEvent } from "@dstack/attestation";
 import type { EventLogEntry, Policy } from "@dstack/attestation";
-import { AllowedMeasurements, PolicyConfig } from "@dstack/attestation";
 import { fromHex, sha256 } from "@dstack/core";
 import { SimulatedPlatform, bareLaunch, createSimulatedProvider } from "@dstack/tdx-attest";
 import type { LaunchMeasurements, SimulatedProvider, SimulatedProviderParts } from "@dstack/tdx-attest";
@@ -66,16 +65,11 @@ export async function certificateOf(
 }
 
 export function policyFor(measured: LaunchMeasurements, changes: Partial<Policy> = {}): Policy {
-  return {
-    ...PolicyConfig.parse({ insecure_simulated_roots: ["simulated-root.pem"] }),
-    allowed_mr: AllowedMeasurements.parse({
-      mrtd: [measured.mrtd],
-      rtmr0: [measured.rtmr0],
-      rtmr1: [measured.rtmr1],
-      rtmr2: [measured.rtmr2],
-    }),
-    ...changes,
-  };
+  const policy = PolicyConfig.parse({
+    insecure_simulated_roots: ["simulated-root.pem"],
+    images: { allowed: [allowedImage("tests", measured)] },
+  });
+  return { ...policy, ...changes };
 }
 
 /** A verifier's parts that accept {@link startGuest}. */

@@ -1,7 +1,7 @@
 import { webcrypto } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { AllowedMeasurements, INTEL_ROOT, raTlsReportData, runtimeEvent } from "@dstack/attestation";
+import { INTEL_ROOT, raTlsReportData, runtimeEvent } from "@dstack/attestation";
 import type { EventLogEntry } from "@dstack/attestation";
 import { hex, sha256, sha384, utf8 } from "@dstack/core";
 import { SimulatedPlatform, bareLaunch } from "@dstack/tdx-attest";
@@ -266,12 +266,12 @@ describe("verifyPeer", () => {
       },
     ]) {
       const guest = await startGuest(bootEvents(), { launch: changed });
-      expect(await refusal(certificateOf(guest))).toMatch(/^PolicyError: .*not an allowed measurement/);
+      expect(await refusal(certificateOf(guest))).toMatch(/^PolicyError: no allowed image has/);
     }
   });
 
   it("E9: does not start with an allow-list that allows nothing", async () => {
-    const policy = policyFor(launch, { allowed_mr: AllowedMeasurements.parse({}) });
+    const policy = policyFor(launch, { images: { allow_all: false, allowed: [] } });
     await expect(PeerVerifier.create(verifierParts({ policy }))).rejects.toThrow(/allow_all = true/);
   });
 
@@ -354,7 +354,7 @@ describe("PeerVerifier.create from configuration", () => {
     AttestationConfig.parse({
       pccs_url: "http://127.0.0.1:1",
       insecure_simulated_roots: roots,
-      allowed_mr: policyFor(launch).allowed_mr,
+      images: policyFor(launch).images,
     });
 
   it("trusts Intel, and a simulated root only when its file is named", async () => {

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { allowedImage } from "@dstack/attestation";
 import { hex, sha256, sha384 } from "@dstack/core";
 import { ResourceStack, silentLogger } from "@dstack/daemon";
 import { KmsConfig, initKms, issueServerCert, startKms } from "@dstack/kms";
@@ -71,12 +72,7 @@ export class Testbed implements AsyncDisposable {
     const attestation = {
       pccs_url: pccsUrl,
       insecure_simulated_roots: [path("simulated-root.pem")],
-      allowed_mr: {
-        mrtd: [allowed.mrtd],
-        rtmr0: [allowed.rtmr0],
-        rtmr1: [allowed.rtmr1],
-        rtmr2: [allowed.rtmr2],
-      },
+      images: { allowed: [allowedImage("dstack-test-dev", allowed)] },
     };
 
     await initKms(path("kms"), { commonName: "testbed KMS root CA", altNames: ["127.0.0.1"] });

@@ -3,7 +3,13 @@ import { join } from "node:path";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { fileURLToPath } from "node:url";
-import { PolicyConfig, simulatedAnchor, verifyEvidence, checkPolicy } from "@dstack/attestation";
+import {
+  PolicyConfig,
+  allowedImage,
+  checkPolicy,
+  simulatedAnchor,
+  verifyEvidence,
+} from "@dstack/attestation";
 import type { EventLogEntry } from "@dstack/attestation";
 import { appIdOfCompose, fromHex, hex, sha256, sha512, utf8 } from "@dstack/core";
 import { kms } from "@dstack/proto";
@@ -103,20 +109,13 @@ describe("a deploy from end to end, in one process", () => {
     const evidence = verifyEvidence(input);
     expect(evidence.identity).toMatchObject({ appId, composeHash: hex(sha256(document)), systemReady: true });
     const { launch } = net;
-    const allowed_mr = {
-      mrtd: [launch.mrtd],
-      rtmr0: [launch.rtmr0],
-      rtmr1: [launch.rtmr1],
-      rtmr2: [launch.rtmr2],
-    };
-    const trusting = { insecure_simulated_roots: ["the testbed's"] };
-    checkPolicy(evidence, PolicyConfig.parse({ ...trusting, allowed_mr }));
-    expect(() =>
-      checkPolicy(
-        evidence,
-        PolicyConfig.parse({ ...trusting, allowed_mr: { ...allowed_mr, rtmr1: ["00".repeat(48)] } }),
-      ),
-    ).toThrow(/RTMR1/i);
+    const policyFor = (allowed: typeof launch) =>
+      PolicyConfig.parse({
+        insecure_simulated_roots: ["the testbed's"],
+        images: { allowed: [allowedImage("the testbed's", allowed)] },
+      });
+    checkPolicy(evidence, policyFor(launch));
+    expect(() => checkPolicy(evidence, policyFor({ ...launch, rtmr1: "00".repeat(48) }))).toThrow(/RTMR1/i);
     expect(() => verifyEvidence({ ...input, reportData: sha512("app-data:", "another nonce") })).toThrow();
   });
 
@@ -170,7 +169,7 @@ describe("refusals, each with the right reason in boot_error", () => {
 
   it("E9: a KMS with an empty list does not start", async () => {
     const starting = Testbed.start({
-      kms: (config) => ({ ...config, attestation: { ...config.attestation, allowed_mr: {} } }),
+      kms: (config) => ({ ...config, attestation: { ...config.attestation, images: {} } }),
     });
     await expect(starting).rejects.toThrow(/allow/);
   });

@@ -111,7 +111,7 @@ async function prepare(home: Home, image: string, progress: Progress): Promise<v
     }
   }
   const launch = await measureImage(join(imagesDir(), image));
-  await writeConfigs({ home, imagesDir: imagesDir(), launch, wireguardInterface });
+  await writeConfigs({ home, imagesDir: imagesDir(), image, launch, wireguardInterface });
   await home.update({ image, imageDigest });
   progress.step(`certificates and configuration are in ${home.dir}`);
 }

@@ -1,3 +1,4 @@
+import { allowedImage } from "@dstack/attestation";
 import { writeFileAtomic } from "@dstack/core";
 import type { LaunchMeasurements } from "@dstack/tdx-attest";
 import { readFile } from "node:fs/promises";
@@ -14,6 +15,8 @@ export const WIREGUARD = { ip: "10.213.77.1", clientRange: "10.213.77.0/24" };
 export interface ConfigInputs {
   home: Home;
   imagesDir: string;
+  /** Name of the guest image, and what it measures. */
+  image: string;
   launch: LaunchMeasurements;
   wireguardInterface: string;
 }
@@ -21,12 +24,13 @@ export interface ConfigInputs {
 /** The `[attestation]` section of every daemon that verifies guests: this image, on this installation's simulated platform. */
 export function attestationSection({
   home,
+  image,
   launch,
-}: Pick<ConfigInputs, "home" | "launch">): Record<string, unknown> {
+}: Pick<ConfigInputs, "home" | "image" | "launch">): Record<string, unknown> {
   return {
     pccs_url: `http://127.0.0.1:${home.ports.pcs}`,
     insecure_simulated_roots: [home.path("simulated-root.pem")],
-    allowed_mr: { mrtd: [launch.mrtd], rtmr0: [launch.rtmr0], rtmr1: [launch.rtmr1], rtmr2: [launch.rtmr2] },
+    images: { allowed: [allowedImage(image, launch)] },
   };
 }
 

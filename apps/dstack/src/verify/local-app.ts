@@ -4,6 +4,7 @@ import {
   QuoteError,
   PolicyConfig,
   INTEL_ROOT,
+  allowedImage,
   parseQuote,
   quoteCollateralKeys,
   simulatedAnchor,
@@ -14,7 +15,7 @@ import { measureImage } from "@dstack/tdx-attest";
 import type { teepod } from "@dstack/proto";
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { z } from "zod";
 import { fetchApp } from "../local/fetch-app.js";
 import { imagesDir } from "../local/guest-image.js";
@@ -69,7 +70,7 @@ export async function verifyWith(
   const launch = await measureImage(trust.imageDir);
   const policy = PolicyConfig.parse({
     insecure_simulated_roots: trust.simulatedRoots,
-    allowed_mr: { mrtd: [launch.mrtd], rtmr0: [launch.rtmr0], rtmr1: [launch.rtmr1], rtmr2: [launch.rtmr2] },
+    images: { allowed: [allowedImage(basename(trust.imageDir), launch)] },
   });
   return verifyAppQuote(quote, expected, { collateral, anchors, policy, now });
 }

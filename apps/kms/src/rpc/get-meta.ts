@@ -1,3 +1,4 @@
+import type { AllowedImage } from "@dstack/attestation";
 import type { Handler } from "@dstack/prpc";
 import type { kms } from "@dstack/proto";
 import type { PeerVerifier, VerifiedPeer } from "@dstack/ra-tls";
@@ -16,21 +17,21 @@ export const getMeta =
     rootPubkey: context.root.ca.publicKeySpki,
   });
 
-/** One line for each measurement that is accepted, and for each thing that makes the policy insecure. */
+/** One line for each image that is accepted, and for each thing that makes the policy insecure. */
 export function describePolicy(
   verifier: Pick<PeerVerifier, "policy" | "simulatedRoots">,
   allowAnyUpgrade: boolean,
 ): string[] {
-  const { allowed_mr: allowed, allowed_status: statuses } = verifier.policy;
-  const measurements = allowed.allow_all
-    ? ["allow_all"]
-    : (["mrtd", "rtmr0", "rtmr1", "rtmr2"] as const).flatMap((name) =>
-        allowed[name].map((value) => `${name} ${value}`),
-      );
+  const { images, allowed_status: statuses } = verifier.policy;
   return [
     ...verifier.simulatedRoots.map((sha256) => `insecure_simulated_root ${sha256}`),
     ...(allowAnyUpgrade ? ["allow_any_upgrade"] : []),
-    ...measurements,
+    ...(images.allow_all ? ["allow_all"] : images.allowed.map(describeImage)),
     ...statuses.map((status) => `tcb_status ${status}`),
   ];
+}
+
+function describeImage({ name, mrtd, rtmr0, rtmr1, rtmr2 }: AllowedImage): string {
+  const shapes = rtmr0 === "any" ? rtmr0 : rtmr0.join(",");
+  return `image ${JSON.stringify(name)} mrtd ${mrtd} rtmr0 ${shapes} rtmr1 ${rtmr1} rtmr2 ${rtmr2}`;
 }

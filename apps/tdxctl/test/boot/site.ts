@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { AllowedMeasurements, PolicyConfig } from "@dstack/attestation";
+import { PolicyConfig, allowedImage } from "@dstack/attestation";
 import { utf8 } from "@dstack/core";
 import { silentLogger } from "@dstack/daemon";
 import { implement } from "@dstack/prpc";
@@ -54,15 +54,10 @@ export async function startSite(): Promise<Site> {
   });
   const verifier = await PeerVerifier.create({
     anchors: [{ kind: "simulated", sha256: platform.rootSha256 }],
-    policy: {
-      ...PolicyConfig.parse({ insecure_simulated_roots: ["root.pem"] }),
-      allowed_mr: AllowedMeasurements.parse({
-        mrtd: [launch.mrtd],
-        rtmr0: [launch.rtmr0],
-        rtmr1: [launch.rtmr1],
-        rtmr2: [launch.rtmr2],
-      }),
-    },
+    policy: PolicyConfig.parse({
+      insecure_simulated_roots: ["root.pem"],
+      images: { allowed: [allowedImage("tests", launch)] },
+    }),
     collateral: { get: async (_keys, now) => platform.collateral(now) },
   });
   const envKey = new Uint8Array(randomBytes(32));
