@@ -26,6 +26,8 @@ function scalar(type: ScalarType | undefined, value: unknown, name: string): unk
   switch (type) {
     case ScalarType.STRING:
       if (typeof value !== "string") throw new InputError(`${name} must be a string`);
+      // Half of a surrogate pair has no UTF-8: two different texts would become the same bytes.
+      if (/\p{Cs}/u.test(value)) throw new InputError(`${name} must be Unicode text`);
       return value;
     case ScalarType.BOOL:
       if (typeof value !== "boolean") throw new InputError(`${name} must be true or false`);

@@ -111,6 +111,8 @@ function inspect(socket: Socket, deliver: () => void): void {
   };
   const onEnd = (): void => {
     stop();
+    // Whoever ended may be gone altogether: the write then fails, and an error nobody hears would end the process.
+    socket.on("error", () => socket.destroy());
     socket.end("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
   };
   socket.on("data", onData).on("end", onEnd).on("error", stop).on("close", stop);

@@ -53,6 +53,19 @@ describe("FirstRequest", () => {
   });
 });
 
+describe("E11: a container that misbehaves", () => {
+  it.each([
+    ["in the head", "POST /prpc/Tappd.Info HTTP/1.1\r\nHost"],
+    ["in the body", "POST /prpc/Tappd.Info HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"],
+    ["with bare line feeds", "POST /prpc/Tappd.Info HTTP/1.1\nContent-Length: 2\n\n{}"],
+  ])("E11: cannot end the process by going away %s", async (_where, bytes) => {
+    await using server = await serve([testTappd], guestSocket);
+    // Ended and gone at once: what we answer then fails to be written. An unheard error would fail this test run.
+    for (let round = 0; round < 20; round++) await server.abandon(bytes);
+    expect(await derive(server, '{"path":"still here"}')).toMatchObject({ key: "still here|" });
+  });
+});
+
 describe("wire.md: guest sockets", () => {
   it("answer pure ASCII JSON with Content-Length, never chunked", async () => {
     await using server = await serve([testKms()], guestSocket);

@@ -7,6 +7,26 @@ import { describe, expect, it } from "vitest";
 import { asciiJsonText, fromJson, toJson } from "../src/index.js";
 import { assertJsonDialect } from "../src/json-write.js";
 
+describe("E11: JSON requests of an attacker", () => {
+  const path = (json: string): string => fromJson(tappd.DeriveKeyRequestSchema, json).path;
+
+  it("E11: text that has no UTF-8 is refused, so that no two paths become one", () => {
+    for (const half of ["\\ud800", "\\udc00", "a\\udfffb"]) {
+      expect(() => path(`{"path":"${half}"}`)).toThrow(InputError);
+    }
+    expect(path('{"path":"\\ud83d\\udd11"}')).toBe("🔑");
+    expect(() => fromJson(tappd.DeriveKeyRequestSchema, '{"alt_names":["\\ud800"]}')).toThrow(
+      /alt_names\[0\]/,
+    );
+  });
+
+  it("E11: prototype keys are no fields, and depth costs no stack", () => {
+    expect(path('{"__proto__":{"path":"evil"},"constructor":{"path":"evil"}}')).toBe("");
+    expect(path(`{"x":${"[".repeat(400_000)}${"]".repeat(400_000)},"path":"a"}`)).toBe("a");
+    expect(() => path("[".repeat(900_000))).toThrow(InputError);
+  });
+});
+
 describe("wire.md: JSON answers", () => {
   it("have the names of the .proto file and every field that is not optional", () => {
     expect(toJson(teepod.VmInfoSchema, create(teepod.VmInfoSchema))).toEqual({

@@ -86,6 +86,8 @@ export interface TestServer extends AsyncDisposable {
   ): Promise<Answer>;
   /** Writes bytes on a new connection and reads until the server closes it or the text matches. */
   raw(bytes: string | Buffer, until?: RegExp): Promise<string>;
+  /** Writes bytes on a new connection and closes it, without reading. */
+  abandon(bytes: string): Promise<void>;
 }
 
 export interface Answer {
@@ -136,6 +138,12 @@ export async function serve(
         });
         socket.on("error", reject);
         socket.on("close", () => resolve(text));
+      });
+    },
+    abandon(bytes) {
+      return new Promise((resolve) => {
+        const socket = createConnection(path, () => socket.write(bytes, () => socket.destroy()));
+        socket.on("close", () => resolve());
       });
     },
     async [Symbol.asyncDispose]() {
