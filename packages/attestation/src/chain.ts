@@ -21,16 +21,24 @@ const CA_ROLES: ReadonlySet<Role> = new Set(["root", "pck-ca"]);
  * Reads a chain that consists of exactly these roles, leaf first and root last, and verifies that each certificate is
  * what its role says and was issued by the next. Left to the caller: that the root is trusted, dates, revocation.
  * A key of one role can do nothing in another: with a stolen PCK key nobody issues a PCK or signs TCB info.
+ * @param knownRoot the root of another chain read before: where these very bytes stand again, its own signature is not
+ * verified again
  * @throws {QuoteError} `certificate_malformed`, `chain_invalid`
  */
 export function readChain<N extends 2 | 3>(
   pem: string,
   roles: Tuple<Role, N> & readonly Role[],
   what: string,
+  knownRoot?: Certificate,
 ): Tuple<Certificate, N> {
-  const chain = decodePem(pem, roles.length as N, what).map((der) => readCertificate(der, what));
-  const last = chain.length - 1;
+  const last = roles.length - 1;
+  const chain = decodePem(pem, roles.length as N, what).map((der, index) =>
+    knownRoot !== undefined && index === last && sameBytes(der, knownRoot.der)
+      ? knownRoot
+      : readCertificate(der, what),
+  );
   chain.forEach((certificate, index) => {
+    if (certificate === knownRoot) return;
     const role = roles[index];
     const issuerIndex = Math.min(index + 1, last); // the root issued itself
     const issuer = chain[issuerIndex];

@@ -66,13 +66,15 @@ export function authenticateCollateral(
   const pckCrl = readCrl(collateral.pck_crl, pckCa, "PCK CRL");
   requireNotRevoked(pckCa, rootCrl, "PCK CA");
   const signer = (chain: string, what: string): Certificate => {
-    const [certificate, itsRoot] = readChain<2>(chain, ["tcb-signer", "root"], what);
+    const [certificate, itsRoot] = readChain<2>(chain, ["tcb-signer", "root"], what, root);
     requireSameRoot(itsRoot, root, what);
     requireNotRevoked(certificate, rootCrl, "TCB signing");
     return certificate;
   };
-  const tcbSigner = signer(collateral.tcb_info_issuer_chain, "TCB info issuer chain");
-  const qeSigner = signer(collateral.qe_identity_issuer_chain, "QE identity issuer chain");
+  const { tcb_info_issuer_chain: tcbChain, qe_identity_issuer_chain: qeChain } = collateral;
+  const tcbSigner = signer(tcbChain, "TCB info issuer chain");
+  // Intel signs both with one certificate: the same text need not be verified twice.
+  const qeSigner = qeChain === tcbChain ? tcbSigner : signer(qeChain, "QE identity issuer chain");
   requireSigned(collateral.tcb_info, collateral.tcb_info_signature, tcbSigner, "TCB info");
   requireSigned(collateral.qe_identity, collateral.qe_identity_signature, qeSigner, "QE identity");
   const tcbInfo = readTcbInfo(collateral.tcb_info);

@@ -1,7 +1,7 @@
 import { fromHex, hex, sameBytes } from "@dstack/core";
 import { KeyUsage } from "./certificate.js";
 import type { Certificate } from "./certificate.js";
-import type { DerReader } from "./der.js";
+import { DerReader } from "./der.js";
 import { QuoteError } from "./errors.js";
 import { isSignedBy, readAlgorithm, readExtensions, readSigned } from "./signed-der.js";
 import type { SignedDer } from "./signed-der.js";
@@ -9,11 +9,17 @@ import type { SignedDer } from "./signed-der.js";
 /** Longest revocation list we read, in bytes: some 20,000 entries. Intel's had about 60 in 2026. */
 export const MAX_CRL_BYTES = 1024 * 1024;
 
+const OID_CRL_NUMBER = "551d14";
+/** RFC 5280 §5.2.3. */
+const MAX_NUMBER_BYTES = 20;
+
 /** A revocation list taken apart. */
 export interface Crl extends SignedDer {
   readonly issuer: Uint8Array;
   readonly thisUpdate: number;
   readonly nextUpdate: number;
+  /** Grows with each list of an issuer that counts its lists; Intel numbers all of them 1. */
+  readonly number: bigint | undefined;
   /** Serial numbers, hex of the shortest big-endian form. */
   readonly revoked: ReadonlySet<string>;
 }
@@ -56,10 +62,19 @@ function readCrlDer(der: Uint8Array, what: string): Crl {
   const nextUpdate = content.time();
   const revoked = content.at("sequence") ? readEntries(content.open("sequence")) : new Set<string>();
   const wrapped = content.open("explicit0");
-  readExtensions(wrapped.open("sequence"), []);
+  const number = readNumber(readExtensions(wrapped.open("sequence"), []).get(OID_CRL_NUMBER), what);
   wrapped.expectEnd();
   content.expectEnd();
-  return { signedBytes, signature, issuer, thisUpdate, nextUpdate, revoked };
+  return { signedBytes, signature, issuer, thisUpdate, nextUpdate, number, revoked };
+}
+
+function readNumber(value: Uint8Array | undefined, what: string): bigint | undefined {
+  if (value === undefined) return undefined;
+  const reader = new DerReader(value, what);
+  const bytes = reader.unsigned();
+  reader.expectEnd();
+  if (bytes.length > MAX_NUMBER_BYTES) throw reader.error("its number is too long");
+  return BigInt(`0x${hex(bytes)}`);
 }
 
 function readEntries(list: DerReader): Set<string> {

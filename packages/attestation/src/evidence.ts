@@ -32,7 +32,14 @@ export function verifyEvidence(input: {
   readonly anchors: readonly TrustAnchor[];
   readonly reportData: Uint8Array;
 }): VerifiedEvidence {
-  const quote = verifyQuote(input);
+  return verifyEventLog(verifyQuote(input), input);
+}
+
+/** The part of {@link verifyEvidence} that follows the quote. */
+export function verifyEventLog(
+  quote: VerifiedQuote,
+  input: { readonly eventLog: string; readonly reportData: Uint8Array },
+): VerifiedEvidence {
   if (!sameBytes(quote.body.reportData, input.reportData)) {
     throw new EvidenceError("report_data_mismatch", "the quote was made over other report data");
   }

@@ -4,7 +4,8 @@ export { PolicyConfig, allowedImage, assertPolicyUsable } from "./policy.js";
 export type { AllowedImage, Policy } from "./policy.js";
 export { checkPolicy } from "./check-policy.js";
 export { quoteCollateralKeys, verifyQuote, verifyQuoteWith } from "./verify-quote.js";
-export type { PlatformStatus, VerifiedQuote } from "./verify-quote.js";
+export type { CollateralKeys, PlatformStatus, VerifiedQuote } from "./verify-quote.js";
+export { QuoteVerifier } from "./verifier.js";
 export { QuoteError, EvidenceError, PolicyError } from "./errors.js";
 export type { QuoteErrorCode, EvidenceErrorCode, PolicyErrorCode } from "./errors.js";
 

@@ -1,6 +1,6 @@
 import { createPublicKey, verify } from "node:crypto";
 import type { KeyObject } from "node:crypto";
-import { concatBytes, fromHex, hex } from "@dstack/core";
+import { hex } from "@dstack/core";
 
 /** SubjectPublicKeyInfo of P-256 up to the point: ecPublicKey, prime256v1, an uncompressed point of 65 bytes. */
 const SPKI_PREFIX = "3059301306072a8648ce3d020106082a8648ce3d03010703420004";
@@ -12,16 +12,21 @@ const SPKI_BYTES = 91;
  */
 export function p256FromSpki(spki: Uint8Array): KeyObject | undefined {
   if (spki.length !== SPKI_BYTES || !hex(spki).startsWith(SPKI_PREFIX)) return undefined;
-  try {
-    return createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
-  } catch {
-    return undefined; // OpenSSL checks that the point lies on the curve
-  }
+  return p256FromPoint(spki.subarray(SPKI_BYTES - 64));
 }
 
-/** A P-256 key from x ‖ y (64 bytes); undefined as {@link p256FromSpki}. */
+/** A P-256 key from x ‖ y (64 bytes); undefined when that is no point of the curve. */
 export function p256FromPoint(xy: Uint8Array): KeyObject | undefined {
-  return p256FromSpki(concatBytes(fromHex(SPKI_PREFIX), xy));
+  if (xy.length !== 64) return undefined;
+  const coordinate = (from: number): string =>
+    Buffer.from(xy.buffer, xy.byteOffset + from, 32).toString("base64url");
+  try {
+    // As a JWK: OpenSSL takes twice as long to decode a DER key. Both ways it checks that the point lies on the curve.
+    const key = { kty: "EC", crv: "P-256", x: coordinate(0), y: coordinate(32) };
+    return createPublicKey({ key, format: "jwk" });
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether r ‖ s is the key's ECDSA signature over SHA-256 of the data. */

@@ -2,13 +2,13 @@ import { hex, sameBytes, sha256 } from "@dstack/core";
 import { findAnchor } from "./anchors.js";
 import type { AnchorKind, TrustAnchor } from "./anchors.js";
 import type { Certificate } from "./certificate.js";
-import { readChain } from "./chain.js";
 import { authenticateCollateral, certificatePeriod, requireSameRoot } from "./collateral.js";
 import type { AuthenticCollateral, Collateral } from "./collateral.js";
 import { requireNotRevoked } from "./crl.js";
 import { QuoteError } from "./errors.js";
 import { p256FromPoint, verifyRaw } from "./p256.js";
-import { readPckPlatform } from "./pck-extension.js";
+import { pckCaKind, readPckChain } from "./pck-chain.js";
+import type { PckChain } from "./pck-chain.js";
 import { iso, requireInDate } from "./period.js";
 import { parseQuote } from "./quote.js";
 import type { Quote } from "./quote.js";
@@ -63,14 +63,21 @@ export function verifyQuote(input: {
   return verifyQuoteWith(authenticateCollateral(input.collateral, input.anchors), input.quote, input.now);
 }
 
-/** As {@link verifyQuote}, with collateral authenticated before. Its dates are checked again. */
+/**
+ * As {@link verifyQuote}, with collateral authenticated before. Its dates are checked again.
+ * @param options.readPck gives the chain that stands in a PEM text: `readPckChain` by default
+ */
 export function verifyQuoteWith(
   collateral: AuthenticCollateral,
   bytes: Uint8Array,
   now: number,
+  options: { readonly readPck?: (pem: string) => PckChain } = {},
 ): VerifiedQuote {
   const quote = parseQuote(bytes);
-  const { pck, ca } = verifyPck(quote, collateral);
+  const readPck = options.readPck ?? ((pem: string) => readPckChain(pem, collateral.root));
+  const chain = readPck(quote.auth.pckChain);
+  requireGoodPck(chain, collateral);
+  const { pck, ca } = chain;
   const periods = [
     ...collateral.periods,
     certificatePeriod(ca, "PCK CA certificate of the quote"),
@@ -79,7 +86,7 @@ export function verifyQuoteWith(
   requireInDate(periods, now);
   const qe = verifyQe(quote, pck, collateral.qeIdentity);
   verifySignature(quote);
-  const platform = readPckPlatform(pck);
+  const platform = chain.platform();
   const { tcbInfo, qeIdentity } = collateral;
   const tdxModule = moduleLevel(tcbInfo, quote.body);
   const parts = tdxModule === undefined ? [qe] : [qe, tdxModule];
@@ -101,35 +108,35 @@ export function verifyQuoteWith(
   return result as unknown as VerifiedQuote;
 }
 
+/** What selects the collateral of a platform. */
+export interface CollateralKeys {
+  /** 12 hex digits: what TCB info is published for. */
+  readonly fmspc: string;
+  /** Which CA's list of revoked PCK certificates is needed. */
+  readonly ca: "platform" | "processor";
+}
+
 /**
- * Which collateral a quote needs: the FMSPC for TCB info, the CA for the PCK revocation list. The quote itself is not
- * verified.
+ * Which collateral a quote needs. The quote itself is not verified.
  * @param anchors when given, the chain must end at one of them: so that a stranger with a chain of his own cannot make
  * us ask for collateral of his choice
  * @throws {QuoteError} `certificate_malformed`, `chain_invalid`, `root_untrusted`
  */
-export function quoteCollateralKeys(
-  quote: Quote,
-  anchors?: readonly TrustAnchor[],
-): { fmspc: string; ca: "platform" | "processor" } {
-  const [pck, ca, root] = readPckChain(quote);
-  if (anchors !== undefined) findAnchor(root.der, anchors);
-  return {
-    fmspc: readPckPlatform(pck).fmspc,
-    ca: ca.commonName.includes("Platform CA") ? "platform" : "processor",
-  };
+export function quoteCollateralKeys(quote: Quote, anchors?: readonly TrustAnchor[]): CollateralKeys {
+  return chainCollateralKeys(readPckChain(quote.auth.pckChain), anchors);
 }
 
-function readPckChain(quote: Quote): [Certificate, Certificate, Certificate] {
-  return readChain<3>(quote.auth.pckChain, ["pck", "pck-ca", "root"], "PCK certificate chain");
+/** As {@link quoteCollateralKeys}, with the quote's chain read before. */
+export function chainCollateralKeys(chain: PckChain, anchors?: readonly TrustAnchor[]): CollateralKeys {
+  if (anchors !== undefined) findAnchor(chain.root.der, anchors);
+  return { fmspc: chain.platform().fmspc, ca: pckCaKind(chain.ca) };
 }
 
 /**
  * The chain must end at the collateral's root and pass through the very CA whose revocation list we hold. The CA is the
  * same by name and key; Intel may have issued its certificate again since the platform got its PCK.
  */
-function verifyPck(quote: Quote, collateral: AuthenticCollateral): { pck: Certificate; ca: Certificate } {
-  const [pck, ca, root] = readPckChain(quote);
+function requireGoodPck({ pck, ca, root }: PckChain, collateral: AuthenticCollateral): void {
   requireSameRoot(root, collateral.root, "PCK certificate chain");
   const { pckCa, rootCrl, pckCrl } = collateral;
   if (!sameBytes(ca.subject, pckCa.subject) || !sameBytes(ca.spki, pckCa.spki)) {
@@ -137,7 +144,6 @@ function verifyPck(quote: Quote, collateral: AuthenticCollateral): { pck: Certif
   }
   requireNotRevoked(ca, rootCrl, "PCK CA");
   requireNotRevoked(pck, pckCrl, "PCK");
-  return { pck, ca };
 }
 
 /** The quoting enclave is Intel's, runs on the PCK's platform, and vouches for the attestation key. */

@@ -4,7 +4,7 @@ import { extension } from "../../tdx-attest/src/simulated/certificates.js";
 import { octetString } from "../../tdx-attest/src/simulated/der.js";
 import { SimulatedPlatform } from "../../tdx-attest/src/simulated/platform.js";
 import type { CertificateRole, SimulatedPlatformOptions } from "../../tdx-attest/src/simulated/platform.js";
-import { verifyQuote } from "../src/index.js";
+import { QuoteVerifier, verifyQuote } from "../src/index.js";
 import type { Collateral } from "../src/index.js";
 import { AT, flip, growEnd, growQeAuth, otherS, put, u32 } from "./support/edit-quote.js";
 import { lastCertificate, oracleStatus } from "./support/oracle.js";
@@ -706,6 +706,25 @@ describe("E1: good quotes", () => {
 
 describe("E1: forged and broken quotes and collateral are refused", () => {
   it.each(bad)("$name: $ours", ({ make, ours }) => expect(ourVerdict(make)).toBe(ours));
+});
+
+/** The verdict of a verifier that has just verified the genuine quote of the same platform, collateral and chain. */
+function warmVerdict(make: () => Case): string {
+  const input = make();
+  const genuine = makeCase();
+  const verifier = new QuoteVerifier({ anchors: [...input.anchors, ...genuine.anchors] });
+  const warmUp = codeOf(() => void verifier.verifyQuote(genuine));
+  expect(warmUp).toBe("accepted");
+  let status = "";
+  const judge = (): string => codeOf(() => (status = verifier.verifyQuote(input).status));
+  // Twice: whatever the first round left behind must not change the second.
+  const [first, second] = [judge(), judge()];
+  expect(second).toBe(first);
+  return first === "accepted" ? status : first;
+}
+
+describe("E1: a verifier that remembers the genuine collateral and chain gives the same verdicts", () => {
+  it.each([...good, ...bad])("$name: $ours", ({ make, ours }) => expect(warmVerdict(make)).toBe(ours));
 });
 
 describe("E1: our verdict is to refuse or an independent verifier's, or the difference has a name", () => {
