@@ -155,7 +155,7 @@ const checkXfam: Rule = ({ body }, policy) => {
 };
 
 const checkModule: Rule = ({ body }) => {
-  const check = "TDX module";
+  const check = "module signer";
   if (isZero(body.mrSignerSeam) && isZero(body.seamAttributes))
     return passed(check, "a released one of Intel");
   return failed(check, "seam_refused", "the TDX module is not a released one of Intel");

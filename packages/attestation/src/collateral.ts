@@ -11,6 +11,7 @@ import { verifyRaw } from "./p256.js";
 import type { Period } from "./period.js";
 import { MAX_DOCUMENT_CHARS, readQeIdentity, readTcbInfo } from "./tcb-documents.js";
 import type { QeIdentity, TcbInfo } from "./tcb-documents.js";
+import type { Watch } from "./watch.js";
 
 /**
  * What Intel publishes to judge a quote by, as it came: the collateral format of Intel's quote verification library.
@@ -55,16 +56,21 @@ export interface AuthenticCollateral {
 export function authenticateCollateral(
   collateral: Collateral,
   anchors: readonly TrustAnchor[],
+  watch?: Watch,
 ): AuthenticCollateral {
+  watch?.("trusted root");
   const [pckCa, root] = readChain<2>(
     collateral.pck_crl_issuer_chain,
     ["pck-ca", "root"],
     "PCK CRL issuer chain",
   );
   const anchor = findAnchor(root.der, anchors);
+  watch?.("root CRL");
   const rootCrl = readCrl(collateral.root_ca_crl, root, "root CRL");
+  watch?.("PCK CRL");
   const pckCrl = readCrl(collateral.pck_crl, pckCa, "PCK CRL");
   requireNotRevoked(pckCa, rootCrl, "PCK CA");
+  watch?.("TCB signing certificates");
   const signer = (chain: string, what: string): Certificate => {
     const [certificate, itsRoot] = readChain<2>(chain, ["tcb-signer", "root"], what, root);
     requireSameRoot(itsRoot, root, what);
@@ -75,6 +81,7 @@ export function authenticateCollateral(
   const tcbSigner = signer(tcbChain, "TCB info issuer chain");
   // Intel signs both with one certificate: the same text need not be verified twice.
   const qeSigner = qeChain === tcbChain ? tcbSigner : signer(qeChain, "QE identity issuer chain");
+  watch?.("TCB info and QE identity");
   requireSigned(collateral.tcb_info, collateral.tcb_info_signature, tcbSigner, "TCB info");
   requireSigned(collateral.qe_identity, collateral.qe_identity_signature, qeSigner, "QE identity");
   const tcbInfo = readTcbInfo(collateral.tcb_info);

@@ -3,6 +3,7 @@ import type { AppId, InstanceId } from "@dstack/core";
 import { EvidenceError } from "./errors.js";
 import { checkRuntimeEvents } from "./event-log.js";
 import type { EventLogEntry } from "./event-log.js";
+import type { Watch } from "./watch.js";
 
 /** What a guest measured of itself into RTMR3 while it booted. Hashes are 64 lower-case hex digits. */
 export interface AppIdentity {
@@ -43,8 +44,10 @@ const MAX_KEY_PROVIDER_BYTES = 4096;
  * is not looked at. Digests are recomputed for every RTMR3 event, the app's too.
  * @throws {EvidenceError} `identity_invalid`, `event_digest_mismatch`, `event_log_malformed`
  */
-export function readAppIdentity(entries: readonly EventLogEntry[]): AppIdentity {
+export function readAppIdentity(entries: readonly EventLogEntry[], watch?: Watch): AppIdentity {
+  watch?.("digests of RTMR3 events");
   checkRuntimeEvents(entries);
+  watch?.("identity events");
   const events = entries.filter((entry) => entry.imr === 3);
   const boot = readBootEvents(events);
   const { keyProvider, systemReady } = readLaterEvents(events.slice(BOOT_EVENTS.length));

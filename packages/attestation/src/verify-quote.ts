@@ -16,6 +16,7 @@ import { convergeStatus, enclaveLevel, isMasked, moduleLevel, platformLevel } fr
 import type { ReachedLevel } from "./tcb.js";
 import type { QeIdentity, TcbStatus } from "./tcb-documents.js";
 import type { TdReportBody } from "./td-report.js";
+import type { Watch } from "./watch.js";
 
 declare const verified: unique symbol;
 
@@ -66,30 +67,39 @@ export function verifyQuote(input: {
 /**
  * As {@link verifyQuote}, with collateral authenticated before. Its dates are checked again.
  * @param options.readPck gives the chain that stands in a PEM text: `readPckChain` by default
+ * @param options.watch is told each check as it begins
  */
 export function verifyQuoteWith(
   collateral: AuthenticCollateral,
   bytes: Uint8Array,
   now: number,
-  options: { readonly readPck?: (pem: string) => PckChain } = {},
+  options: { readonly readPck?: (pem: string) => PckChain; readonly watch?: Watch | undefined } = {},
 ): VerifiedQuote {
+  const { watch } = options;
+  watch?.("quote format");
   const quote = parseQuote(bytes);
+  watch?.("PCK certificate");
   const readPck = options.readPck ?? ((pem: string) => readPckChain(pem, collateral.root));
   const chain = readPck(quote.auth.pckChain);
-  requireGoodPck(chain, collateral);
+  requireGoodPck(chain, collateral, watch);
   const { pck, ca } = chain;
   const periods = [
     ...collateral.periods,
     certificatePeriod(ca, "PCK CA certificate of the quote"),
     certificatePeriod(pck, "PCK certificate"),
   ];
+  watch?.("dates");
   requireInDate(periods, now);
+  watch?.("quoting enclave");
   const qe = verifyQe(quote, pck, collateral.qeIdentity);
+  watch?.("quote signature");
   verifySignature(quote);
+  watch?.("TDX module");
   const platform = chain.platform();
   const { tcbInfo, qeIdentity } = collateral;
   const tdxModule = moduleLevel(tcbInfo, quote.body);
   const parts = tdxModule === undefined ? [qe] : [qe, tdxModule];
+  watch?.("TCB level");
   const base = platformLevel(tcbInfo, platform, quote.body);
   const result = {
     anchor: collateral.anchor.kind,
@@ -136,12 +146,17 @@ export function chainCollateralKeys(chain: PckChain, anchors?: readonly TrustAnc
  * The chain must end at the collateral's root and pass through the very CA whose revocation list we hold. The CA is the
  * same by name and key; Intel may have issued its certificate again since the platform got its PCK.
  */
-function requireGoodPck({ pck, ca, root }: PckChain, collateral: AuthenticCollateral): void {
+function requireGoodPck(
+  { pck, ca, root }: PckChain,
+  collateral: AuthenticCollateral,
+  watch: Watch | undefined,
+): void {
   requireSameRoot(root, collateral.root, "PCK certificate chain");
   const { pckCa, rootCrl, pckCrl } = collateral;
   if (!sameBytes(ca.subject, pckCa.subject) || !sameBytes(ca.spki, pckCa.spki)) {
     throw new QuoteError("crl_invalid", "the PCK CRL is of another CA than the PCK certificate");
   }
+  watch?.("revocation");
   requireNotRevoked(ca, rootCrl, "PCK CA");
   requireNotRevoked(pck, pckCrl, "PCK");
 }

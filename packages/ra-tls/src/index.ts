@@ -7,6 +7,7 @@ export { CertificateAuthority, pemToDer, splitPem } from "./certificate-authorit
 export type { CertificateUsage, IssueRequest } from "./certificate-authority.js";
 export { readAppId, readEvidence } from "./read-evidence.js";
 export type { CertificateEvidence } from "./read-evidence.js";
+export { explainCertificate } from "./explain-certificate.js";
 export { MAX_CERTIFICATE_BYTES } from "./certificate-der.js";
 export { CollateralClient, CollateralError } from "./collateral-client.js";
 export type { CollateralClientOptions, CollateralKeys, CollateralSource } from "./collateral-client.js";

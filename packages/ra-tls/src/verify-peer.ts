@@ -3,6 +3,7 @@ import {
   assertPolicyUsable,
   authenticateCollateral,
   checkPolicy,
+  leavesOf,
   parseQuote,
   quoteCollateralKeys,
   raTlsReportData,
@@ -12,20 +13,13 @@ import {
 import type { AnchorKind, Policy, TrustAnchor, VerifiedEvidence } from "@dstack/attestation";
 import { CodedError, InputError, errorMessage, hex, readRegularFile } from "@dstack/core";
 import type { AppId, InstanceId } from "@dstack/core";
-import { CLOCK_SKEW_MS } from "./certificate-authority.js";
 import { readCertificateDer } from "./certificate-der.js";
 import type { CertificateParts } from "./certificate-der.js";
+import { evaluateForm } from "./certificate-form.js";
 import { CollateralClient } from "./collateral-client.js";
 import type { CollateralClientOptions, CollateralSource } from "./collateral-client.js";
 import type { AttestationConfig } from "./config.js";
-import { parseP256Spki } from "./p256.js";
 import { evidenceOf } from "./read-evidence.js";
-
-/** Longest validity an RA-TLS certificate may have, in seconds. Evidence ages: the platform may be revoked. */
-export const MAX_VALIDITY_S = 10 * 86_400;
-
-/** Critical extensions we understand; RFC 5280 §4.2 wants any other critical one refused. */
-const KNOWN_CRITICAL = new Set(["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.37"]);
 
 /** A peer's certificate was refused before its quote was looked at, or carries none. */
 export class PeerError extends CodedError<"no_evidence" | "certificate_invalid" | "collateral_rollback"> {
@@ -201,18 +195,8 @@ export class PeerVerifier {
 }
 
 function checkForm(certificate: CertificateParts, now: number): void {
-  const invalid = (why: string): PeerError =>
-    new PeerError("certificate_invalid", `RA-TLS certificate ${why}`);
-  const skew = CLOCK_SKEW_MS / 1000;
-  if (certificate.notBefore > now + skew) throw invalid("is not valid yet");
-  if (certificate.notAfter < now) throw invalid("has expired");
-  if (certificate.notAfter - certificate.notBefore > MAX_VALIDITY_S + skew) {
-    throw invalid("is valid for more than 10 days");
-  }
-  for (const [oid, { critical }] of certificate.extensions) {
-    if (critical && !KNOWN_CRITICAL.has(oid)) throw invalid(`has the unknown critical extension ${oid}`);
-  }
-  parseP256Spki(certificate.spki);
+  const [failure] = leavesOf(evaluateForm(certificate, now), "fail");
+  if (failure?.code !== undefined) throw new PeerError(failure.code, failure.detail);
 }
 
 /** A root certificate is a few hundred bytes. */
