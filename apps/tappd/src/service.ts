@@ -1,7 +1,7 @@
 import { constants } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { Server as TlsServer } from "node:tls";
-import type { SecureContextOptions } from "node:tls";
+import type { SecureContextOptions, TlsOptions } from "node:tls";
 import { ResourceStack, createLogger, listenHttp } from "@dstack/daemon";
 import type { Listener, Logger } from "@dstack/daemon";
 import { RuntimeEventLog, openQuoteProvider } from "@dstack/tdx-attest";
@@ -26,6 +26,7 @@ import type { ServerCertificate } from "./tls/external-certificate.js";
 const SOCKET_MODE = 0o666;
 /** Logs read at once, over both external listeners. */
 const MAX_LOG_STREAMS = 32;
+const HANDSHAKE_MS = 10_000;
 
 /** What a test or a testbed puts in place of the machine. */
 export interface TappdParts {
@@ -120,9 +121,15 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
   };
 }
 
-function tlsOptions({ keyPem, chainPem }: ServerCertificate): SecureContextOptions {
-  // No tickets: a resumed session shows no certificate, and with it no evidence.
-  return { key: keyPem, cert: chainPem, minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET };
+function tlsOptions({ keyPem, chainPem }: ServerCertificate): SecureContextOptions & TlsOptions {
+  return {
+    key: keyPem,
+    cert: chainPem,
+    minVersion: "TLSv1.3",
+    // No tickets: a resumed session shows no certificate, and with it no evidence.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    handshakeTimeout: HANDSHAKE_MS,
+  };
 }
 
 function listenSocket(app: ReturnType<typeof tappdSocketApp>, path: string): Promise<Listener> {

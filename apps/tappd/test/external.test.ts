@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import type { X509Certificate } from "node:crypto";
 import { request as httpsRequest } from "node:https";
+import { connect } from "node:net";
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { verifyEvidence } from "@dstack/attestation";
 import { sha512 } from "@dstack/core";
@@ -128,6 +130,74 @@ describe("G8: private unless the compose document says public", () => {
     expect(text).toContain("keeps its system information private");
     expect(text).not.toContain("Up 2 minutes");
     expect(text).not.toContain("MiB");
+  });
+});
+
+describe("an outsider who sends more than he should", () => {
+  it("E11: a body of more than a few bytes is refused by its length alone", async () => {
+    const answer = await curl("-d", "x".repeat(5000), `${closed.url}/prpc/Worker.Info?json`);
+    expect(answer.status).toBe(413);
+  });
+
+  it("E11: connections beyond a limit are closed at once, and come in again when others left", async () => {
+    await using guest = await bootGuest();
+    const { external } = await guest.start();
+    const dial = (): Promise<Socket | undefined> =>
+      new Promise((resolve) => {
+        const socket = connect({ port: external.port, host: "127.0.0.1" });
+        socket.on("error", () => resolve(undefined));
+        socket.once("close", () => resolve(undefined));
+        socket.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        socket.once("data", () => resolve(socket));
+      });
+    const open: Socket[] = [];
+    for (;;) {
+      const socket = await dial();
+      if (socket === undefined || open.length > 2000) break;
+      open.push(socket);
+    }
+    expect(open.length).toBe(1024);
+    for (const socket of open) socket.destroy();
+    await expect.poll(async () => (await dial())?.destroy() !== undefined).toBe(true);
+  }, 30_000);
+
+  it("G8: what is private stays so whatever the method or spelling", async () => {
+    for (const path of [
+      "/metrics",
+      "/%6detrics",
+      "/metrics?x=1",
+      "/logs/web",
+      "/logs/%77eb",
+      "/logs/..%2fimages",
+      "/",
+    ]) {
+      for (const method of ["GET", "HEAD", "POST", "OPTIONS", "TRACE"]) {
+        const { status, text } = await curl(
+          "-X",
+          method,
+          ...(method === "HEAD" ? ["--head"] : []),
+          closed.url + path,
+        );
+        if (path === "/" && (method === "GET" || method === "HEAD")) continue;
+        expect([400, 403, 404], `${method} ${path}`).toContain(status);
+        expect(text).not.toContain("dstack_guest_");
+      }
+    }
+    expect(closed.guest.engine.queries).toEqual([]);
+  });
+
+  it("has no way to the methods that containers call", async () => {
+    for (const method of [
+      "Tappd.DeriveKey",
+      "Tappd.RawQuote",
+      "DstackGuest.GetKey",
+      "GetQuote",
+      "EmitEvent",
+    ]) {
+      for (const path of [`/prpc/${method}`, `/${method}`]) {
+        expect((await curl("-d", "{}", `${open.url}${path}?json`)).status).toBe(404);
+      }
+    }
   });
 });
 

@@ -149,6 +149,15 @@ describe("GetKey, Sign, Verify", () => {
     expect((await refusal("Verify", { ...ask, public_key: `02${"ff".repeat(32)}` }))[0]).toBe(400);
   });
 
+  it("E11: Verify takes no Ed25519 key of small order, with which one signature fits every text", async () => {
+    const [zero, one] = ["00".repeat(32), `01${"00".repeat(31)}`];
+    for (const public_key of [zero, one]) {
+      const ask = { algorithm: "ed25519", data: "aa", signature: `${one}${zero}`, public_key };
+      const { answer } = await call("Verify", ask);
+      expect(answer["valid"]).not.toBe(true);
+    }
+  });
+
   it("say so when the KMS issues no secp256k1 key", async () => {
     await using other = await bootGuest({ noK256: true });
     const { sockets } = await other.start();

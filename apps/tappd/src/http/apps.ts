@@ -16,6 +16,12 @@ import { addPlainErrors } from "./plain-errors.js";
 /** Requests of containers are small; this is plenty for `Sign` and `Verify` (wire.md allows a method less than 10 MiB). */
 const SOCKET_BODY_BYTES = 2 ** 20;
 
+/** No request of the outside has anything in its body; thousands of connections may each hold one for a minute. */
+const EXTERNAL_BODY_BYTES = 4096;
+/** Beyond these, connections are closed at once: what each of them may hold in memory has to fit into a small VM. */
+const SOCKET_CONNECTIONS = 512;
+const EXTERNAL_CONNECTIONS = 1024;
+
 /** `/var/run/tappd.sock`: `Tappd`, and `DstackGuest` too, because newer SDKs call that on either socket. */
 export function tappdSocketApp(context: TappdContext): FastifyInstance {
   return socketApp(context, [dstackGuestService(context), tappdService(context)]);
@@ -29,6 +35,7 @@ export function dstackSocketApp(context: TappdContext): FastifyInstance {
 /** Where services share a method name (`Info`), the bare name is the first service's. */
 function socketApp(context: TappdContext, services: ServiceImpl[]): FastifyInstance {
   const app = createApp({ log: context.log, bodyLimit: SOCKET_BODY_BYTES });
+  app.server.maxConnections = SOCKET_CONNECTIONS;
   mountPrpc(app, services, { bareMethods: true, asciiJson: true, lenientContentLength: true });
   return app;
 }
@@ -39,7 +46,8 @@ export function externalApp(
   slots: LogSlots,
   tls: Pick<AppOptions, "tls"> = {},
 ): FastifyInstance {
-  const app = createApp({ log: context.log, bodyLimit: SOCKET_BODY_BYTES, ...tls });
+  const app = createApp({ log: context.log, bodyLimit: EXTERNAL_BODY_BYTES, ...tls });
+  app.server.maxConnections = EXTERNAL_CONNECTIONS;
   mountPrpc(app, [workerService(context)]);
   void app.register(async (plain) => {
     addPlainErrors(plain);
