@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { pino } from "pino";
 import type { DestinationStream, Level, Logger } from "pino";
 
@@ -25,6 +26,21 @@ const SECRET_FIELDS = [
 ];
 
 /**
+ * Standard output, line by line. A line that cannot be written, because the reader is gone or the disk is full, is
+ * lost: a daemon serves and stops all the same. (pino's own destination tries for ever when the process exits.)
+ */
+const stdout: DestinationStream = {
+  write(line) {
+    let rest = Buffer.from(line);
+    try {
+      while (rest.length > 0) rest = rest.subarray(writeSync(1, rest));
+    } catch {
+      // There is no other place to tell it to.
+    }
+  },
+};
+
+/**
  * A logger that writes one JSON object a line to stdout.
  * @param options.level the least level that is written, `info` by default
  * @param options.destination another place to write to
@@ -34,15 +50,17 @@ export function createLogger(options: {
   level?: Level;
   destination?: DestinationStream;
 }): Logger {
-  const settings = {
-    name: options.name,
-    level: options.level ?? "info",
-    redact: {
-      paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
-      censor: "[redacted]",
+  return pino(
+    {
+      name: options.name,
+      level: options.level ?? "info",
+      redact: {
+        paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
+        censor: "[redacted]",
+      },
     },
-  };
-  return options.destination === undefined ? pino(settings) : pino(settings, options.destination);
+    options.destination ?? stdout,
+  );
 }
 
 /** A logger that writes nothing. */

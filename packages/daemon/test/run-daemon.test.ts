@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 
 const program = fileURLToPath(new URL("fixtures/daemon.ts", import.meta.url));
 
@@ -61,6 +61,29 @@ describe("runDaemon", () => {
     const { code, stderr } = await run("start-hangs", [{ after: "starting", send: "SIGTERM" }]);
     expect(code).toBe(0);
     expect(stderr).toBe("");
+  });
+
+  it.each([
+    ["the reader of its log is gone", "exec node --import tsx $0 quiet | true"],
+    ["the disk under its log is full", "exec node --import tsx $0 quiet >/dev/full"],
+  ])("stops when %s", async (_, command) => {
+    const shell = spawn("sh", ["-c", command, program], {
+      stdio: ["ignore", "ignore", "pipe"],
+      detached: true,
+    });
+    const { pid } = shell;
+    if (pid === undefined) throw new Error("no shell");
+    const closed = once(shell, "close");
+    onTestFinished(() => {
+      if (shell.exitCode === null && shell.signalCode === null) process.kill(-pid, "SIGKILL");
+    });
+    let stderr = "";
+    shell.stderr.on("data", (chunk: Buffer) => {
+      stderr += chunk.toString();
+      if (stderr === "started\n") process.kill(-pid, "SIGTERM");
+    });
+    await closed;
+    expect(stderr).toBe("started\nreleasing\nreleased\n");
   });
 
   it("does not go on after an error nobody caught", async () => {
