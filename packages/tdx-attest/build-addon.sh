@@ -11,7 +11,7 @@ fi
 headers=$(node -p 'require("node-api-headers").include_dir')
 
 mkdir -p build
-"$CC" -std=c11 -O2 -fPIC -shared -Wall -Wextra -Werror \
+"$CC" -std=c11 -O2 -fPIC -shared -Wall -Wextra -Wconversion -Wshadow -Werror \
   -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -Wl,-z,relro,-z,now \
   -I"$headers" -o build/.tdx_attest.node.new native/*.c
 mv build/.tdx_attest.node.new build/tdx_attest.node
