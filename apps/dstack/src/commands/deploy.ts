@@ -1,10 +1,11 @@
-import { InputError, readRegularFile, sleep, withDeadline } from "@dstack/core";
+import { sleep, withDeadline } from "@dstack/core";
 import type { teepod } from "@dstack/proto";
 import type { Command } from "commander";
 import { basename, dirname, resolve } from "node:path";
 import { toAppCompose } from "../compose.js";
 import type { AppCompose } from "../compose.js";
 import { CliError, Progress, printResult, printable } from "../output.js";
+import { readTextFile } from "../read-file.js";
 import { teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodClient, TeepodOptions } from "../teepod.js";
 import { addTeepodOptions, interruptSignal, portMapping, wholeNumber } from "./options.js";
@@ -22,21 +23,6 @@ interface DeployOptions extends TeepodOptions {
   wait?: boolean;
   timeout: number;
   dryRun?: boolean;
-}
-
-/** Much larger than any compose document teepod accepts; only keeps a wrong path from being read whole. */
-const MAX_FILE_BYTES = 16 * 1024 * 1024;
-
-/** Reads a file a person named. @throws {InputError} in one sentence */
-export async function readTextFile(path: string): Promise<string> {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(
-      await readRegularFile(resolve(path), MAX_FILE_BYTES),
-    );
-  } catch (err) {
-    if (err instanceof InputError) throw err;
-    throw new InputError(`cannot read ${path}: ${err instanceof Error ? err.message : String(err)}`);
-  }
 }
 
 /** The only image there is, or the one asked for. */

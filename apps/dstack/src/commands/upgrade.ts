@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import { toAppCompose } from "../compose.js";
 import { printResult } from "../output.js";
+import { readTextFile } from "../read-file.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
-import { readTextFile } from "./deploy.js";
 import { addTeepodOptions } from "./options.js";
 
 /** `dstack upgrade` */

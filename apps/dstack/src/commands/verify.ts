@@ -3,12 +3,12 @@ import type { Command } from "commander";
 import { access } from "node:fs/promises";
 import { Home } from "../local/home.js";
 import { CliError, printResult } from "../output.js";
+import { readTextFile } from "../read-file.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
 import { appReportData, formatReport } from "../verify/app-quote.js";
 import type { VerifyReport } from "../verify/app-quote.js";
 import { caCertHashOf, parseQuoteAnswer, verifyLocalApp, verifyWith } from "../verify/local-app.js";
-import { readTextFile } from "./deploy.js";
 import { addTeepodOptions, interruptSignal } from "./options.js";
 
 interface VerifyOptions extends TeepodOptions {

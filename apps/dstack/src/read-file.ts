@@ -1,0 +1,25 @@
+import { InputError, errorCode, errorMessage, readRegularFile } from "@dstack/core";
+import { resolve } from "node:path";
+
+/** Much larger than anything these commands read; only keeps a wrong path from being read whole. */
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Reads a file a person named, as text.
+ * @throws {InputError} one sentence that names the file
+ */
+export async function readTextFile(path: string): Promise<string> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readRegularFile(resolve(path), MAX_FILE_BYTES);
+  } catch (err) {
+    if (errorCode(err) === "ENOENT") throw new InputError(`there is no file ${path}`);
+    if (errorCode(err) === "EACCES") throw new InputError(`you may not read ${path}`);
+    throw err instanceof InputError ? err : new InputError(`cannot read ${path}: ${errorMessage(err)}`);
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new InputError(`${path} is not text in UTF-8`);
+  }
+}
