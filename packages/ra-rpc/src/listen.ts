@@ -8,6 +8,7 @@ import type { VerifiedPeer } from "@dstack/ra-tls";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { DEFAULT_VERIFY_MS, admitPeer } from "./admission.js";
 import type { Verifier } from "./admission.js";
+import { limitConnections } from "./connection-limit.js";
 import { holdUntilAdmitted } from "./hold.js";
 import { DEFAULT_HANDSHAKE_MS, serverTlsOptions } from "./tls.js";
 import type { ServerIdentity } from "./tls.js";
@@ -18,6 +19,10 @@ const MAX_CONNECTION_AGE_MS = 3_600_000;
 /** Verifying costs CPU and memory, and anybody can ask for it. */
 const DEFAULT_MAX_PENDING = 256;
 
+/** Each costs memory and a descriptor, and anybody can open them. The VMs of one host come from one address. */
+const DEFAULT_MAX_CONNECTIONS = 4096;
+const DEFAULT_MAX_PER_SOURCE = 128;
+
 /** Who is behind a request. */
 export type PeerOf = (request: FastifyRequest) => Admission<VerifiedPeer>;
 
@@ -27,6 +32,10 @@ export interface RaRpcLimits {
   verifyMs: number;
   /** Connections whose peers are being verified at one time; further ones are dropped. */
   maxPending: number;
+  /** Connections open at one time; further ones are closed at once. */
+  maxConnections: number;
+  /** The same, from one IPv4 address or IPv6 /64. */
+  maxPerSource: number;
   http: Partial<HttpLimits>;
 }
 
@@ -73,6 +82,10 @@ export async function listenRaRpc(options: RaRpcOptions): Promise<RaRpcListener>
   const handshakeMs = options.limits?.handshakeMs ?? DEFAULT_HANDSHAKE_MS;
   const verifyMs = options.limits?.verifyMs ?? DEFAULT_VERIFY_MS;
   const maxPending = options.limits?.maxPending ?? DEFAULT_MAX_PENDING;
+  const limitServer = limitConnections({
+    all: options.limits?.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
+    perSource: options.limits?.maxPerSource ?? DEFAULT_MAX_PER_SOURCE,
+  });
   const asksForCertificate = verifier !== undefined;
   const httpTls = (identity: ServerIdentity) =>
     serverTlsOptions(identity, { asksForCertificate, handshakeMs, protocol: "http/1.1" });
@@ -103,6 +116,7 @@ export async function listenRaRpc(options: RaRpcOptions): Promise<RaRpcListener>
   });
   const admitted = new WeakMap<object, Admitted>();
   const server = app.server as unknown as TlsServer;
+  limitServer(server);
   holdUntilAdmitted(server, async (socket) => {
     admitted.set(socket, { ...(await admit(socket)), at: Date.now() });
   });
@@ -122,6 +136,7 @@ export async function listenRaRpc(options: RaRpcOptions): Promise<RaRpcListener>
   let grpcPort: number | undefined;
   if (options.grpcPort !== undefined) {
     grpcServer = createTlsServer(grpcTls(options));
+    limitServer(grpcServer);
     const { host } = options;
     const grpc = await serveGrpc({
       services,

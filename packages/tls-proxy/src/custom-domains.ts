@@ -1,5 +1,5 @@
+import { CountLimit } from "@dstack/core";
 import type { CustomDestination } from "./data-plane.js";
-import { Admission } from "./js/admission.js";
 import { MAX_NAME_LENGTH } from "./server-name.js";
 import type { ServerName } from "./server-name.js";
 
@@ -62,7 +62,7 @@ export class CustomDomains {
   readonly #asked = new Map<ServerName, Promise<CustomDestination | undefined>>();
   #windowStart = 0;
   readonly #bySource = new Map<string, number>();
-  readonly #waiting = new Admission(QUESTIONS_AT_ONCE_PER_SOURCE);
+  readonly #waiting = new CountLimit(QUESTIONS_AT_ONCE_PER_SOURCE);
 
   constructor(options: CustomDomainOptions) {
     this.#resolveTxt = options.resolveTxt;

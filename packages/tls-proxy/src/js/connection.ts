@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { SecureContext } from "node:tls";
-import { withDeadline } from "@dstack/core";
+import { sourceKey, withDeadline } from "@dstack/core";
+import type { CountLimit } from "@dstack/core";
 import type { ClientHello } from "../client-hello.js";
 import type {
   Backend,
@@ -14,8 +15,6 @@ import { parseDestination } from "../destination.js";
 import type { AppDestination, RouteMode } from "../destination.js";
 import type { Limits } from "../limits.js";
 import type { ServerName } from "../server-name.js";
-import { sourceKey } from "./admission.js";
-import type { Admission } from "./admission.js";
 import { raceToConnect } from "./dial.js";
 import type { Connected, Dial } from "./dial.js";
 import { readClientHello } from "./read-hello.js";
@@ -27,8 +26,8 @@ import { protocolsFor, terminateTls } from "./terminate.js";
 export interface Engine {
   readonly limits: Limits;
   readonly dial: Dial;
-  readonly apps: Admission;
-  readonly instances: Admission;
+  readonly apps: CountLimit;
+  readonly instances: CountLimit;
   readonly routes: () => RouteTable;
   readonly secureContext: () => SecureContext | undefined;
   readonly lookup:

@@ -3,6 +3,7 @@ import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { createSecureContext } from "node:tls";
 import type { SecureContext } from "node:tls";
+import { CountLimit, sourceKey } from "@dstack/core";
 import type { CheckedCertificate } from "../certificate.js";
 import type {
   ConnectionReport,
@@ -13,7 +14,6 @@ import type {
 } from "../data-plane.js";
 import { DEFAULT_LIMITS } from "../limits.js";
 import type { Limits } from "../limits.js";
-import { Admission, sourceKey } from "./admission.js";
 import { Connection } from "./connection.js";
 import type { Engine } from "./connection.js";
 import { dialTcp } from "./dial.js";
@@ -52,7 +52,7 @@ class JsDataPlane implements DataPlane {
   readonly #sockets = new Set<Socket>();
   readonly #running = new Set<Promise<void>>();
   readonly #limits: Limits;
-  readonly #sources: Admission;
+  readonly #sources: CountLimit;
   readonly #engine: Engine;
   readonly #onConnection: (report: ConnectionReport) => void;
   readonly #timeCheck: NodeJS.Timeout;
@@ -61,14 +61,14 @@ class JsDataPlane implements DataPlane {
 
   constructor(options: JsDataPlaneOptions) {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#sources = new Admission(this.#limits.connectionsPerSource);
+    this.#sources = new CountLimit(this.#limits.connectionsPerSource);
     this.#routes = options.routes;
     this.#onConnection = options.onConnection ?? (() => {});
     this.#engine = {
       limits: this.#limits,
       dial: options.dial ?? dialTcp,
-      apps: new Admission(this.#limits.connectionsPerApp),
-      instances: new Admission(Infinity),
+      apps: new CountLimit(this.#limits.connectionsPerApp),
+      instances: new CountLimit(Infinity),
       routes: () => this.#routes,
       secureContext: () => this.#secureContext,
       lookup: options.lookup,

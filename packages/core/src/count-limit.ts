@@ -18,7 +18,7 @@ export function sourceKey(address: string): string {
 }
 
 /** Counts what is open by key and refuses above a limit. Keys without anything open take no memory. */
-export class Admission {
+export class CountLimit {
   readonly #open = new Map<string, number>();
 
   constructor(readonly limit: number) {}

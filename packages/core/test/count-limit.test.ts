@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Admission, sourceKey } from "../src/js/admission.js";
+import { CountLimit, sourceKey } from "../src/index.js";
 
 describe("sources", () => {
   it.each([
@@ -15,14 +15,14 @@ describe("sources", () => {
   });
 
   it("P4: counts each entry once, however often it is left", () => {
-    const admission = new Admission(2);
-    const first = admission.enter("a");
-    admission.enter("a");
-    expect(admission.enter("a")).toBeUndefined();
+    const limit = new CountLimit(2);
+    const first = limit.enter("a");
+    limit.enter("a");
+    expect(limit.enter("a")).toBeUndefined();
     first?.();
     first?.();
-    expect(admission.counts().get("a")).toBe(1);
-    expect(admission.enter("a")).toBeDefined();
-    expect(admission.enter("a")).toBeUndefined();
+    expect(limit.counts().get("a")).toBe(1);
+    expect(limit.enter("a")).toBeDefined();
+    expect(limit.enter("a")).toBeUndefined();
   });
 });
