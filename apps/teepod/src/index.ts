@@ -2,7 +2,7 @@ export { startTeepod } from "./service.js";
 export type { Teepod, TeepodParts } from "./service.js";
 export { TeepodConfig } from "./config.js";
 export type { TeepodConfigInput } from "./config.js";
-export type { Hypervisor, RunningVm, VmExit, VmLaunch, VmPlace } from "./hypervisor/hypervisor.js";
+export type { Hypervisor, RunningVm, VmExit, VmLaunch, VmPause, VmPlace } from "./hypervisor/hypervisor.js";
 export type { GuestImage } from "./images/image.js";
 export type { PortMapping } from "./vm/ports.js";
 export type { Clock } from "./clock.js";

@@ -1,5 +1,6 @@
 import { Gauge } from "@dstack/daemon";
 import type { Registry } from "@dstack/daemon";
+import { describeState } from "./rpc/vm-info.js";
 import type { VmManager } from "./vm/vm-manager.js";
 
 /** Numbers of VMs by state, and what this teepod runs on. */
@@ -14,8 +15,9 @@ export function addVmMetrics(
     labelNames: ["state"] as const,
     registers: [registry],
     collect() {
-      for (const state of ["running", "stopping", "stopped", "exited"] as const) {
-        states.set({ state }, vms.list().filter((vm) => vm.state.at === state).length);
+      const all = vms.list().map(({ state }) => describeState(state).status);
+      for (const state of ["running", "paused", "stopping", "stopped", "exited"]) {
+        states.set({ state }, all.filter((status) => status === state).length);
       }
     },
   });

@@ -131,9 +131,10 @@ describe("the life of a VM", () => {
     await using pod = await testpod({ hypervisor });
     const { id } = await pod.client.createVm(vmRequest());
     await hypervisor.vm(id).progress("ready", "done");
-    hypervisor.vm(id).end({ code: 0 });
+    hypervisor.vm(id).end({ code: 0, reason: "the guest shut down" });
     const exited = await reaches(pod.client, "exited");
     expect(exited.bootError).toBeUndefined();
+    expect(exited.notice).toBe("the guest shut down");
     expect(exited.bootProgress).toBe("ready");
     await pod.client.stopVm({ id });
     expect((await only(pod.client)).status).toBe("stopped");
@@ -166,22 +167,88 @@ describe("the life of a VM", () => {
     expect(await restart()).toEqual(info);
   });
 
-  it("a guest that fills its status share is ended", async () => {
+  /** Lets time pass until something is so. */
+  async function passes(clock: ManualClock, what: string, holds: () => boolean): Promise<void> {
+    await eventually(
+      what,
+      () => {
+        clock.advance(1_000);
+        return holds();
+      },
+      (so) => so,
+    );
+  }
+
+  const full = "the guest put more on its status share than the 256 files and 16 MB it may, so it was ended";
+
+  it("T7: a guest that fills its status share is ended, and the share is emptied", async () => {
     const hypervisor = new FakeHypervisor();
     const clock = new ManualClock();
     await using pod = await testpod({ hypervisor, clock });
     const { id } = await pod.client.createVm(vmRequest());
     const vm = hypervisor.vm(id);
-    await mkdir(join(vm.launch.dir, "status", "a/b/c/d/e/f/g/h/i/j"), { recursive: true });
-    await eventually(
-      "the end of the VM",
-      () => {
-        clock.advance(2_000);
-        return vm.killed;
-      },
-      (killed) => killed,
+    const status = join(vm.launch.dir, "status");
+    await mkdir(join(status, "a/b/c/d/e/f/g/h/i/j"), { recursive: true });
+    await passes(clock, "the end of the VM", () => vm.killed);
+    expect(await reaches(pod.client, "exited")).toMatchObject({
+      notice: full,
+      bootError: `the VM ended before it was ready (${full}); it printed nothing on its console`,
+    });
+    expect(await readdir(status)).toEqual([]);
+  });
+
+  it("T7: files the guest has deleted and goes on writing to count", async () => {
+    const hypervisor = new FakeHypervisor();
+    const clock = new ManualClock();
+    await using pod = await testpod({ hypervisor, clock });
+    const { id } = await pod.client.createVm(vmRequest());
+    const vm = hypervisor.vm(id);
+    vm.deleted = 2 ** 30;
+    await passes(clock, "the end of the VM", () => vm.killed);
+    expect(await reaches(pod.client, "exited")).toMatchObject({ notice: full });
+  });
+
+  it("T7: a VM that does not end when it is told to keeps nobody from watching the others", async () => {
+    const hypervisor = new FakeHypervisor();
+    const clock = new ManualClock();
+    await using pod = await testpod({ hypervisor, clock });
+    const stuck = hypervisor.vm((await pod.client.createVm(vmRequest())).id);
+    const other = hypervisor.vm((await pod.client.createVm(vmRequest())).id);
+    let release = (): void => {};
+    stuck.kill = () => new Promise((resolve) => (release = resolve));
+    const stopping = pod.client.stopVm({ id: stuck.launch.id });
+    other.deleted = 2 ** 30;
+    await passes(clock, "the end of the other VM", () => other.killed);
+    stuck.end({ code: null });
+    release();
+    await stopping;
+  });
+
+  it("a VM that stands still for the host's disk is full says so, and goes on when there is room", async () => {
+    const hypervisor = new FakeHypervisor();
+    const clock = new ManualClock();
+    let free = 2 ** 40;
+    await using pod = await testpod(
+      { hypervisor, clock, freeSpace: async () => free },
+      { cvm: { min_free_disk_mb: 512 } },
     );
-    expect((await reaches(pod.client, "exited")).bootError).toContain("the VM ended before it was ready");
+    const { id } = await pod.client.createVm(vmRequest());
+    const vm = hypervisor.vm(id);
+    vm.pause = { cause: "disk_full", sentence: "the host's disk is full" };
+    free = 100 * 2 ** 20;
+    clock.advance(1_000);
+    expect(await only(pod.client)).toMatchObject({ status: "paused", notice: "the host's disk is full" });
+    expect(vm.resumed).toBe(0);
+    free = 2 ** 30;
+    await passes(clock, "going on", () => vm.resumed > 0);
+    expect((await reaches(pod.client, "running")).notice).toBeUndefined();
+
+    vm.pause = { cause: "other", sentence: "the guest has put itself to sleep" };
+    clock.advance(1_000);
+    expect((await only(pod.client)).status).toBe("paused");
+    await pod.client.stopVm({ id }); // as one that runs
+    expect((await only(pod.client)).status).toBe("stopped");
+    expect(vm.resumed).toBe(1);
   });
 
   it("a serial log that grows too long is rotated while the VM runs", async () => {
@@ -196,7 +263,7 @@ describe("the life of a VM", () => {
     await eventually(
       "the rotation",
       () => {
-        clock.advance(2_000);
+        clock.advance(1_000);
         return readdir(join(pod.site.runPath, id));
       },
       (names) => names.includes("serial.log.1"),

@@ -44,6 +44,9 @@ export class FakeHypervisor implements Hypervisor {
       powerDown: async () => void end(),
       kill: end,
       detach: () => {},
+      pause: undefined,
+      resume: async () => {},
+      deletedBytes: async () => 0,
     };
     this.#running.set(vm.id, running);
     return running;

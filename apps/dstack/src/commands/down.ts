@@ -51,7 +51,7 @@ async function stopVms(home: Home, progress: Progress, signal: AbortSignal): Pro
   }
   const client = teepodClient(await teepodAddress({ home: home.dir }));
   const { vms } = await client.status({}, { signal });
-  const running = vms.filter((vm) => vm.status === "running" || vm.status === "stopping");
+  const running = vms.filter((vm) => ["running", "paused", "stopping"].includes(vm.status));
   await Promise.all(
     running.map(async (vm) => {
       try {

@@ -21,7 +21,7 @@ export async function waitStopped(
     async (limit) => {
       for (;;) {
         const { found, info } = await client.getInfo({ id }, { signal: limit });
-        if (!found || (info?.status !== "running" && info?.status !== "stopping")) return;
+        if (!found || info?.status === "stopped" || info?.status === "exited") return;
         await sleep(250, limit);
       }
     },
@@ -79,7 +79,7 @@ export function registerPower(program: Command): void {
       const options = command.optsWithGlobals<TeepodOptions & { force?: boolean }>();
       const client = teepodClient(await teepodAddress(options));
       const vm = await findVm(client, wanted);
-      if (options.force === true && vm.status === "running") {
+      if (options.force === true && ["running", "paused", "stopping"].includes(vm.status)) {
         await client.stopVm({ id: vm.id });
         await waitStopped(client, vm.id, interruptSignal());
       }

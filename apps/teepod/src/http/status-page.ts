@@ -8,7 +8,7 @@ type VmInfo = MessageInitShape<typeof teepod.VmInfoSchema>;
 export const STATUS_PAGE_STYLE = [
   "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222;background:#fff}",
   "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .8rem;border-bottom:1px solid #ddd}",
-  "code{font-size:13px}.running{color:#176f2c}.exited{color:#b3261e}.note{background:#fff4ce;padding:.5rem 1rem}",
+  "code{font-size:13px}.running{color:#176f2c}.exited,.paused{color:#b3261e}.note{background:#fff4ce;padding:.5rem 1rem}",
   "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}th,td{border-color:#444}.note{color:#222}}",
 ].join("");
 
@@ -23,15 +23,15 @@ export interface StatusPageFacts {
 
 function row(vm: VmInfo): Markup {
   const status = vm.status ?? "";
-  const known = ["running", "exited", "stopping", "stopped"].includes(status) ? status : "";
-  const boot = vm.bootError ?? vm.bootProgress ?? "";
+  const known = ["running", "paused", "exited", "stopping", "stopped"].includes(status) ? status : "";
+  const said = vm.bootError ?? vm.notice ?? vm.bootProgress ?? "";
   return html`<tr>
     <td>${vm.name ?? ""}</td>
     <td class="${known}">${status}</td>
     <td>${vm.uptime ?? ""}</td>
     <td><code>${vm.appId ?? ""}</code></td>
     <td>${vm.configuration?.image ?? ""}</td>
-    <td>${boot}</td>
+    <td>${said}</td>
     <td><a href="/logs?id=${encodeURIComponent(vm.id ?? "")}">log</a></td>
   </tr>`;
 }

@@ -29,11 +29,27 @@ export interface VmExit {
   readonly reason?: string;
 }
 
+/** Why a VM's processors stand still although it has not ended. */
+export interface VmPause {
+  /** `disk_full`: a write to the host's disk failed; it goes on where it was when there is room and it is resumed. */
+  readonly cause: "disk_full" | "other";
+  /** For people: "the host's disk is full; …". */
+  readonly sentence: string;
+}
+
 /** A VM that runs, or has run. */
 export interface RunningVm {
   readonly startedAt: Date;
   /** Settles when the VM has ended, by whatever cause. Never rejects. */
   readonly ended: Promise<VmExit>;
+  /** `undefined` while its processors run. */
+  readonly pause: VmPause | undefined;
+  /** Lets a VM that stands still go on. Resolves when it has been told to. */
+  resume(): Promise<void>;
+  /**
+   * Bytes of files below a directory that the VM has deleted and holds open: on the host's disk, and in no listing.
+   */
+  deletedBytes(dir: string): Promise<number>;
   /** Asks the guest to shut down, as the power button does. Resolves when it has been asked. */
   powerDown(): Promise<void>;
   /** Ends the VM at once. Resolves when it is gone. */

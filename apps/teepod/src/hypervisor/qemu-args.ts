@@ -34,6 +34,8 @@ export const VM_FILES = {
   console: "console.sock",
   qmp: "qmp.sock",
   pid: "qemu.pid",
+  /** What QEMU itself prints. */
+  qemuLog: "qemu.log",
 } as const;
 
 /** Inside QEMU's `key=value,…` options a comma is written twice. */

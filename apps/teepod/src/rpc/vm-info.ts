@@ -23,6 +23,17 @@ export function formatUptime(ms: number): string {
   return text.join(" ") || "0s";
 }
 
+/** The state for clients, and what there is to say about it. */
+export function describeState(state: VmState): { status: string; notice?: string } {
+  if (state.at === "stopped") return { status: state.at };
+  if (state.at === "exited") {
+    return { status: state.at, ...(state.last.reason !== undefined && { notice: state.last.reason }) };
+  }
+  const { pause } = state.vm;
+  if (pause === undefined) return { status: state.at };
+  return { status: state.at === "running" ? "paused" : state.at, notice: pause.sentence };
+}
+
 function uptime(state: VmState, now: Date): string {
   if (state.at === "running" || state.at === "stopping") {
     return formatUptime(now.getTime() - state.vm.startedAt.getTime());
@@ -74,7 +85,7 @@ export async function vmInfo(context: TeepodContext, vm: Vm): Promise<VmInfoInit
   return {
     id: manifest.id,
     name: manifest.name,
-    status: state.at,
+    ...describeState(state),
     uptime: uptime(state, context.clock.now()),
     appId: manifest.app_id,
     configuration: configuration(manifest),

@@ -1,8 +1,7 @@
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { promisify } from "node:util";
-import { errorCode } from "@dstack/core";
 
 const run = promisify(execFile);
 
@@ -17,15 +16,9 @@ export async function syncDirectory(path: string): Promise<void> {
 }
 
 /**
- * Removes a directory with all that is in it; links are removed, never followed. A guest can nest directories deeper
- * than a path can be long, which `rm(1)` handles and Node does not.
+ * Removes a directory with all that is in it; links are removed, never followed. By `rm(1)`, because a guest can nest
+ * directories deeper than a path can be long and put more names into one than Node could hold in memory.
  */
 export async function removeTree(path: string): Promise<void> {
-  try {
-    await rm(path, { recursive: true, force: true });
-  } catch (err) {
-    const code = errorCode(err);
-    if (code !== "ENAMETOOLONG" && code !== "ERR_FS_EISDIR" && code !== "ENOTEMPTY") throw err;
-    await run("rm", ["-rf", "--one-file-system", "--", path]);
-  }
+  await run("rm", ["-rf", "--one-file-system", "--", path]);
 }

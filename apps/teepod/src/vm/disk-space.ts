@@ -14,6 +14,11 @@ function megabytes(bytes: number): string {
   return `${Math.floor(bytes / 2 ** 20)} MB`;
 }
 
+/** Whether a path's file system has that much room. */
+export async function hasDiskSpace(path: string, bytes: number, free: FreeSpace): Promise<boolean> {
+  return (await free(path)) >= bytes;
+}
+
 /**
  * Data disks are sparse, so they may add up to more than there is; but with less than the reserve no VM is made or
  * started, for the ones that run would be the next to fail.

@@ -1,14 +1,13 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { appIdOfCompose, utf8, writeFileAtomic } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import type { GuestImage } from "../images/image.js";
-import { removeTree } from "./directories.js";
 import { INSTANCE_INFO, formatInstanceInfo, readInstanceInfo } from "./instance-info.js";
 import type { InstanceInfo } from "./instance-info.js";
 import type { Manifest } from "./manifest.js";
 import { writeSharedFolder } from "./shared-folder.js";
 import type { GuestCertificates, GuestHints } from "./shared-folder.js";
+import { clearStatusShare } from "./status-share.js";
 
 /** What teepod puts into every guest's shared folder. */
 export interface GuestMaterial {
@@ -45,8 +44,7 @@ export async function prepareLaunch(
     await writeFileAtomic(join(dir, KEPT_INSTANCE_INFO), formatInstanceInfo(known), { mode: 0o600 });
   }
   // The last boot's progress must not be taken for this one's, and nothing the guest left there piles up.
-  await removeTree(join(dir, "status"));
-  await mkdir(join(dir, "status"), { mode: 0o700 });
+  await clearStatusShare(join(dir, "status"));
 
   // A guest that knows nothing takes its app id from the compose document it gets, which may not be the app's first.
   const ownId = appIdOfCompose(utf8(manifest.compose_file));

@@ -9,6 +9,8 @@ export interface VmEnd {
   readonly exitedAt: Date;
   /** Exit code of the VM's process, where it is known. */
   readonly code: number | null;
+  /** How it came to an end, a clause for people: "the guest shut down". */
+  readonly reason?: string;
   /** Why it never became ready: one sentence. Absent when it had become ready, or was stopped on request. */
   readonly bootError?: string;
 }
@@ -66,8 +68,8 @@ export function nextState(state: VmState, event: VmEvent): VmState {
       if (event.type === "asked") return state;
       // An end that was asked for is no boot error.
       if (event.type === "ended") {
-        const { startedAt, exitedAt, code } = event.end;
-        return { at: "stopped", last: { startedAt, exitedAt, code } };
+        const { bootError: _, ...end } = event.end;
+        return { at: "stopped", last: end };
       }
       return refuse(state, event);
     }
@@ -81,6 +83,7 @@ const SavedEnd = z.object({
   startedAt: date,
   exitedAt: date,
   code: z.int().nullable(),
+  reason: z.string().exactOptional(),
   bootError: z.string().exactOptional(),
 });
 

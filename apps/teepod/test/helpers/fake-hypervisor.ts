@@ -1,6 +1,6 @@
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Hypervisor, RunningVm, VmExit, VmLaunch, VmPlace } from "../../src/index.js";
+import type { Hypervisor, RunningVm, VmExit, VmLaunch, VmPause, VmPlace } from "../../src/index.js";
 import { HypervisorError } from "../../src/hypervisor/errors.js";
 
 /** A VM that is nothing but what a test makes of it. */
@@ -10,6 +10,9 @@ export class FakeVm implements RunningVm {
   powerButtonPressed = 0;
   killed = false;
   detached = false;
+  pause: VmPause | undefined;
+  resumed = 0;
+  deleted = 0;
   #end: (exit: VmExit) => void = () => {};
 
   constructor(
@@ -37,6 +40,15 @@ export class FakeVm implements RunningVm {
 
   detach(): void {
     this.detached = true;
+  }
+
+  async resume(): Promise<void> {
+    this.resumed++;
+    this.pause = undefined;
+  }
+
+  async deletedBytes(): Promise<number> {
+    return this.deleted;
   }
 
   /** Writes to the console. */

@@ -6,12 +6,13 @@ import { parseVmId } from "@dstack/core";
 import { silentLogger } from "@dstack/daemon";
 import { QemuHypervisor } from "../../src/hypervisor/qemu.js";
 import type { VmLaunch } from "../../src/hypervisor/hypervisor.js";
+import { eventually } from "../helpers/eventually.js";
 
 /** A program in QEMU's place: a monitor that does what a test needs a broken QEMU to do. */
 const STAND_IN = `
 import { createServer } from "node:net";
 const deaf = MODE === "deaf";
-let status = MODE === "broken" ? "internal-error" : "running";
+let status = { broken: "internal-error", full: "io-error", asleep: "suspended" }[MODE] ?? "running";
 createServer((socket) => {
   socket.on("error", () => {});
   socket.write('{"QMP": {}}\\n');
@@ -25,6 +26,10 @@ createServer((socket) => {
       const result = execute === "query-status" ? { status } : {};
       socket.write(JSON.stringify({ return: result, id }) + "\\n");
       if (execute === "quit") process.exit(0);
+      if (execute === "cont") {
+        status = "running";
+        socket.write('{"event": "RESUME"}\\n');
+      }
       if (execute === "query-status" && MODE === "breaks") {
         status = "internal-error";
         socket.write('{"event": "STOP"}\\n');
@@ -41,7 +46,9 @@ describe("QemuHypervisor, with a QEMU that misbehaves", () => {
   });
   afterEach(() => rm(dir, { recursive: true, force: true }));
 
-  async function standIn(mode: "plain" | "broken" | "breaks" | "deaf"): Promise<QemuHypervisor> {
+  async function standIn(
+    mode: "plain" | "broken" | "breaks" | "deaf" | "full" | "asleep",
+  ): Promise<QemuHypervisor> {
     const program = join(dir, "qemu.mjs");
     await writeFile(program, `#!${process.execPath}\nconst MODE = "${mode}";\n${STAND_IN}`);
     await chmod(program, 0o755);
@@ -70,6 +77,27 @@ describe("QemuHypervisor, with a QEMU that misbehaves", () => {
       expect(await vm.ended).toEqual({ code: 0, reason: "the accelerator failed (KVM internal error)" });
     });
   }
+
+  it("says that a VM stands still and why, and lets it go on", async () => {
+    const vm = await (await standIn("full")).start(launch());
+    expect(vm.pause).toEqual({
+      cause: "disk_full",
+      sentence: "the host's disk is full; the VM stands still and goes on when there is room",
+    });
+    await vm.resume();
+    await eventually(
+      "going on",
+      () => vm.pause,
+      (pause) => pause === undefined,
+    );
+    await vm.kill();
+  });
+
+  it("says that a guest sleeps", async () => {
+    const vm = await (await standIn("asleep")).start(launch());
+    expect(vm.pause).toEqual({ cause: "other", sentence: "the guest has put itself to sleep" });
+    await vm.kill();
+  });
 
   it("kills one that does not quit", async () => {
     const hypervisor = await standIn("deaf");

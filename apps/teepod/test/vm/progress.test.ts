@@ -1,9 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLogger } from "@dstack/daemon";
+import { deletedBytes } from "../../src/hypervisor/deleted-files.js";
 import { readInstanceInfo } from "../../src/vm/instance-info.js";
 import { parseProgress, readProgress } from "../../src/vm/progress.js";
 import { statusShareFits } from "../../src/vm/status-share.js";
@@ -103,14 +104,42 @@ describe("a status share the guest can write to", () => {
     const limits = { bytes: 64 * 1024, entries: 10, depth: 3 };
     await symlink("/", join(dir, "root"));
     await writeFile(join(dir, "progress.jsonl"), "x");
-    expect(await statusShareFits(dir, limits)).toBe(true);
+    expect(await statusShareFits(dir, 0, limits)).toBe(true);
     await writeFile(join(dir, "big"), Buffer.alloc(128 * 1024, 1));
-    expect(await statusShareFits(dir, limits)).toBe(false);
+    expect(await statusShareFits(dir, 0, limits)).toBe(false);
     await rm(join(dir, "big"));
     await mkdir(join(dir, "a/b/c/d"), { recursive: true });
-    expect(await statusShareFits(dir, limits)).toBe(false);
+    expect(await statusShareFits(dir, 0, limits)).toBe(false);
     await rm(join(dir, "a"), { recursive: true });
     for (let i = 0; i < 10; i++) await writeFile(join(dir, `f${i}`), "");
-    expect(await statusShareFits(dir, limits)).toBe(false);
+    expect(await statusShareFits(dir, 0, limits)).toBe(false);
+  });
+
+  it("T7: a name that is not UTF-8 hides neither itself nor its neighbours", async () => {
+    const limits = { bytes: 64 * 1024, entries: 10, depth: 3 };
+    const odd = (name: string): Buffer => Buffer.concat([Buffer.from(`${dir}/${name}`), Buffer.from([0xff])]);
+    await writeFile(odd("empty"), "");
+    expect(await statusShareFits(dir, 0, limits)).toBe(true);
+    await writeFile(odd("big"), Buffer.alloc(128 * 1024, 1));
+    expect(await statusShareFits(dir, 0, limits)).toBe(false);
+    await rm(odd("big"));
+    await mkdir(odd("dir"));
+    await writeFile(Buffer.concat([odd("dir"), Buffer.from("/big")]), Buffer.alloc(128 * 1024, 1));
+    expect(await statusShareFits(dir, 0, limits)).toBe(false);
+  });
+
+  it("T7: what is deleted and held open counts", async () => {
+    const path = join(dir, "held");
+    const file = await open(path, "w");
+    try {
+      await file.writeFile(Buffer.alloc(128 * 1024, 1));
+      expect(await deletedBytes(process.pid, dir)).toBe(0);
+      await rm(path);
+      expect(await deletedBytes(process.pid, dir)).toBeGreaterThanOrEqual(128 * 1024);
+      expect(await deletedBytes(process.pid, `${dir}-other`)).toBe(0);
+    } finally {
+      await file.close();
+    }
+    expect(await statusShareFits(dir, 128 * 1024, { bytes: 64 * 1024, entries: 10, depth: 3 })).toBe(false);
   });
 });

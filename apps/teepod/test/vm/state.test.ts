@@ -12,6 +12,9 @@ const vm: RunningVm = {
   powerDown: async () => {},
   kill: async () => {},
   detach: () => {},
+  pause: undefined,
+  resume: async () => {},
+  deletedBytes: async () => 0,
 };
 const end = { startedAt, exitedAt, code: 0, bootError: "no key" };
 const quiet = { startedAt, exitedAt, code: 0 };
