@@ -11,6 +11,7 @@ export { formatTree } from "./format-tree.js";
 export { quoteCollateralKeys, verifyQuote, verifyQuoteWith } from "./verify-quote.js";
 export type { CollateralKeys, PlatformStatus, VerifiedQuote } from "./verify-quote.js";
 export { QuoteVerifier } from "./verifier.js";
+export { pckCaKind } from "./pck-chain.js";
 export { QuoteError, EvidenceError, PolicyError } from "./errors.js";
 export type { QuoteErrorCode, EvidenceErrorCode, PolicyErrorCode } from "./errors.js";
 
