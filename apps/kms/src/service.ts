@@ -6,7 +6,7 @@ import { implement } from "@dstack/prpc";
 import type { ServiceImpl } from "@dstack/prpc";
 import { kms } from "@dstack/proto";
 import { listenRaRpc, requireAttested } from "@dstack/ra-rpc";
-import { PeerVerifier, loadP256 } from "@dstack/ra-tls";
+import { PeerVerifier, describeCollateralEvent, loadP256 } from "@dstack/ra-tls";
 import type { VerifiedPeer } from "@dstack/ra-tls";
 import { CertLog } from "./cert-log/cert-log.js";
 import type { KmsConfig } from "./config.js";
@@ -68,10 +68,16 @@ export async function startKms(config: KmsConfig, parts: Partial<KmsParts> = {})
   await using stack = new ResourceStack();
   const root = await loadRootKeys(core.root_ca_cert, core.root_ca_key);
   const identity = await loadServerIdentity(config.tls);
+  const stopping = new AbortController();
+  stack.defer(() => stopping.abort());
   const verifier =
     parts.verifier ??
     (await PeerVerifier.create(config.attestation, {
-      onRefreshError: (err, keys) => log.warn({ err, ...keys }, "refreshing collateral failed"),
+      signal: stopping.signal,
+      onCollateralEvent: (event) => {
+        const { level, fields, message } = describeCollateralEvent(event);
+        log[level](fields, message);
+      },
     }));
   const upgrades = await UpgradeRegistry.open(core.upgrade_registry_dir);
   const certLog = stack.use(

@@ -7,7 +7,7 @@ import { implement } from "@dstack/prpc";
 import type { ServiceImpl } from "@dstack/prpc";
 import { tproxy } from "@dstack/proto";
 import { listenRaRpc, requireAttested } from "@dstack/ra-rpc";
-import { PeerVerifier } from "@dstack/ra-tls";
+import { PeerVerifier, describeCollateralEvent } from "@dstack/ra-tls";
 import type { VerifiedPeer } from "@dstack/ra-tls";
 import { CustomDomains, createJsDataPlane } from "@dstack/tls-proxy";
 import type { CheckedCertificate, DataPlane, Dial, ResolveTxt } from "@dstack/tls-proxy";
@@ -91,7 +91,15 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   await mkdir(config.state_dir, { recursive: true, mode: 0o700 });
   stack.use(await lockState(config.state_dir));
   const identity = await loadIdentity(config.tls);
-  const verifier = parts.verifier ?? (await PeerVerifier.create(config.attestation));
+  const verifier =
+    parts.verifier ??
+    (await PeerVerifier.create(config.attestation, {
+      signal: stopping.signal,
+      onCollateralEvent: (event) => {
+        const { level, fields, message } = describeCollateralEvent(event);
+        log[level](fields, message);
+      },
+    }));
   const warnings = policyWarnings(verifier);
   for (const warning of warnings) log.warn(warning);
   const prometheus = createRegistry();

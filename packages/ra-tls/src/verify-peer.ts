@@ -1,14 +1,11 @@
 import {
   INTEL_ROOT,
+  QuoteVerifier,
   assertPolicyUsable,
-  authenticateCollateral,
   checkPolicy,
   leavesOf,
-  parseQuote,
-  quoteCollateralKeys,
   raTlsReportData,
   simulatedAnchor,
-  verifyEvidence,
 } from "@dstack/attestation";
 import type { AnchorKind, Policy, TrustAnchor, VerifiedEvidence } from "@dstack/attestation";
 import { CodedError, InputError, errorMessage, hex, readRegularFile } from "@dstack/core";
@@ -16,8 +13,10 @@ import type { AppId, InstanceId } from "@dstack/core";
 import { readCertificateDer } from "./certificate-der.js";
 import type { CertificateParts } from "./certificate-der.js";
 import { evaluateForm } from "./certificate-form.js";
-import { CollateralClient } from "./collateral-client.js";
-import type { CollateralClientOptions, CollateralSource } from "./collateral-client.js";
+import { CollateralClient } from "./collateral/client.js";
+import type { CollateralEvent } from "./collateral/events.js";
+import type { CollateralSource } from "./collateral/source.js";
+import { collateralOptions } from "./config.js";
 import type { AttestationConfig } from "./config.js";
 import { evidenceOf } from "./read-evidence.js";
 
@@ -106,12 +105,20 @@ export interface PeerVerifierParts {
   readonly clock?: () => number;
 }
 
+export interface PeerVerifierOptions {
+  /** What happens with collateral, to log and to count. */
+  readonly onCollateralEvent?: (event: CollateralEvent) => void;
+  /** Until it aborts, collateral is refreshed in the background also when no peer comes. */
+  readonly signal?: AbortSignal;
+}
+
 /** Judges the certificates of RA-TLS peers by one policy. */
 export class PeerVerifier {
   /** SHA-256 (hex) of the simulated roots that are trusted: who trusts one has to say so. */
   readonly simulatedRoots: readonly string[];
   readonly policy: Policy;
   readonly #parts: PeerVerifierParts;
+  readonly #quotes: QuoteVerifier;
   /** Highest TCB evaluation number verified, by kind of root and FMSPC. */
   readonly #evaluation = new Map<string, number>();
 
@@ -119,6 +126,7 @@ export class PeerVerifier {
     // E9: an allow-list that allows nothing is a mistake, and one that allows all must be spelled out.
     assertPolicyUsable(parts.policy);
     this.#parts = parts;
+    this.#quotes = new QuoteVerifier(parts);
     this.policy = parts.policy;
     this.simulatedRoots = parts.anchors.filter((a) => a.kind === "simulated").map((a) => a.sha256);
   }
@@ -131,17 +139,17 @@ export class PeerVerifier {
    */
   static async create(
     source: AttestationConfig | PeerVerifierParts,
-    options: Pick<CollateralClientOptions, "fetch" | "onRefreshError"> = {},
+    options: PeerVerifierOptions = {},
   ): Promise<PeerVerifier> {
     if ("anchors" in source) return new PeerVerifier(source);
     const simulated = await Promise.all(source.insecure_simulated_roots.map(readSimulatedRoot));
     const anchors = [INTEL_ROOT, ...simulated];
     const collateral = new CollateralClient({
-      url: source.pccs_url,
-      check: (fetched) => void authenticateCollateral(fetched, anchors),
-      ...(source.collateral_cache_dir === undefined ? {} : { cacheDir: source.collateral_cache_dir }),
-      ...options,
+      ...(await collateralOptions(source)),
+      anchors,
+      onEvent: options.onCollateralEvent,
     });
+    if (options.signal !== undefined) void collateral.keepFresh(systemClock, options.signal);
     return new PeerVerifier({ anchors, policy: source, collateral });
   }
 
@@ -160,14 +168,13 @@ export class PeerVerifier {
     if (evidence === undefined) throw new PeerError("no_evidence", "certificate carries no quote");
     checkForm(certificate, now);
     // With our anchors: a stranger with a root of his own does not choose what we fetch.
-    const keys = quoteCollateralKeys(parseQuote(evidence.quote), this.#parts.anchors);
+    const keys = this.#quotes.collateralKeys(evidence.quote, now);
     const collateral = await this.#parts.collateral.get(keys, now);
-    const verified = verifyEvidence({
+    const verified = this.#quotes.verifyEvidence({
       quote: evidence.quote,
       eventLog: evidence.eventLog,
       collateral,
       now,
-      anchors: this.#parts.anchors,
       // E4: the handshake proved possession of this key; the quote must be over it.
       reportData: raTlsReportData(certificate.spki),
     });
@@ -190,9 +197,11 @@ export class PeerVerifier {
   }
 
   #now(): number {
-    return this.#parts.clock?.() ?? Math.floor(Date.now() / 1000);
+    return (this.#parts.clock ?? systemClock)();
   }
 }
+
+const systemClock = (): number => Math.floor(Date.now() / 1000);
 
 function checkForm(certificate: CertificateParts, now: number): void {
   const [failure] = leavesOf(evaluateForm(certificate, now), "fail");
