@@ -66,7 +66,7 @@ export async function verifyWith(
     if (!(err instanceof QuoteError)) throw err;
     return { verified: false, checks: [{ name: "quote", ok: false, detail: err.message }] };
   }
-  const collateral = await new CollateralClient({ url: trust.pccsUrl }).get(keys, now);
+  const collateral = await new CollateralClient({ url: trust.pccsUrl, anchors }).get(keys, now);
   const launch = await measureImage(trust.imageDir);
   const policy = PolicyConfig.parse({
     insecure_simulated_roots: trust.simulatedRoots,
