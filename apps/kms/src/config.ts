@@ -22,6 +22,11 @@ export const KmsConfig = z.strictObject({
     cert_log_dir: path,
     /** Any app may run any compose file under its old keys: development only. */
     allow_any_upgrade: z.boolean().default(false),
+    /**
+     * Keys only for a quote over a challenge and this TLS connection. Guests older than `GetChallenge` cannot make one;
+     * without it, who has copied the key of a guest's certificate gets the guest's keys for as long as that is valid.
+     */
+    require_fresh_evidence: z.boolean().default(false),
     /** `<dir>/<app_id>/<new_app_id>` permits that upgrade; written by `kms-allow-upgrade.sh`. */
     upgrade_registry_dir: path,
     /** `v1`: an image upgrade keeps the data disk. `seed`: the disk belongs to one image, as in the original. */

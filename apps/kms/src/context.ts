@@ -1,4 +1,5 @@
 import type { Logger } from "@dstack/daemon";
+import type { Challenges } from "@dstack/ra-rpc";
 import type { DiskKeyContext, PeerVerifier } from "@dstack/ra-tls";
 import type { CertLog } from "./cert-log/cert-log.js";
 import type { RootKeys } from "./keys/root-keys.js";
@@ -10,6 +11,7 @@ export interface KmsContext {
   readonly root: RootKeys;
   readonly release: ReleasePolicy;
   readonly verifier: PeerVerifier;
+  readonly challenges: Challenges;
   readonly certLog: CertLog;
   readonly diskKeyMode: DiskKeyContext["mode"];
   readonly subjectPostfix: string;

@@ -5,7 +5,7 @@ import type { Logger } from "@dstack/daemon";
 import { implement } from "@dstack/prpc";
 import type { ServiceImpl } from "@dstack/prpc";
 import { kms } from "@dstack/proto";
-import { listenRaRpc, requireAttested } from "@dstack/ra-rpc";
+import { Challenges, listenRaRpc, requireAttested } from "@dstack/ra-rpc";
 import { PeerVerifier, describeCollateralEvent, loadP256 } from "@dstack/ra-tls";
 import type { VerifiedPeer } from "@dstack/ra-tls";
 import { CertLog } from "./cert-log/cert-log.js";
@@ -17,6 +17,7 @@ import { registerMetrics } from "./metrics.js";
 import { UpgradeRegistry } from "./policy/upgrade-registry.js";
 import { getAppEnvEncryptPubKey } from "./rpc/get-app-env-encrypt-pub-key.js";
 import { getAppKey } from "./rpc/get-app-key.js";
+import { getChallenge } from "./rpc/get-challenge.js";
 import { getMeta } from "./rpc/get-meta.js";
 
 /** Name of the log of app certificates inside `cert_log_dir`. */
@@ -26,6 +27,8 @@ export const ISSUE_LOG = "issued.log";
 export interface KmsParts {
   readonly log: Logger;
   readonly verifier: PeerVerifier;
+  /** The clock challenges expire by, milliseconds. */
+  readonly monotonicClock: () => number;
 }
 
 /** A running KMS. */
@@ -36,21 +39,31 @@ export interface Kms extends AsyncDisposable {
   readonly url: string;
 }
 
+/** The largest request that carries no quote is an app id. */
+const SMALL_BODY_BYTES = 4096;
+/** Quote and event log as an RA-TLS certificate carries them, at most 64 KiB, of which JSON makes twice as much. */
+const EVIDENCE_BODY_BYTES = 128 * 1024;
+
+const ATTESTED_METHODS = new Set([kms.KMS.method.getAppKey.name, kms.KMS.method.getChallenge.name]);
+
 /** Only key release wants to know who calls. It is refused before the request's body is read (K1). */
 export function kmsService(context: KmsContext): ServiceImpl<VerifiedPeer> {
   return implement<typeof kms.KMS, VerifiedPeer>(
     kms.KMS,
     {
       getAppKey: getAppKey(context),
+      getChallenge: getChallenge(context),
       getAppEnvEncryptPubKey: getAppEnvEncryptPubKey(context),
       getMeta: getMeta(context),
     },
     {
       guard: (method, call) => {
-        if (method === kms.KMS.method.getAppKey.name) requireAttested(call);
+        if (ATTESTED_METHODS.has(method)) requireAttested(call);
       },
-      // The largest request is an app id.
-      bodyLimits: Object.fromEntries(kms.KMS.methods.map(({ name }) => [name, 4096])),
+      bodyLimits: {
+        ...Object.fromEntries(kms.KMS.methods.map(({ name }) => [name, SMALL_BODY_BYTES])),
+        [kms.KMS.method.getAppKey.name]: EVIDENCE_BODY_BYTES,
+      },
     },
   );
 }
@@ -94,8 +107,18 @@ export async function startKms(config: KmsConfig, parts: Partial<KmsParts> = {})
   warnAboutPolicy(log, insecure, verifier);
   const context: KmsContext = {
     root,
-    release: { caCertHash: root.caCertHash, allowAnyUpgrade: core.allow_any_upgrade, upgrades },
+    release: {
+      caCertHash: root.caCertHash,
+      allowAnyUpgrade: core.allow_any_upgrade,
+      requireFreshEvidence: core.require_fresh_evidence,
+      upgrades,
+    },
     verifier,
+    challenges: new Challenges({
+      purpose: "kms-challenge",
+      verifier,
+      ...(parts.monotonicClock === undefined ? {} : { clock: parts.monotonicClock }),
+    }),
     certLog,
     diskKeyMode: core.disk_key_mode,
     subjectPostfix: core.subject_postfix,

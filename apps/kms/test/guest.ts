@@ -8,6 +8,7 @@ import { silentLogger } from "@dstack/daemon";
 import { createClient } from "@dstack/prpc";
 import { kms } from "@dstack/proto";
 import { raTlsTransport } from "@dstack/ra-rpc";
+import type { RaTlsTransport } from "@dstack/ra-rpc";
 import { PeerVerifier, createRaTlsCertificate, generateP256, pemToDer } from "@dstack/ra-tls";
 import type { P256KeyPair, PeerVerifierParts, QuoteSource } from "@dstack/ra-tls";
 import { SimulatedPlatform, bareLaunch, createSimulatedProvider } from "@dstack/tdx-attest";
@@ -125,6 +126,30 @@ export function anonymousClient(installation: Installation, server: Kms) {
   return { ...clientOf(transport), [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose]() };
 }
 
+/** A guest's way to the KMS: its RA-TLS certificate over its own key. */
+export async function guestTransport(
+  caPem: string,
+  url: string,
+  guest: Guest,
+  key: P256KeyPair = generateP256(),
+): Promise<RaTlsTransport> {
+  const { chainPem: certChain } = await createRaTlsCertificate({
+    key: key.privateKey,
+    provider: guest.provider,
+    eventLog: guest.eventLog,
+    commonName: "guest",
+  });
+  return raTlsTransport({ url, caPem, key: key.privateKeyPem, certChain });
+}
+
+/** A quote over report data and the log that goes with it. */
+export async function evidenceOf(
+  guest: Guest,
+  reportData: Uint8Array,
+): Promise<{ quote: Uint8Array; eventLog: string }> {
+  return { quote: await guest.provider.getQuote(reportData), eventLog: guest.eventLog };
+}
+
 /** A client that shows a guest's RA-TLS certificate over its own key. */
 export async function guestClient(
   installation: Installation,
@@ -132,13 +157,8 @@ export async function guestClient(
   guest: Guest,
   key: P256KeyPair = generateP256(),
 ) {
-  const { chainPem } = await createRaTlsCertificate({
-    key: key.privateKey,
-    provider: guest.provider,
-    eventLog: guest.eventLog,
-    commonName: "guest",
-  });
-  return certificateClient(installation, server, key, chainPem);
+  const transport = await guestTransport(installation.caPem, server.url, guest, key);
+  return { ...clientOf(transport), [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose]() };
 }
 
 /** A client that shows some certificate. */

@@ -80,6 +80,7 @@ class Certificates implements AsyncDisposable {
     };
     const service = implement<typeof kms.KMS>(kms.KMS, {
       getAppKey: unused,
+      getChallenge: unused,
       getMeta: unused,
       getAppEnvEncryptPubKey: async ({ appId }) => {
         if (appId !== APP) throw new RpcError("bad_request", "another app");

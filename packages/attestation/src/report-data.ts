@@ -1,4 +1,4 @@
-import { sha512 } from "@dstack/core";
+import { InputError, sha512, utf8 } from "@dstack/core";
 
 /**
  * The report data that binds a quote to the key of an RA-TLS certificate: SHA-512("ratls-cert:" ‖ SPKI), 64 bytes.
@@ -6,4 +6,39 @@ import { sha512 } from "@dstack/core";
  */
 export function raTlsReportData(spkiDer: Uint8Array): Uint8Array {
   return sha512("ratls-cert:", spkiDer);
+}
+
+/** What fresh evidence is asked for. Each purpose is a tag of its own, and no tag begins with another one. */
+export type FreshPurpose = "kms-challenge" | "kms-onboard";
+
+/** What a fresh quote speaks about. */
+export interface FreshBinding {
+  /** From the verifier, used once. */
+  readonly challenge: Uint8Array;
+  /** The TLS exporter of the connection that the evidence is sent over. */
+  readonly exporter: Uint8Array;
+  /** DER SubjectPublicKeyInfo of the client's certificate. TLS 1.3 leaves the client's certificate out of the exporter. */
+  readonly spki: Uint8Array;
+}
+
+/** Shorter values could be guessed, or met again. */
+const MIN_SECRET_BYTES = 32;
+
+/**
+ * The report data of evidence that is fresh and for one TLS connection only:
+ * SHA-512(purpose ‖ ":" ‖ challenge ‖ exporter ‖ SPKI), each of the three after its length (4 bytes, big-endian).
+ * @throws {InputError} challenge or exporter of less than 32 bytes
+ */
+export function freshReportData(purpose: FreshPurpose, binding: FreshBinding): Uint8Array {
+  const { challenge, exporter, spki } = binding;
+  if (challenge.length < MIN_SECRET_BYTES || exporter.length < MIN_SECRET_BYTES) {
+    throw new InputError(`challenge and TLS exporter must have at least ${MIN_SECRET_BYTES} bytes`);
+  }
+  return sha512(utf8(`${purpose}:`), ...[challenge, exporter, spki].flatMap(withLength));
+}
+
+function withLength(bytes: Uint8Array): [Uint8Array, Uint8Array] {
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, bytes.length);
+  return [length, bytes];
 }

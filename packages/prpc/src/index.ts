@@ -1,5 +1,14 @@
 export { implement } from "./service.js";
-export type { Call, Handler, Handlers, ImplementOptions, MethodImpl, ServiceImpl } from "./service.js";
+export type {
+  Admission,
+  Call,
+  Handler,
+  Handlers,
+  ImplementOptions,
+  MethodImpl,
+  ServiceImpl,
+  TlsSession,
+} from "./service.js";
 export { mountPrpc } from "./mount.js";
 export type { MountOptions } from "./mount.js";
 export { createClient } from "./client.js";
@@ -14,4 +23,4 @@ export { fromJson } from "./json-read.js";
 export { openApiDocument } from "./openapi.js";
 export type { OpenApiInfo } from "./openapi.js";
 export { serveGrpc } from "./grpc/index.js";
-export type { Admission, GrpcOptions } from "./grpc/index.js";
+export type { GrpcOptions } from "./grpc/index.js";

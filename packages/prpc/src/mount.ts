@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { acceptUndercountedJson } from "./undercounted-json.js";
 import { openApiDocument } from "./openapi.js";
 import { RpcError, toRpcError } from "./rpc-error.js";
-import type { Call, MethodImpl, ServiceImpl } from "./service.js";
+import type { Admission, Call, MethodImpl, ServiceImpl } from "./service.js";
 import { binaryForm, jsonForm, queryForm } from "./wire-form.js";
 import type { JsonFormOptions, WireForm } from "./wire-form.js";
 
@@ -19,7 +19,7 @@ export interface MountOptions<P = unknown> {
   /** Put before `bytes` in JSON answers; "" unless given. */
   hexPrefix?: "" | "0x";
   /** Who is calling, as the listener verified it. */
-  peer?: (request: FastifyRequest) => { peer?: P; peerError?: Error };
+  peer?: (request: FastifyRequest) => Admission<P>;
   /** Read JSON bodies whose Content-Length was counted in UTF-16 units (guest sockets). */
   lenientContentLength?: boolean;
 }

@@ -7,12 +7,27 @@ import type {
 } from "@bufbuild/protobuf";
 import { assertJsonDialect } from "./json-write.js";
 
+/** The TLS connection that calls come over: all calls of one connection see the very same object. */
+export interface TlsSession {
+  /** Bytes that only the two ends of the connection know, the TLS exporter of RFC 8446 §7.5. */
+  readonly exporter: Uint8Array;
+}
+
+/** Who is behind a connection, as its listener found out. */
+export interface Admission<P> {
+  peer?: P;
+  peerError?: Error;
+  session?: TlsSession;
+}
+
 /** One call as its handler sees it, whatever transport it came by. */
 export interface Call<P = unknown> {
   /** Who called, as the listener verified it. */
   readonly peer: P | undefined;
   /** Why there is no peer although the caller presented evidence. */
   readonly peerError?: Error;
+  /** The connection it came over, where the listener binds evidence to connections. */
+  readonly session?: TlsSession;
   /** Aborts when the caller went away or the listener closes. */
   readonly signal: AbortSignal;
   /** Also in the log and in the `x-request-id` header. */

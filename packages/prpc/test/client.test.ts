@@ -131,6 +131,7 @@ describe("implement", () => {
   it("refuses what would be a silent mistake", () => {
     const handlers = {
       getAppKey: async () => ({}),
+      getChallenge: async () => ({}),
       getAppEnvEncryptPubKey: async () => ({}),
       getMeta: async () => ({}),
     };

@@ -34,6 +34,7 @@ export function testKms(
         await onCall?.(call);
         return { appKey: "pem", diskCryptKey: Uint8Array.of(0xab, 0xcd), certificateChain: ["leaf", "ca"] };
       },
+      getChallenge: async () => ({}),
       getAppEnvEncryptPubKey: async ({ appId }) => {
         const failure = failures[appId];
         if (failure !== undefined) throw failure();

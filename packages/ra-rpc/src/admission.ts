@@ -4,6 +4,7 @@ import { RpcError, toRpcError } from "@dstack/prpc";
 import type { Admission, Call } from "@dstack/prpc";
 import { VerifiedPeer } from "@dstack/ra-tls";
 import type { PeerVerifier } from "@dstack/ra-tls";
+import { sessionOf } from "./session.js";
 
 /** What is needed of a PeerVerifier here. */
 export type Verifier = Pick<PeerVerifier, "verifyPeer">;
@@ -26,10 +27,11 @@ export async function admitPeer(
   // `authorized` and `authorizationError` say nothing here: RA-TLS certificates chain to nobody (K1).
   if (certificate === undefined) return {};
   try {
+    const session = sessionOf(socket);
     const peer = await withDeadline("verifying the client's evidence", limitMs, () =>
       verifier.verifyPeer(new Uint8Array(certificate.raw)),
     );
-    return { peer };
+    return { peer, session };
   } catch (err) {
     return { peerError: err instanceof Error ? err : new Error(String(err)) };
   }

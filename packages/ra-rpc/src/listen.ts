@@ -68,10 +68,6 @@ export interface RaRpcListener extends AsyncDisposable {
   renew(identity: ServerIdentity): void;
 }
 
-interface Admitted extends Admission<VerifiedPeer> {
-  at: number;
-}
-
 /**
  * Listens for attested callers: TLS 1.3 without resumption, a client certificate asked for but not required, its
  * evidence verified before any byte of a request is parsed. Guard methods with {@link attested} or call
@@ -114,16 +110,13 @@ export async function listenRaRpc(options: RaRpcOptions): Promise<RaRpcListener>
     ...(options.bodyLimit === undefined ? {} : { bodyLimit: options.bodyLimit }),
     ...(options.limits?.http === undefined ? {} : { limits: options.limits.http }),
   });
-  const admitted = new WeakMap<object, Admitted>();
+  const admitted = new WeakMap<object, { admission: Admission<VerifiedPeer>; at: number }>();
   const server = app.server as unknown as TlsServer;
   limitServer(server);
   holdUntilAdmitted(server, async (socket) => {
-    admitted.set(socket, { ...(await admit(socket)), at: Date.now() });
+    admitted.set(socket, { admission: await admit(socket), at: Date.now() });
   });
-  const peerOf: PeerOf = (request) => {
-    const { peer, peerError } = admitted.get(request.raw.socket) ?? {};
-    return { ...(peer === undefined ? {} : { peer }), ...(peerError === undefined ? {} : { peerError }) };
-  };
+  const peerOf: PeerOf = (request) => admitted.get(request.raw.socket)?.admission ?? {};
   app.addHook("onRequest", async (request, reply) => {
     const age = Date.now() - (admitted.get(request.raw.socket)?.at ?? 0);
     if (age > MAX_CONNECTION_AGE_MS) reply.header("connection", "close");

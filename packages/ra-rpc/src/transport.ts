@@ -1,13 +1,16 @@
 import { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import { freshReportData } from "@dstack/attestation";
+import type { FreshPurpose } from "@dstack/attestation";
 import { InputError, withDeadline } from "@dstack/core";
 import { httpTransport } from "@dstack/prpc";
 import type { Transport } from "@dstack/prpc";
-import { splitPem } from "@dstack/ra-tls";
-import { Agent, buildConnector } from "undici";
+import { loadP256, splitPem } from "@dstack/ra-tls";
+import { Agent, Client, buildConnector } from "undici";
 import { DEFAULT_VERIFY_MS } from "./admission.js";
 import type { Verifier } from "./admission.js";
+import { sessionOf } from "./session.js";
 import { DEFAULT_HANDSHAKE_MS, TLS_1_3_WITHOUT_RESUMPTION } from "./tls.js";
 
 export interface RaTlsTransportOptions {
@@ -24,6 +27,24 @@ export interface RaTlsTransportOptions {
   /** Also verify the evidence in the server's certificate, before the first byte of a request is sent. */
   verifyServer?: Verifier;
 }
+
+/** Calls over one TLS connection, which is not replaced when it breaks: calls fail as `unavailable` from then on. */
+export interface RaTlsSession extends Transport {
+  /**
+   * What a quote has to be over to be fresh evidence for the server at the other end, and for this connection only.
+   * @param challenge the server's, got over this connection
+   * @throws {InputError} the challenge is too short, or the transport has no key of its own
+   */
+  freshReportData(purpose: FreshPurpose, challenge: Uint8Array): Uint8Array;
+}
+
+export interface RaTlsTransport extends Transport, AsyncDisposable {
+  /** Gives a new connection to some work, and closes it afterwards. It is opened by the first call. */
+  withSession<T>(work: (session: RaTlsSession) => Promise<T>): Promise<T>;
+}
+
+/** A session lives while its client makes a quote, which can take long on an emulated machine. */
+const SESSION_IDLE_MS = 60_000;
 
 /**
  * A chain to the KMS's root is not enough: every app has a CA below that root, whose key its containers can use, and
@@ -57,7 +78,7 @@ async function verify(
  * shows its certificates anew. Dispose it to close its connections.
  * @throws {InputError} a URL that is not `https:`, or no certificate in `caPem`
  */
-export function raTlsTransport(options: RaTlsTransportOptions): Transport & AsyncDisposable {
+export function raTlsTransport(options: RaTlsTransportOptions): RaTlsTransport {
   const { verifyServer } = options;
   // Guests have the URL from their host: without TLS anybody could answer for the KMS.
   if (new URL(options.url).protocol !== "https:")
@@ -73,25 +94,61 @@ export function raTlsTransport(options: RaTlsTransportOptions): Transport & Asyn
     ...(options.certChain === undefined ? {} : { cert: options.certChain }),
     ...(options.servername === undefined ? {} : { servername: options.servername }),
   });
-  const agent = new Agent({
+  const dial: buildConnector.connector = (target, callback) => {
+    connect(target, (err, socket) => {
+      if (err !== null) {
+        callback(err, null);
+        return;
+      }
+      verify(socket, roots, verifyServer).then(
+        () => callback(null, socket),
+        (refused: unknown) => {
+          socket.destroy();
+          callback(refused instanceof Error ? refused : new Error(String(refused)), null);
+        },
+      );
+    });
+  };
+  const agent = new Agent({ connect: dial });
+  return {
+    ...httpTransport({ baseUrl: options.url, dispatcher: agent }),
+    withSession: (work) => withSession(options, dial, work),
+    [Symbol.asyncDispose]: () => agent.destroy(),
+  };
+}
+
+async function withSession<T>(
+  options: RaTlsTransportOptions,
+  dial: buildConnector.connector,
+  work: (session: RaTlsSession) => Promise<T>,
+): Promise<T> {
+  let connection: TLSSocket | undefined;
+  const client = new Client(new URL(options.url).origin, {
+    keepAliveTimeout: SESSION_IDLE_MS,
     connect: (target, callback) => {
-      connect(target, (err, socket) => {
-        if (err !== null) {
-          callback(err, null);
-          return;
-        }
-        verify(socket, roots, verifyServer).then(
-          () => callback(null, socket),
-          (refused: unknown) => {
-            socket.destroy();
-            callback(refused instanceof Error ? refused : new Error(String(refused)), null);
-          },
-        );
+      if (connection !== undefined) {
+        // Evidence for the first connection is none for a second one.
+        callback(new Error("the connection was closed by the server"), null);
+        return;
+      }
+      dial(target, (...result) => {
+        if (result[1] instanceof TLSSocket) connection = result[1];
+        callback(...result);
       });
     },
   });
-  return {
-    ...httpTransport({ baseUrl: options.url, dispatcher: agent }),
-    [Symbol.asyncDispose]: () => agent.destroy(),
+  const session: RaTlsSession = {
+    ...httpTransport({ baseUrl: options.url, dispatcher: client }),
+    freshReportData(purpose, challenge) {
+      if (options.key === undefined) throw new InputError("fresh evidence is about the client's own key");
+      if (connection === undefined) throw new Error("the connection is opened by the first call");
+      const { exporter } = sessionOf(connection);
+      return freshReportData(purpose, { challenge, exporter, spki: loadP256(options.key).publicKeySpki });
+    },
   };
+  try {
+    return await work(session);
+  } finally {
+    await client.destroy();
+  }
 }

@@ -100,6 +100,20 @@ export async function guest(app = "app", options: GuestOptions = {}): Promise<Se
   return { key: key.privateKeyPem, certChain: certPem };
 }
 
+/** Evidence of the guest that {@link guest} makes, over report data of one's own. */
+export async function guestEvidence(
+  reportData: Uint8Array,
+  app = "app",
+): Promise<{ quote: Uint8Array; eventLog: string }> {
+  const provider = createSimulatedProvider({ platform, launch });
+  const events = bootEvents(app);
+  for (const event of events) await provider.extendRtmr(3, fromHex(event.digest));
+  return {
+    quote: await provider.getQuote(reportData),
+    eventLog: JSON.stringify([...(await provider.bootEvents()), ...events]),
+  };
+}
+
 function sha512of(text: string): Uint8Array {
   return new Uint8Array([...sha256(text), ...sha256(text)]);
 }
@@ -121,6 +135,7 @@ export const testKms: ServiceImpl<VerifiedPeer> = implement(
   kms.KMS,
   {
     getAppKey: async (_request, call) => ({ appKey: requireAttested(call).appId }),
+    getChallenge: async () => ({}),
     getAppEnvEncryptPubKey: async () => ({ publicKey: Uint8Array.of(1) }),
     getMeta: async (_request, call) => ({ caCert: call.peer?.appId ?? "nobody" }),
   },

@@ -38,6 +38,20 @@ describe("raTlsTransport", () => {
     }
   });
 
+  it("E13: a session is one connection, and is not continued on another one", async () => {
+    await using server = await listen({ limits: { http: { keepAliveMs: 1 } } });
+    await using transport = raTlsTransport({ url: server.url, caPem: ca.certPem, ...(await guest()) });
+    await transport.withSession(async (session) => {
+      const client = createClient(kms.KMS, session);
+      expect((await client.getMeta()).caCert).toBe(appIdOf("app"));
+      await expect(client.getMeta()).rejects.toMatchObject({
+        code: "unavailable",
+        message: expect.stringContaining("the connection was closed") as string,
+      });
+    });
+    expect((await createClient(kms.KMS, transport).getMeta()).caCert).toBe(appIdOf("app"));
+  });
+
   it("sends nothing to a server whose evidence it does not accept", async () => {
     let requests = 0;
     const mount = (app: { server: { on(event: "request", listener: () => void): unknown } }): void => {

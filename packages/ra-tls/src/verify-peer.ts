@@ -19,9 +19,12 @@ import type { CollateralSource } from "./collateral/source.js";
 import { collateralOptions } from "./config.js";
 import type { AttestationConfig } from "./config.js";
 import { evidenceOf } from "./read-evidence.js";
+import type { CertificateEvidence } from "./read-evidence.js";
 
-/** A peer's certificate was refused before its quote was looked at, or carries none. */
-export class PeerError extends CodedError<"no_evidence" | "certificate_invalid" | "collateral_rollback"> {
+/** A peer was refused for what surrounds its quote: the certificate, the collateral, or the guest it is of. */
+export class PeerError extends CodedError<
+  "no_evidence" | "certificate_invalid" | "collateral_rollback" | "another_guest"
+> {
   override name = "PeerError";
 
   get rpcCode(): "unauthenticated" | "permission_denied" {
@@ -167,6 +170,36 @@ export class PeerVerifier {
     const evidence = evidenceOf(certificate);
     if (evidence === undefined) throw new PeerError("no_evidence", "certificate carries no quote");
     checkForm(certificate, now);
+    // E4: the handshake proved possession of this key; the quote must be over it.
+    const verified = await this.#verify(evidence, raTlsReportData(certificate.spki), now);
+    return new VerifiedPeer(seal, verified, Uint8Array.from(certificate.spki));
+  }
+
+  /**
+   * Verifies further evidence of a peer, as strictly as that in its certificate: it must be of the same guest in the
+   * same state.
+   * @param reportData the 64 bytes the quote must have been made over
+   * @param now Unix seconds
+   * @throws {PeerError} `another_guest`
+   * @throws the errors of {@link verifyPeer}
+   */
+  async verifyAgain(
+    peer: VerifiedPeer,
+    evidence: Pick<CertificateEvidence, "quote" | "eventLog">,
+    reportData: Uint8Array,
+    now: number = this.#now(),
+  ): Promise<VerifiedPeer> {
+    const verified = await this.#verify(evidence, reportData, now);
+    const again = new VerifiedPeer(seal, verified, peer.publicKeySpki);
+    requireSameGuest(peer, again);
+    return again;
+  }
+
+  async #verify(
+    evidence: Pick<CertificateEvidence, "quote" | "eventLog">,
+    reportData: Uint8Array,
+    now: number,
+  ): Promise<VerifiedEvidence> {
     // With our anchors: a stranger with a root of his own does not choose what we fetch.
     const keys = this.#quotes.collateralKeys(evidence.quote, now);
     const collateral = await this.#parts.collateral.get(keys, now);
@@ -175,12 +208,11 @@ export class PeerVerifier {
       eventLog: evidence.eventLog,
       collateral,
       now,
-      // E4: the handshake proved possession of this key; the quote must be over it.
-      reportData: raTlsReportData(certificate.spki),
+      reportData,
     });
     this.#refuseRollback(verified);
     checkPolicy(verified, this.policy);
-    return new VerifiedPeer(seal, verified, Uint8Array.from(certificate.spki));
+    return verified;
   }
 
   /** A mirror that serves older, still unexpired collateral would bring revoked platforms back (E8). */
@@ -206,6 +238,24 @@ const systemClock = (): number => Math.floor(Date.now() / 1000);
 function checkForm(certificate: CertificateParts, now: number): void {
   const [failure] = leavesOf(evaluateForm(certificate, now), "fail");
   if (failure?.code !== undefined) throw new PeerError(failure.code, failure.detail);
+}
+
+/** Registers say everything that events and identity say; both are compared, so that neither has to be believed alone. */
+function requireSameGuest(before: VerifiedPeer, again: VerifiedPeer): void {
+  const facts = (peer: VerifiedPeer): Record<string, string> => ({
+    ...peer.measurements,
+    anchor: peer.anchor,
+    app_id: peer.appId,
+    instance_id: peer.instanceId,
+    compose_hash: peer.composeHash,
+    rootfs_hash: peer.rootfsHash,
+    ca_cert_hash: peer.caCertHash,
+  });
+  const second = facts(again);
+  const changed = Object.entries(facts(before)).filter(([name, value]) => second[name] !== value);
+  if (changed.length === 0) return;
+  const names = changed.map(([name]) => name).join(", ");
+  throw new PeerError("another_guest", `the second quote is not of the guest in the certificate: ${names}`);
 }
 
 /** A root certificate is a few hundred bytes. */

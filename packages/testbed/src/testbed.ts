@@ -85,6 +85,7 @@ export class Testbed implements AsyncDisposable {
         root_ca_key: path("kms", "root-ca.key"),
         cert_log_dir: path("kms", "log"),
         upgrade_registry_dir: path("kms", "upgrades"),
+        require_fresh_evidence: true,
       },
       attestation,
     };

@@ -49,6 +49,8 @@ export async function writeConfigs(inputs: ConfigInputs): Promise<void> {
         root_ca_key: home.path("kms", "certs", "root-ca.key"),
         cert_log_dir: home.path("kms", "log"),
         upgrade_registry_dir: home.path("kms", "upgrades"),
+        // Our own guests answer challenges.
+        require_fresh_evidence: true,
       },
       attestation: attestationSection(inputs),
     },

@@ -2,7 +2,7 @@ import { CodedError } from "@dstack/core";
 import type { VerifiedPeer } from "@dstack/ra-tls";
 import type { UpgradeRegistry } from "./upgrade-registry.js";
 
-export type ReleaseRule = "system_ready" | "foreign_ca" | "upgrade_not_allowed";
+export type ReleaseRule = "system_ready" | "foreign_ca" | "upgrade_not_allowed" | "fresh_evidence_required";
 
 /** A peer whose evidence is good gets no keys all the same. */
 export class ReleaseError extends CodedError<ReleaseRule> {
@@ -14,7 +14,22 @@ export interface ReleasePolicy {
   /** 64 hex digits: SHA-256 of our root CA certificate. */
   readonly caCertHash: string;
   readonly allowAnyUpgrade: boolean;
+  /** The evidence of the client certificate alone releases nothing. */
+  readonly requireFreshEvidence: boolean;
   readonly upgrades: Pick<UpgradeRegistry, "isAllowed">;
+}
+
+/**
+ * Decides whether a request may come without an answer to a challenge.
+ * @throws {ReleaseError} `fresh_evidence_required`
+ */
+export function requireFresh(policy: Pick<ReleasePolicy, "requireFreshEvidence">, isFresh: boolean): void {
+  if (isFresh || !policy.requireFreshEvidence) return;
+  throw new ReleaseError(
+    "fresh_evidence_required",
+    "this KMS wants fresh evidence: call GetChallenge and send a quote over the challenge with GetAppKey; " +
+      "a guest image that does not must be updated, or the KMS run with require_fresh_evidence = false",
+  );
 }
 
 /**
@@ -23,7 +38,7 @@ export interface ReleasePolicy {
  * @throws {ReleaseError} the rule that refuses
  */
 export async function requireReleasable(
-  policy: ReleasePolicy,
+  policy: Omit<ReleasePolicy, "requireFreshEvidence">,
   peer: Pick<VerifiedPeer, "appId" | "upgradedAppId" | "caCertHash" | "systemReady">,
 ): Promise<void> {
   if (peer.systemReady) {

@@ -1,4 +1,4 @@
-import type { Handler } from "@dstack/prpc";
+import type { Call, Handler } from "@dstack/prpc";
 import type { kms } from "@dstack/proto";
 import { requireAttested } from "@dstack/ra-rpc";
 import type { VerifiedPeer } from "@dstack/ra-tls";
@@ -6,7 +6,8 @@ import { entryForPeer } from "../cert-log/entry-of.js";
 import type { KmsContext } from "../context.js";
 import { deriveAppKeys } from "../keys/app-keys.js";
 import { issueAppCa } from "../keys/issue-app-ca.js";
-import { ReleaseError, requireReleasable } from "../policy/key-release.js";
+import { requireFresh, requireReleasable } from "../policy/key-release.js";
+import { reportRefusal } from "./report-refusal.js";
 
 type GetAppKey = (typeof kms.KMS)["method"]["getAppKey"];
 
@@ -16,29 +17,31 @@ type GetAppKey = (typeof kms.KMS)["method"]["getAppKey"];
  */
 export const getAppKey =
   (context: KmsContext): Handler<GetAppKey["input"], GetAppKey["output"], VerifiedPeer> =>
-  async (_request, call) => {
-    const peer = requireAttested(call); // evidence verified over the TLS key, measurements and platform allowed
+  async ({ freshEvidence }, call) => {
+    const attested = requireAttested(call); // evidence verified over the TLS key, measurements and platform allowed
+    const peer = await reportRefusal(context, call, attested, () =>
+      releasablePeer(context, call, freshEvidence),
+    );
     const log = context.log.child({
       appId: peer.appId,
       instanceId: peer.instanceId,
       requestId: call.requestId,
     });
-    try {
-      await requireReleasable(context.release, peer);
-    } catch (err) {
-      if (err instanceof ReleaseError) {
-        context.metrics.refused.inc({ rule: err.code });
-        log.warn({ rule: err.code, reason: err.message }, "key release refused");
-      }
-      throw err;
-    }
     const keys = deriveAppKeys(context.root, peer, context.diskKeyMode, (what, attempt) =>
       log.warn({ what, attempt }, "derived value was no key, took the next one"),
     );
     const { leaf, chain } = await issueAppCa(context.root, keys.app, peer.appId, context.subjectPostfix);
     const entry = await context.certLog.append(entryForPeer(leaf, peer));
     context.metrics.released.inc({ anchor: peer.anchor });
-    log.info({ seq: entry.seq, anchor: peer.anchor, tcbStatus: peer.tcbStatus }, "keys released");
+    log.info(
+      {
+        seq: entry.seq,
+        anchor: peer.anchor,
+        tcbStatus: peer.tcbStatus,
+        freshEvidence: freshEvidence !== undefined,
+      },
+      "keys released",
+    );
     return {
       appKey: keys.app.privateKeyPem,
       diskCryptKey: keys.disk,
@@ -48,3 +51,18 @@ export const getAppKey =
       k256Signature: keys.k256.signature,
     };
   };
+
+/** The caller by the newest evidence there is, which is what the rules of release are applied to. */
+async function releasablePeer(
+  context: KmsContext,
+  call: Call<VerifiedPeer>,
+  freshEvidence: kms.FreshEvidence | undefined,
+): Promise<VerifiedPeer> {
+  requireFresh(context.release, freshEvidence !== undefined);
+  const peer =
+    freshEvidence === undefined
+      ? requireAttested(call)
+      : await context.challenges.verify(call, freshEvidence);
+  await requireReleasable(context.release, peer);
+  return peer;
+}

@@ -3,6 +3,7 @@ import type { Handler } from "@dstack/prpc";
 import type { kms } from "@dstack/proto";
 import type { PeerVerifier, VerifiedPeer } from "@dstack/ra-tls";
 import type { KmsContext } from "../context.js";
+import type { ReleasePolicy } from "../policy/key-release.js";
 
 type GetMeta = (typeof kms.KMS)["method"]["getMeta"];
 
@@ -13,19 +14,20 @@ export const getMeta =
   (context: KmsContext): Handler<GetMeta["input"], GetMeta["output"], VerifiedPeer> =>
   async () => ({
     caCert: context.root.ca.certPem,
-    allowedMrs: describePolicy(context.verifier, context.release.allowAnyUpgrade),
+    allowedMrs: describePolicy(context.verifier, context.release),
     rootPubkey: context.root.ca.publicKeySpki,
   });
 
 /** One line for each image that is accepted, and for each thing that makes the policy insecure. */
 export function describePolicy(
   verifier: Pick<PeerVerifier, "policy" | "simulatedRoots">,
-  allowAnyUpgrade: boolean,
+  release: Pick<ReleasePolicy, "allowAnyUpgrade" | "requireFreshEvidence">,
 ): string[] {
   const { images, allowed_status: statuses } = verifier.policy;
   return [
     ...verifier.simulatedRoots.map((sha256) => `insecure_simulated_root ${sha256}`),
-    ...(allowAnyUpgrade ? ["allow_any_upgrade"] : []),
+    ...(release.allowAnyUpgrade ? ["allow_any_upgrade"] : []),
+    release.requireFreshEvidence ? "fresh_evidence required" : "fresh_evidence optional",
     ...(images.allow_all ? ["allow_all"] : images.allowed.map(describeImage)),
     ...statuses.map((status) => `tcb_status ${status}`),
   ];

@@ -1,7 +1,7 @@
 import { InputError, sleep } from "@dstack/core";
-import type { Transport } from "@dstack/prpc";
 import { RpcError } from "@dstack/prpc";
 import { raTlsTransport } from "@dstack/ra-rpc";
+import type { RaTlsTransport } from "@dstack/ra-rpc";
 import type { GuestSystem } from "./guest-system.js";
 import type { StepName, Stepper } from "./step.js";
 import type { BootCertificate } from "./steps/boot-certificate.js";
@@ -30,7 +30,7 @@ const GIVE_UP_MS = 120_000;
 export async function attestedCall<T>(
   peer: AttestedPeer,
   what: { step: StepName; service: string; urlKey: string },
-  call: (transport: Transport) => Promise<T>,
+  call: (transport: RaTlsTransport) => Promise<T>,
   signal: AbortSignal,
 ): Promise<T> {
   const { url } = peer;

@@ -17,6 +17,8 @@ afterAll(() => site[Symbol.asyncDispose]());
 afterEach(() => {
   site.seen.length = 0;
   site.registered.length = 0;
+  site.fresh.length = 0;
+  site.hasChallenges = true;
   site.onGetAppKey = (answer) => answer;
 });
 
@@ -259,6 +261,26 @@ describe("runBoot", () => {
     expect(system.calls).not.toContain("compose");
     expect(system.calls.some((call) => call.startsWith("tappd"))).toBe(false);
     expect(await system.measured("system-ready")).toBe(false);
+  });
+
+  it("E13: asks for its keys with evidence for this connection, and again when the KMS did not take it", async () => {
+    let refusals = 1;
+    site.onGetAppKey = (answer) => {
+      refusals -= 1;
+      if (refusals >= 0) throw new RpcError("conflict", "the challenge has expired");
+      return answer;
+    };
+    await using system = await guest(site.share());
+    await runBoot(system);
+    expect(site.fresh).toEqual([true, true]);
+    expect(system.progress.find((line) => line.state === "info")?.message).toContain("has expired");
+  });
+
+  it("takes its keys from a KMS that has no challenges yet", async () => {
+    site.hasChallenges = false;
+    await using system = await guest(site.share());
+    await runBoot(system);
+    expect(site.fresh).toEqual([false]);
   });
 
   it("says in one sentence what the KMS said", async () => {

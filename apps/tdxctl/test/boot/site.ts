@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { PolicyConfig, allowedImage } from "@dstack/attestation";
 import { utf8 } from "@dstack/core";
 import { silentLogger } from "@dstack/daemon";
-import { implement } from "@dstack/prpc";
+import { RpcError, implement } from "@dstack/prpc";
 import { kms, tproxy } from "@dstack/proto";
 import {
   CertificateAuthority,
@@ -12,7 +12,7 @@ import {
   x25519PublicKey,
 } from "@dstack/ra-tls";
 import type { VerifiedPeer } from "@dstack/ra-tls";
-import { listenRaRpc, requireAttested } from "@dstack/ra-rpc";
+import { Challenges, listenRaRpc, requireAttested } from "@dstack/ra-rpc";
 import { SimulatedPlatform, bareLaunch, createSimulatedProvider } from "@dstack/tdx-attest";
 import type { QuoteProvider } from "@dstack/tdx-attest";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
@@ -25,6 +25,10 @@ const inAnHour = (): Date => new Date(Date.now() + 3_600_000);
 /** A KMS and a tproxy that verify for real and answer with what a test says. */
 export interface Site extends AsyncDisposable {
   readonly seen: VerifiedPeer[];
+  /** For each answered GetAppKey, whether it came with fresh evidence. */
+  readonly fresh: boolean[];
+  /** Off: a KMS that has no GetChallenge yet. */
+  hasChallenges: boolean;
   readonly registered: string[];
   readonly envKey: Uint8Array;
   readonly envPublicKey: Uint8Array;
@@ -60,9 +64,12 @@ export async function startSite(): Promise<Site> {
     }),
     collateral: { get: async (_keys, now) => platform.collateral(now) },
   });
+  const challenges = new Challenges({ purpose: "kms-challenge", verifier });
   const envKey = new Uint8Array(randomBytes(32));
   const parts = {
     seen: [] as VerifiedPeer[],
+    fresh: [] as boolean[],
+    hasChallenges: true,
     registered: [] as string[],
     envKey,
     envPublicKey: x25519PublicKey(envKey),
@@ -80,8 +87,17 @@ export async function startSite(): Promise<Site> {
     log: silentLogger(),
     services: [
       implement<typeof kms.KMS, VerifiedPeer>(kms.KMS, {
-        getAppKey: async (_request, call) => {
-          const peer = requireAttested(call);
+        getChallenge: async (_request, call) => {
+          requireAttested(call);
+          if (!parts.hasChallenges) throw new RpcError("not_found", "unknown method GetChallenge");
+          return challenges.issue(call);
+        },
+        getAppKey: async ({ freshEvidence }, call) => {
+          const peer =
+            freshEvidence === undefined
+              ? requireAttested(call)
+              : await challenges.verify(call, freshEvidence);
+          parts.fresh.push(freshEvidence !== undefined);
           parts.seen.push(peer);
           const certPem = await ca.issue({
             publicKey: appKey.publicKey,

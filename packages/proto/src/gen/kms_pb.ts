@@ -12,7 +12,82 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kms.proto.
  */
 export const file_kms: GenFile = /*@__PURE__*/
-  fileDesc("CglrbXMucHJvdG8SA2ttcyKVAQoOQXBwS2V5UmVzcG9uc2USDwoHYXBwX2tleRgBIAEoCRIWCg5kaXNrX2NyeXB0X2tleRgCIAEoDBIVCg1lbnZfY3J5cHRfa2V5GAMgASgMEhkKEWNlcnRpZmljYXRlX2NoYWluGAQgAygJEhAKCGsyNTZfa2V5GAUgASgMEhYKDmsyNTZfc2lnbmF0dXJlGAYgASgMIhcKBUFwcElkEg4KBmFwcF9pZBgBIAEoCSInChFQdWJsaWNLZXlSZXNwb25zZRISCgpwdWJsaWNfa2V5GAEgASgMIm4KD0dldE1ldGFSZXNwb25zZRIPCgdjYV9jZXJ0GAEgASgJEhMKC2FsbG93ZWRfbXJzGAIgAygJEhMKC3Jvb3RfcHVia2V5GAMgASgMEg0KBXF1b3RlGAQgASgJEhEKCWV2ZW50X2xvZxgFIAEoCTK2AQoDS01TEjgKCUdldEFwcEtleRIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoTLmttcy5BcHBLZXlSZXNwb25zZRI8ChZHZXRBcHBFbnZFbmNyeXB0UHViS2V5Egoua21zLkFwcElkGhYua21zLlB1YmxpY0tleVJlc3BvbnNlEjcKB0dldE1ldGESFi5nb29nbGUucHJvdG9idWYuRW1wdHkaFC5rbXMuR2V0TWV0YVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_empty]);
+  fileDesc("CglrbXMucHJvdG8SA2ttcyI+ChBHZXRBcHBLZXlSZXF1ZXN0EioKDmZyZXNoX2V2aWRlbmNlGAEgASgLMhIua21zLkZyZXNoRXZpZGVuY2UiRAoNRnJlc2hFdmlkZW5jZRIRCgljaGFsbGVuZ2UYASABKAwSDQoFcXVvdGUYAiABKAwSEQoJZXZlbnRfbG9nGAMgASgJIkUKFEdldENoYWxsZW5nZVJlc3BvbnNlEhEKCWNoYWxsZW5nZRgBIAEoDBIaChJleHBpcmVzX2luX3NlY29uZHMYAiABKA0ilQEKDkFwcEtleVJlc3BvbnNlEg8KB2FwcF9rZXkYASABKAkSFgoOZGlza19jcnlwdF9rZXkYAiABKAwSFQoNZW52X2NyeXB0X2tleRgDIAEoDBIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgEIAMoCRIQCghrMjU2X2tleRgFIAEoDBIWCg5rMjU2X3NpZ25hdHVyZRgGIAEoDCIXCgVBcHBJZBIOCgZhcHBfaWQYASABKAkiJwoRUHVibGljS2V5UmVzcG9uc2USEgoKcHVibGljX2tleRgBIAEoDCJuCg9HZXRNZXRhUmVzcG9uc2USDwoHY2FfY2VydBgBIAEoCRITCgthbGxvd2VkX21ycxgCIAMoCRITCgtyb290X3B1YmtleRgDIAEoDBINCgVxdW90ZRgEIAEoCRIRCglldmVudF9sb2cYBSABKAky+AEKA0tNUxI3CglHZXRBcHBLZXkSFS5rbXMuR2V0QXBwS2V5UmVxdWVzdBoTLmttcy5BcHBLZXlSZXNwb25zZRJBCgxHZXRDaGFsbGVuZ2USFi5nb29nbGUucHJvdG9idWYuRW1wdHkaGS5rbXMuR2V0Q2hhbGxlbmdlUmVzcG9uc2USPAoWR2V0QXBwRW52RW5jcnlwdFB1YktleRIKLmttcy5BcHBJZBoWLmttcy5QdWJsaWNLZXlSZXNwb25zZRI3CgdHZXRNZXRhEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhQua21zLkdldE1ldGFSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_empty]);
+
+/**
+ * @generated from message kms.GetAppKeyRequest
+ */
+export type GetAppKeyRequest = Message<"kms.GetAppKeyRequest"> & {
+  /**
+   * @generated from field: kms.FreshEvidence fresh_evidence = 1;
+   */
+  freshEvidence?: FreshEvidence | undefined;
+};
+
+/**
+ * Describes the message kms.GetAppKeyRequest.
+ * Use `create(GetAppKeyRequestSchema)` to create a new message.
+ */
+export const GetAppKeyRequestSchema: GenMessage<GetAppKeyRequest> = /*@__PURE__*/
+  messageDesc(file_kms, 0);
+
+/**
+ * A quote that was made for this very TLS connection. Its report data is SHA-512 over the purpose and, each after its
+ * length, challenge, TLS exporter and the client's public key. See packages/ra-rpc/README.md.
+ *
+ * @generated from message kms.FreshEvidence
+ */
+export type FreshEvidence = Message<"kms.FreshEvidence"> & {
+  /**
+   * From GetChallenge on the same connection. It is used up by this call, whatever becomes of it.
+   *
+   * @generated from field: bytes challenge = 1;
+   */
+  challenge: Uint8Array;
+
+  /**
+   * @generated from field: bytes quote = 2;
+   */
+  quote: Uint8Array;
+
+  /**
+   * JSON array text. It replays to the quote's registers, which are those of the quote in the client certificate.
+   *
+   * @generated from field: string event_log = 3;
+   */
+  eventLog: string;
+};
+
+/**
+ * Describes the message kms.FreshEvidence.
+ * Use `create(FreshEvidenceSchema)` to create a new message.
+ */
+export const FreshEvidenceSchema: GenMessage<FreshEvidence> = /*@__PURE__*/
+  messageDesc(file_kms, 1);
+
+/**
+ * @generated from message kms.GetChallengeResponse
+ */
+export type GetChallengeResponse = Message<"kms.GetChallengeResponse"> & {
+  /**
+   * 32 random bytes. A later challenge on the same connection replaces it.
+   *
+   * @generated from field: bytes challenge = 1;
+   */
+  challenge: Uint8Array;
+
+  /**
+   * @generated from field: uint32 expires_in_seconds = 2;
+   */
+  expiresInSeconds: number;
+};
+
+/**
+ * Describes the message kms.GetChallengeResponse.
+ * Use `create(GetChallengeResponseSchema)` to create a new message.
+ */
+export const GetChallengeResponseSchema: GenMessage<GetChallengeResponse> = /*@__PURE__*/
+  messageDesc(file_kms, 2);
 
 /**
  * @generated from message kms.AppKeyResponse
@@ -62,7 +137,7 @@ export type AppKeyResponse = Message<"kms.AppKeyResponse"> & {
  * Use `create(AppKeyResponseSchema)` to create a new message.
  */
 export const AppKeyResponseSchema: GenMessage<AppKeyResponse> = /*@__PURE__*/
-  messageDesc(file_kms, 0);
+  messageDesc(file_kms, 3);
 
 /**
  * @generated from message kms.AppId
@@ -81,7 +156,7 @@ export type AppId = Message<"kms.AppId"> & {
  * Use `create(AppIdSchema)` to create a new message.
  */
 export const AppIdSchema: GenMessage<AppId> = /*@__PURE__*/
-  messageDesc(file_kms, 1);
+  messageDesc(file_kms, 4);
 
 /**
  * @generated from message kms.PublicKeyResponse
@@ -98,7 +173,7 @@ export type PublicKeyResponse = Message<"kms.PublicKeyResponse"> & {
  * Use `create(PublicKeyResponseSchema)` to create a new message.
  */
 export const PublicKeyResponseSchema: GenMessage<PublicKeyResponse> = /*@__PURE__*/
-  messageDesc(file_kms, 2);
+  messageDesc(file_kms, 5);
 
 /**
  * @generated from message kms.GetMetaResponse
@@ -143,7 +218,7 @@ export type GetMetaResponse = Message<"kms.GetMetaResponse"> & {
  * Use `create(GetMetaResponseSchema)` to create a new message.
  */
 export const GetMetaResponseSchema: GenMessage<GetMetaResponse> = /*@__PURE__*/
-  messageDesc(file_kms, 3);
+  messageDesc(file_kms, 6);
 
 /**
  * Releases keys to apps whose evidence was verified. See docs/wire.md.
@@ -152,14 +227,25 @@ export const GetMetaResponseSchema: GenMessage<GetMetaResponse> = /*@__PURE__*/
  */
 export const KMS: GenService<{
   /**
-   * The keys of the calling app. The caller is identified by its RA-TLS client certificate alone.
+   * The keys of the calling app. The caller is identified by its RA-TLS client certificate; an empty request, as older
+   * guests send it, is answered where the policy does not ask for fresh evidence.
    *
    * @generated from rpc kms.KMS.GetAppKey
    */
   getAppKey: {
     methodKind: "unary";
-    input: typeof EmptySchema;
+    input: typeof GetAppKeyRequestSchema;
     output: typeof AppKeyResponseSchema;
+  },
+  /**
+   * A challenge for fresh evidence, for a caller that could have its keys now. It holds for this TLS connection only.
+   *
+   * @generated from rpc kms.KMS.GetChallenge
+   */
+  getChallenge: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
+    output: typeof GetChallengeResponseSchema;
   },
   /**
    * The X25519 public key to which an app's environment is encrypted. No attestation needed.

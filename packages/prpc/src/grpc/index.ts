@@ -1,6 +1,6 @@
 import type { GrpcOptions } from "./serve.js";
 
-export type { Admission, GrpcOptions } from "./serve.js";
+export type { GrpcOptions } from "./serve.js";
 
 /**
  * Serves services over gRPC, with server reflection (v1, v1alpha) and the standard health service: the same

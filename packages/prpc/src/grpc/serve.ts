@@ -9,7 +9,7 @@ import { Server, ServerCredentials, ServerInterceptingCall } from "@grpc/grpc-js
 import type { ServerInterceptor, handleUnaryCall, sendUnaryData } from "@grpc/grpc-js";
 import type { FastifyBaseLogger } from "fastify";
 import { RpcError, toRpcError } from "../rpc-error.js";
-import type { Call, MethodImpl, ServiceImpl } from "../service.js";
+import type { Admission, Call, MethodImpl, ServiceImpl } from "../service.js";
 import { binaryForm } from "../wire-form.js";
 import { methodPath, rawMethod } from "./definition.js";
 import { addHealthService } from "./health.js";
@@ -24,12 +24,6 @@ const CLOSE_GRACE_MS = 2_000;
 const MAX_CONNECTION_AGE_MS = 3_600_000;
 /** A connection without a call is closed after this time. */
 const MAX_CONNECTION_IDLE_MS = 300_000;
-
-/** Who is behind a connection. */
-export interface Admission<P> {
-  peer?: P;
-  peerError?: Error;
-}
 
 export interface GrpcOptions<P> {
   services: readonly ServiceImpl<P>[];
