@@ -8,12 +8,12 @@ export interface GlobalOptions {
   home?: string;
 }
 
-/** A failure to be told in one sentence, with an exit code: 1 refused or failed, 2 could not tell. */
+/** A failure to be told in one sentence, with an exit code: 1 refused or failed, 2 wrong usage or could not tell, 130 interrupted. */
 export class CliError extends Error {
   override name = "CliError";
   constructor(
     message: string,
-    readonly exitCode: 1 | 2 = 1,
+    readonly exitCode: 1 | 2 | 130 = 1,
     options?: ErrorOptions,
   ) {
     super(message, options);
@@ -46,10 +46,12 @@ export function printResult(options: GlobalOptions, value: unknown, text: () => 
   process.stdout.write(options.json === true ? `${JSON.stringify(value, null, 2)}\n` : `${text()}\n`);
 }
 
-/** Text from a VM or a daemon, made safe for a terminal: control characters become visible. */
+/** Text from a VM or a daemon, made safe for a terminal: control characters become visible, line ends plain. */
 export function printable(text: string): string {
-  return text.replace(
-    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
-    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
+  return text
+    .replaceAll(/\r+\n/g, "\n")
+    .replace(
+      /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
+      (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
+    );
 }

@@ -1,6 +1,14 @@
-import { InputError, parseVmId, readRegularFileIfAny } from "@dstack/core";
+import {
+  TimeoutError,
+  errorCode,
+  errorMessage,
+  parseVmId,
+  readRegularFileIfAny,
+  withDeadline,
+} from "@dstack/core";
 import { teepod } from "@dstack/proto";
-import { createClient, httpTransport } from "@dstack/prpc";
+import { RpcError, createClient, httpTransport } from "@dstack/prpc";
+import type { Transport } from "@dstack/prpc";
 import { Home } from "./local/home.js";
 import type { GlobalOptions } from "./output.js";
 import { CliError } from "./output.js";
@@ -23,8 +31,8 @@ export async function teepodAddress(options: TeepodOptions): Promise<TeepodAddre
   const url = options.host ?? process.env["DSTACK_TEEPOD_URL"];
   const token = options.token ?? process.env["DSTACK_TEEPOD_TOKEN"];
   if (url !== undefined) {
-    if (!URL.canParse(url))
-      throw new InputError(`--host must be a URL such as http://127.0.0.1:9080, not ${url}`);
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
+      throw new CliError(`--host must be a URL such as http://127.0.0.1:9080, not ${url}`, 2);
     return { url: url.replace(/\/+$/, ""), token };
   }
   const home = await Home.openIfAny(Home.locate(options.home));
@@ -42,10 +50,48 @@ export function authHeaders(address: TeepodAddress): Record<string, string> {
   return address.token === undefined ? {} : { authorization: `Bearer ${address.token}` };
 }
 
-/** A client of the Teepod service. */
-export function teepodClient(address: TeepodAddress) {
-  return createClient(teepod.Teepod, httpTransport({ baseUrl: address.url, headers: authHeaders(address) }));
+/** Starting QEMU is the longest thing a teepod does before it answers. */
+const CALL_LIMIT_MS = 60_000;
+
+/** A client of the Teepod service. What keeps it from being reached is told in a sentence, after a minute at most. */
+export function teepodClient(address: TeepodAddress, limitMs = CALL_LIMIT_MS) {
+  const http = httpTransport({ baseUrl: address.url, headers: authHeaders(address) });
+  const transport: Transport = {
+    async call(service, method, body, { signal }) {
+      try {
+        return await withDeadline(
+          method,
+          limitMs,
+          (limit) => http.call(service, method, body, { signal: limit }),
+          signal,
+        );
+      } catch (err) {
+        signal?.throwIfAborted();
+        throw explainCall(err, address, limitMs);
+      }
+    },
+  };
+  return createClient(teepod.Teepod, transport);
 }
+
+function explainCall(err: unknown, { url }: TeepodAddress, limitMs: number): unknown {
+  const options = { cause: err };
+  if (err instanceof TimeoutError)
+    return new CliError(`the teepod at ${url} has not answered within ${limitMs / 1000} s`, 1, options);
+  if (!(err instanceof RpcError)) return err;
+  if (err.code === "unavailable" && err.cause !== undefined) {
+    const reason = errorCode(err.cause) ?? errorMessage(err.cause);
+    return new CliError(
+      `no teepod answers at ${url} (${reason}); \`dstack status\` tells whether the local one runs, --host names another`,
+      1,
+      options,
+    );
+  }
+  if (err.code === "unauthenticated")
+    return new CliError(`${err.message}; give --token or set DSTACK_TEEPOD_TOKEN`, 1, options);
+  return err;
+}
+
 export type TeepodClient = ReturnType<typeof teepodClient>;
 
 /**

@@ -26,9 +26,14 @@ export function registerLogs(program: Command): void {
       if (answer.statusCode !== 200)
         throw new CliError(`teepod answers ${answer.statusCode}: ${await answer.body.text()}`);
       const decoder = new TextDecoder();
+      // A serial console ends lines with CR LF: a CR at the end of a chunk waits for what follows.
+      let held = "";
       try {
-        for await (const chunk of answer.body)
-          process.stdout.write(printable(decoder.decode(chunk as Uint8Array, { stream: true })));
+        for await (const chunk of answer.body) {
+          const text = held + decoder.decode(chunk as Uint8Array, { stream: true });
+          held = /\r*$/.exec(text)?.[0] ?? "";
+          process.stdout.write(printable(text.slice(0, text.length - held.length)));
+        }
       } catch (err) {
         if (!signal.aborted) throw err;
       }

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import type { Command } from "commander";
+import { CliError } from "../output.js";
 
 /** Adds `--host` and `--token`. */
 export function addTeepodOptions(command: Command): Command {
@@ -36,11 +37,11 @@ export interface PortMapping {
   vmPort: number;
 }
 
-/** Aborts when the command is interrupted. */
+/** Aborts when the command is interrupted; a second signal ends the process at once. */
 export function interruptSignal(): AbortSignal {
   const stop = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.once(name, () => stop.abort(new Error("interrupted")));
+    process.once(name, () => stop.abort(new CliError("interrupted", 130)));
   }
   return stop.signal;
 }

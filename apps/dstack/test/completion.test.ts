@@ -1,0 +1,49 @@
+import { execa } from "execa";
+import { describe, expect, it } from "vitest";
+import { SHELLS, completionScript } from "../src/completion.js";
+import { createProgram } from "../src/program.js";
+
+const VMS = JSON.stringify(
+  [
+    { id: "1", name: "web" },
+    { id: "2", name: "$(touch /tmp/pwned)" },
+    { id: "3", name: "web-2" },
+  ],
+  null,
+  2,
+);
+
+/** What bash offers for the last word. */
+async function offers(...line: string[]): Promise<string[]> {
+  const script = `${completionScript(createProgram(), "bash")}
+dstack() { printf '%s\\n' "$VMS"; }
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_dstack
+printf '%s\\n' "\${COMPREPLY[@]}"`;
+  const { stdout } = await execa("bash", ["-c", script, "bash", ...line], { env: { VMS } });
+  return stdout.split("\n").filter((word) => word !== "");
+}
+
+describe("completion", () => {
+  it("offers commands, options and CVMs in bash", async () => {
+    expect(await offers("dstack", "de")).toEqual(["deploy"]);
+    expect(await offers("dstack", "--json", "do")).toEqual(["down", "doctor"]);
+    expect(await offers("dstack", "deploy", "--pu")).toEqual(["--public-logs", "--public-sysinfo"]);
+    expect(await offers("dstack", "completion", "")).toEqual(expect.arrayContaining(["bash", "zsh", "fish"]));
+  });
+
+  it("offers names of CVMs, and never what a shell would run", async () => {
+    expect(await offers("dstack", "logs", "w")).toEqual(["web", "web-2"]);
+    expect((await offers("dstack", "stop", "")).filter((word) => !word.startsWith("-"))).toEqual([
+      "web",
+      "web-2",
+    ]);
+  });
+
+  it.each(SHELLS)("names every command for %s", (shell) => {
+    const script = completionScript(createProgram(), shell);
+    for (const { name } of [{ name: "deploy" }, { name: "verify" }, { name: "completion" }, { name: "help" }])
+      expect(script).toContain(name);
+    expect(script).not.toContain("simulated-pcs");
+  });
+});
