@@ -5,18 +5,25 @@ import { resolve } from "node:path";
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads a file a person named, as text.
+ * Reads a file a person named.
  * @throws {InputError} one sentence that names the file
  */
-export async function readTextFile(path: string): Promise<string> {
-  let bytes: Uint8Array;
+export async function readFileBytes(path: string): Promise<Uint8Array> {
   try {
-    bytes = await readRegularFile(resolve(path), MAX_FILE_BYTES);
+    return await readRegularFile(resolve(path), MAX_FILE_BYTES);
   } catch (err) {
     if (errorCode(err) === "ENOENT") throw new InputError(`there is no file ${path}`);
     if (errorCode(err) === "EACCES") throw new InputError(`you may not read ${path}`);
     throw err instanceof InputError ? err : new InputError(`cannot read ${path}: ${errorMessage(err)}`);
   }
+}
+
+/**
+ * Reads a file a person named, as text.
+ * @throws {InputError} one sentence that names the file
+ */
+export async function readTextFile(path: string): Promise<string> {
+  const bytes = await readFileBytes(path);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {

@@ -20,8 +20,8 @@ import { CliError, Progress, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
 import { teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodClient } from "../teepod.js";
-import { formatReport, verdictLine } from "../verify/app-quote.js";
 import { appHost, verifyLocalApp } from "../verify/local-app.js";
+import { exitCodeOf, formatReport, verdictLine } from "../verify/report.js";
 import { waitReady } from "./deploy.js";
 import { examine } from "./doctor.js";
 import { interruptSignal } from "./options.js";
@@ -78,7 +78,7 @@ async function up(options: GlobalOptions & { example: boolean }): Promise<void> 
   const vm = await waitReady({ client, id, progress, limitMs: BOOT_LIMIT_MS, signal });
   const page = await fetchPage(home, vm.appId, signal);
   progress.step(`the app answers through tproxy: ${page}`);
-  const { report, nonce } = await verifyLocalApp(home, vm, "/quote", signal);
+  const { report, nonce } = await verifyLocalApp(home, vm, { path: "/quote", signal });
   progress.step(`asked for a quote over nonce ${nonce.slice(0, 16)}…`);
   const url = `https://${appHost(vm.appId)}:${home.ports.proxy}/`;
   printResult(
@@ -91,9 +91,9 @@ async function up(options: GlobalOptions & { example: boolean }): Promise<void> 
       seconds: { ...seconds, total: progress.seconds },
       report,
     },
-    () => [formatReport(report), "", ...whatNext(home, url, id)].join("\n"),
+    () => [formatReport(report, 0), "", ...whatNext(home, url, id)].join("\n"),
   );
-  if (!report.verified) throw new CliError(verdictLine(report));
+  if (!report.verified) throw new CliError(verdictLine(report), exitCodeOf(report) === 2 ? 2 : 1);
 }
 
 /** Everything up to the point where daemons can start: ports, certificates, configuration. */

@@ -1,25 +1,49 @@
-import { InputError, errorCode, fromHex, hex, sha256 } from "@dstack/core";
+import {
+  CodedError,
+  InputError,
+  errorCode,
+  errorMessage,
+  fromHex,
+  hex,
+  parseAppId,
+  sha256,
+} from "@dstack/core";
+import type { Missing } from "@dstack/attestation";
 import type { Command } from "commander";
 import { access } from "node:fs/promises";
+import { isAppCompose } from "../compose.js";
 import { Home } from "../local/home.js";
 import { CliError, printResult } from "../output.js";
-import { readTextFile } from "../read-file.js";
+import { readFileBytes, readTextFile } from "../read-file.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
-import { appReportData, formatReport } from "../verify/app-quote.js";
-import type { VerifyReport } from "../verify/app-quote.js";
-import { caCertHashOf, parseQuoteAnswer, verifyLocalApp, verifyWith } from "../verify/local-app.js";
+import { certificateIn, presentedCertificate } from "../verify/certificate.js";
+import { presentedByEndpoint } from "../verify/endpoint.js";
+import type { Expectation } from "../verify/expectation.js";
+import { judge } from "../verify/judge.js";
+import { caCertHashOf, verifyLocalApp } from "../verify/local-app.js";
+import type { Presented } from "../verify/presented.js";
+import { appReportData, isQuote, parseQuoteFile, presentedQuote } from "../verify/quote-file.js";
+import { exitCodeOf, formatReport } from "../verify/report.js";
+import type { Report } from "../verify/report.js";
+import { loadTrust } from "../verify/trust.js";
 import { addTeepodOptions, interruptSignal } from "./options.js";
 
 interface VerifyOptions extends TeepodOptions {
-  path: string;
+  path?: string;
   nonce?: string;
   reportData?: string;
+  eventLog?: string;
+  appId?: string;
   compose?: string;
+  anyApp?: boolean;
   kmsCa?: string;
   image?: string;
+  policy?: string;
+  collateral?: string;
   pccsUrl: string;
   simulatedRoot: string[];
+  at?: string;
 }
 
 /** Intel's Provisioning Certification Service. */
@@ -27,80 +51,142 @@ const INTEL_PCS = "https://api.trustedservices.intel.com";
 
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
+const TARGETS = `
+Targets:
+  https://host[:port]/   who answers there: by the RA-TLS certificate of the TLS handshake or, with --path, by a quote
+  a file                 a certificate with RA-TLS extensions (PEM or DER), or a quote: what TdxQuote?json answered, hex,
+                         or bytes
+  anything else          a CVM of the local installation, by name, id or app id
+
+Exit codes:
+  0  verified: everything that counts was checked, and is right
+  1  refused: something is wrong; REFUSED lines say what
+  2  could not tell: nobody answers, there is no evidence or no collateral, or nothing was given to compare with
+
+An image given with --image is measured as the simulated platform does; list the registers of hardware in --policy.
+What each line means: docs/attestation.md`;
+
 /** `dstack verify`: exit code 0 verified, 1 refused, 2 could not tell. */
 export function registerVerify(program: Command): void {
   addTeepodOptions(
     program
       .command("verify")
-      .description("verify what an app really is: exit code 0 verified, 1 refused, 2 could not tell")
-      .argument("<target>", "a CVM of the local installation, or a file with what TdxQuote?json answered"),
+      .description("verify what an app really is, from TLS key to compose document")
+      .argument("<target>", "an https:// address, a file with a certificate or a quote, or a local CVM"),
   )
-    .option("--path <path>", "for a CVM: where the app answers {quote, event_log} for ?nonce=<hex>", "/quote")
-    .option("--nonce <hex>", "for a file: the report_data that was asked for")
-    .option("--report-data <hex>", "for a file: the 64 bytes the quote must carry, instead of --nonce")
-    .option("--compose <file>", "for a file: the app-compose document it must run")
-    .option("--kms-ca <pem>", "for a file: root CA certificate of the KMS its keys must come from")
-    .option("--image <dir>", "for a file: directory of the guest image it must run on")
-    .option("--pccs-url <url>", "for a file: where collateral is fetched", INTEL_PCS)
     .option(
-      "--simulated-root <pem>",
-      "for a file: also trust this simulator's root; may be repeated",
-      collect,
-      [],
+      "--path <path>",
+      "where the app answers {quote, event_log} for ?nonce=<hex> (a local CVM: /quote)",
     )
-    .addHelpText(
-      "after",
-      "\nThe measurements of an image are computed as the simulated platform takes them; for a quote of real hardware\n" +
-        "compare MRTD and RTMR0-2 yourself.",
-    )
+    .option("--compose <file>", "the app-compose document it must run")
+    .option("--app-id <hex>", "the app it must be")
+    .option("--any-app", "whichever app it is will do")
+    .option("--image <dir>", "directory of the guest image it must run on")
+    .option("--policy <file>", "policy in TOML or JSON: images, TCB status, advisories, …")
+    .option("--kms-ca <pem>", "root CA certificate of the KMS its keys must come from")
+    .option("--nonce <hex>", "quote file: the report_data that was asked for")
+    .option("--report-data <hex>", "quote file: the 64 bytes the quote must carry, instead of --nonce")
+    .option("--event-log <file>", "quote file: the event log, where the file holds none")
+    .option("--collateral <file>", "collateral bundle, instead of fetching")
+    .option("--pccs-url <url>", "where collateral is fetched", INTEL_PCS)
+    .option("--simulated-root <pem>", "also trust this simulator's root; may be repeated", collect, [])
+    .option("--at <time>", "judge as of this time (ISO 8601), with --collateral: for old evidence")
+    .addHelpText("after", TARGETS)
     .action(async (target: string, _: unknown, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>();
-      const isFile = await access(target).then(
-        () => true,
-        () => false,
-      );
-      let report: VerifyReport;
-      try {
-        report = isFile ? await verifyFile(target, options) : await verifyVm(target, options);
-      } catch (err) {
-        if (err instanceof CliError) throw new CliError(err.message, 2, { cause: err });
-        if (err instanceof InputError || errorCode(err) !== undefined)
-          throw new CliError(`could not tell: ${(err as Error).message}`, 2, { cause: err });
-        throw err;
-      }
+      const report = await verify(target, options, interruptSignal()).catch((err: unknown) => {
+        throw couldNotTell(err);
+      });
       printResult(options, report, () => formatReport(report));
-      if (!report.verified) process.exitCode = 1;
+      process.exitCode = exitCodeOf(report);
     });
 }
 
-async function verifyVm(target: string, options: VerifyOptions): Promise<VerifyReport> {
+/** Whatever kept us from a verdict is no verdict: exit code 2. */
+function couldNotTell(err: unknown): unknown {
+  if (err instanceof CliError) return new CliError(err.message, 2, { cause: err });
+  const expected = err instanceof InputError || err instanceof CodedError || errorCode(err) !== undefined;
+  return expected ? new CliError(`could not tell: ${errorMessage(err)}`, 2, { cause: err }) : err;
+}
+
+async function verify(target: string, options: VerifyOptions, signal: AbortSignal): Promise<Report> {
+  const isUrl = /^https?:\/\//i.test(target);
+  if (!isUrl && !(await exists(target))) return verifyVm(target, options, signal);
+  const trust = await loadTrust(options);
+  const presented = isUrl
+    ? await presentedByEndpoint(parseUrl(target), { path: options.path, now: trust.now, signal })
+    : await presentedByFile(target, options, trust.now);
+  return judge(presented, await expectationOf(options), trust, signal);
+}
+
+async function verifyVm(target: string, options: VerifyOptions, signal: AbortSignal): Promise<Report> {
   const home = await Home.openIfAny(Home.locate(options.home));
   if (home?.state.ports === undefined)
     throw new CliError("there is no local installation here, and no such file");
   const vm = await findVm(teepodClient(await teepodAddress(options)), target);
-  const { report } = await verifyLocalApp(home, vm, options.path, interruptSignal());
+  const { compose } = await expectationOf(options);
+  const { report } = await verifyLocalApp(home, vm, {
+    path: options.path ?? "/quote",
+    signal,
+    ...(compose === undefined ? {} : { compose }),
+  });
   return report;
 }
 
-async function verifyFile(path: string, options: VerifyOptions): Promise<VerifyReport> {
-  if (options.image === undefined)
-    throw new CliError("give --image <dir>: without it nobody knows what ran in the VM");
-  const given = options.reportData ?? options.nonce;
-  if (given === undefined)
-    throw new CliError("give --nonce <hex> or --report-data <hex>: without it the quote may be an old one");
-  const reportData =
-    options.reportData === undefined
-      ? appReportData(fromHex(given, "nonce"))
-      : fromHex(given, "report data", 64);
-  const composeHash =
-    options.compose === undefined ? undefined : hex(sha256(await readTextFile(options.compose)));
-  return verifyWith(
-    parseQuoteAnswer(await readTextFile(path)),
-    {
-      reportData,
-      ...(composeHash === undefined ? {} : { composeHash }),
-      ...(options.kmsCa === undefined ? {} : { caCertHash: await caCertHashOf(options.kmsCa) }),
-    },
-    { pccsUrl: options.pccsUrl, simulatedRoots: options.simulatedRoot, imageDir: options.image },
+async function presentedByFile(path: string, options: VerifyOptions, now: number): Promise<Presented> {
+  const bytes = await readFileBytes(path);
+  try {
+    // A quote holds certificates of its own, as PEM.
+    const certificate = isQuote(bytes) ? undefined : certificateIn(bytes);
+    if (certificate !== undefined) return presentedCertificate(certificate, now);
+    const answer = parseQuoteFile(bytes);
+    const eventLog = options.eventLog === undefined ? answer.eventLog : await readTextFile(options.eventLog);
+    return presentedQuote(
+      { ...answer, ...(eventLog === undefined ? {} : { eventLog }) },
+      reportDataOf(options),
+    );
+  } catch (err) {
+    if (err instanceof InputError) throw new InputError(`reading ${path}: ${err.message}`, { cause: err });
+    throw err;
+  }
+}
+
+function reportDataOf({ nonce, reportData }: VerifyOptions): Uint8Array | Missing {
+  if (reportData !== undefined) return fromHex(reportData, "--report-data", 64);
+  if (nonce !== undefined) return appReportData(fromHex(nonce, "--nonce"));
+  return { missing: "nobody said what it was asked for, so it may be an old one or answer somebody else" };
+}
+
+async function expectationOf(options: VerifyOptions): Promise<Expectation> {
+  const { appId, compose, kmsCa, anyApp } = options;
+  return {
+    ...(appId === undefined ? {} : { appId: parseAppId(appId) }),
+    ...(compose === undefined ? {} : { compose: await composeOf(compose) }),
+    ...(kmsCa === undefined ? {} : { caCertHash: await caCertHashOf(kmsCa) }),
+    ...(anyApp === undefined ? {} : { anyApp }),
+  };
+}
+
+/** The hash is over the exact bytes of the app-compose document. */
+async function composeOf(path: string): Promise<NonNullable<Expectation["compose"]>> {
+  const text = await readTextFile(path);
+  if (!isAppCompose(text)) {
+    throw new CliError(
+      `${path} is no app-compose document; \`dstack deploy <file> --dry-run\` prints the one a docker-compose file is wrapped in`,
+    );
+  }
+  return { hash: hex(sha256(text)), from: path };
+}
+
+function parseUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== "https:") throw new CliError(`${text} is no https:// address`);
+  return url;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
   );
 }

@@ -1,13 +1,14 @@
+import { isIP } from "node:net";
 import { Agent, request } from "undici";
 
 export interface FetchAppOptions {
-  /** `<app id>[-<port>].<base domain>` */
+  /** `<app id>[-<port>].<base domain>`, for `Host` and, if it is no address, SNI. */
   host: string;
   /** Where tproxy listens. */
   address: string;
   port: number;
-  /** PEM of the CA that the proxy's certificate must lead to. */
-  ca: string;
+  /** PEM of the CA that the proxy's certificate must lead to; without it any will do, for answers that prove themselves. */
+  ca?: string;
   path: string;
   signal: AbortSignal;
 }
@@ -18,7 +19,12 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024;
 /** One HTTPS request through tproxy, which is dialled by address whatever DNS says; the name goes into SNI and `Host`. */
 export async function fetchApp(options: FetchAppOptions): Promise<{ status: number; body: string }> {
   const agent = new Agent({
-    connect: { ca: options.ca, host: options.address, servername: options.host, timeout: 10_000 },
+    connect: {
+      ...(options.ca === undefined ? { rejectUnauthorized: false } : { ca: options.ca }),
+      host: options.address,
+      ...(isIP(options.host) === 0 ? { servername: options.host } : {}),
+      timeout: 10_000,
+    },
     maxResponseSize: MAX_BODY_BYTES,
   });
   try {

@@ -1,0 +1,93 @@
+import {
+  INTEL_ROOT,
+  QuoteError,
+  authenticateCollateral,
+  explain,
+  group,
+  info,
+  parseQuote,
+  quoteCollateralKeys,
+  skipped,
+} from "@dstack/attestation";
+import type { CheckNode, Collateral, Missing, Policy } from "@dstack/attestation";
+import { CollateralError } from "@dstack/ra-tls";
+import { checkIdentity } from "./expectation.js";
+import type { Expectation } from "./expectation.js";
+import type { Presented } from "./presented.js";
+import { reportOf } from "./report.js";
+import type { Report } from "./report.js";
+import type { Trust } from "./trust.js";
+
+/** Verifies what was presented, from the key it is bound to down to the compose document. Bad evidence throws nothing. */
+export async function judge(
+  presented: Presented,
+  expected: Expectation,
+  trust: Trust,
+  signal: AbortSignal,
+): Promise<Report> {
+  const { quote, checks } = presented;
+  if ("missing" in quote) {
+    return reportOf(presented, group("evidence", [...checks, skipped("quote", quote.missing)]));
+  }
+  const explanation = explain({
+    quote,
+    eventLog: presented.eventLog,
+    reportData: presented.reportData,
+    collateral: await collateralFor(quote, trust, signal),
+    now: trust.now,
+    anchors: trust.anchors,
+    policy: policyFor(quote, trust),
+  });
+  const app = checkIdentity(explanation.identity, expected, presented);
+  const time = trust.atGivenTime ? [asOf(trust.now)] : [];
+  const tree = group("evidence", [...checks, ...time, ...explanation.tree.children, app]);
+  return reportOf(presented, tree, explanation);
+}
+
+function asOf(now: number): CheckNode {
+  return info(
+    "time",
+    `judged as of ${new Date(now * 1000).toISOString()}, as asked; today's verdict may differ`,
+  );
+}
+
+/** Without an image to compare with any is accepted, which the tree tells as not checked. */
+function policyFor(quote: Uint8Array, { policy, simulatedImage }: Trust): Policy {
+  const { allow_all, allowed } = policy.images;
+  const further = simulatedImage === undefined || isIntels(quote) ? [] : [simulatedImage];
+  const all = [...allowed, ...further];
+  return { ...policy, images: { allow_all: allow_all || all.length === 0, allowed: allow_all ? [] : all } };
+}
+
+function isIntels(quote: Uint8Array): boolean {
+  try {
+    quoteCollateralKeys(parseQuote(quote), [INTEL_ROOT]);
+    return true;
+  } catch (err) {
+    if (err instanceof QuoteError) return false;
+    throw err;
+  }
+}
+
+/**
+ * Collateral for this quote that is genuine and in date, or why there is none: that says nothing against the quote.
+ * A quote that nobody trusted vouches for is not asked for: `explain` refuses it by itself.
+ */
+async function collateralFor(
+  quote: Uint8Array,
+  { collateral, anchors, now }: Trust,
+  signal: AbortSignal,
+): Promise<Collateral | Missing> {
+  try {
+    const keys = quoteCollateralKeys(parseQuote(quote), anchors);
+    const found = await collateral.get(keys, now, signal);
+    const late = authenticateCollateral(found, anchors).periods.find(
+      ({ from, to }) => now < from || now > to,
+    );
+    if (late === undefined) return found;
+    return { missing: `the collateral's ${late.what} is not in date` };
+  } catch (err) {
+    if (err instanceof QuoteError || err instanceof CollateralError) return { missing: err.message };
+    throw err;
+  }
+}

@@ -1,0 +1,94 @@
+import { INTEL_ROOT, PolicyConfig, allowedImage, simulatedAnchor } from "@dstack/attestation";
+import type { AllowedImage, Policy, TrustAnchor } from "@dstack/attestation";
+import { CollateralClient, bundledCollateral, parseCollateralBundle } from "@dstack/ra-tls";
+import type { CollateralSource } from "@dstack/ra-tls";
+import { measureImage } from "@dstack/tdx-attest";
+import { basename, resolve } from "node:path";
+import { parse as parseToml } from "smol-toml";
+import { z } from "zod";
+import { CliError } from "../output.js";
+import { readTextFile } from "../read-file.js";
+
+/** What somebody verifies by. */
+export interface Trust {
+  readonly anchors: readonly TrustAnchor[];
+  readonly policy: Policy;
+  /** The image of --image as the simulated platform measures it; on hardware its registers are others. */
+  readonly simulatedImage?: AllowedImage;
+  readonly collateral: CollateralSource;
+  /** Unix seconds. */
+  readonly now: number;
+  /** `now` was given, it is not the time of the clock. */
+  readonly atGivenTime: boolean;
+}
+
+export interface TrustOptions {
+  /** TOML or JSON file of a policy. */
+  readonly policy?: string | undefined;
+  /** Directory of a guest image that is allowed beside the policy's. */
+  readonly image?: string | undefined;
+  /** PEM files of simulator roots to trust beside Intel's and the policy's. */
+  readonly simulatedRoot: readonly string[];
+  /** File with a collateral bundle; otherwise it is fetched. */
+  readonly collateral?: string | undefined;
+  readonly pccsUrl: string;
+  /** ISO 8601. */
+  readonly at?: string | undefined;
+}
+
+/**
+ * @throws {InputError} a file that cannot be read or does not hold what it should
+ * @throws {CliError}
+ */
+export async function loadTrust(options: TrustOptions): Promise<Trust> {
+  const given = options.policy === undefined ? PolicyConfig.parse({}) : await readPolicy(options.policy);
+  const roots = [...given.insecure_simulated_roots, ...options.simulatedRoot];
+  const anchors = [INTEL_ROOT];
+  for (const path of roots) anchors.push(simulatedAnchor(await readTextFile(path)));
+  const image = options.image === undefined ? undefined : await measure(options.image);
+  return {
+    anchors,
+    policy: { ...given, insecure_simulated_roots: roots },
+    ...(image === undefined ? {} : { simulatedImage: image }),
+    collateral: await collateralSource(options, anchors),
+    now: options.at === undefined ? Math.floor(Date.now() / 1000) : readTime(options),
+    atGivenTime: options.at !== undefined,
+  };
+}
+
+async function measure(dir: string): Promise<AllowedImage> {
+  return allowedImage(basename(resolve(dir)), await measureImage(dir));
+}
+
+async function readPolicy(path: string): Promise<Policy> {
+  const text = await readTextFile(path);
+  let value: unknown;
+  try {
+    value = path.endsWith(".json") ? JSON.parse(text) : parseToml(text);
+  } catch (err) {
+    const kind = path.endsWith(".json") ? "JSON" : "TOML";
+    throw new CliError(`--policy ${path} is not ${kind}: ${(err as Error).message.split("\n")[0] ?? ""}`, 2);
+  }
+  const parsed = PolicyConfig.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new CliError(`--policy ${path}: ${z.prettifyError(parsed.error)}`, 2);
+}
+
+async function collateralSource(
+  { collateral, pccsUrl }: TrustOptions,
+  anchors: readonly TrustAnchor[],
+): Promise<CollateralSource> {
+  if (collateral === undefined) return new CollateralClient({ url: pccsUrl, anchors });
+  return bundledCollateral(parseCollateralBundle(await readTextFile(collateral)), anchors);
+}
+
+function readTime({ at, collateral }: TrustOptions): number {
+  const seconds = Date.parse(at ?? "") / 1000;
+  if (!Number.isInteger(seconds) || seconds < 0) {
+    throw new CliError("--at must be a time such as 2026-01-31T12:00:00Z", 2);
+  }
+  if (collateral === undefined) {
+    throw new CliError("--at needs --collateral: what is fetched is of today", 2);
+  }
+  return seconds;
+}
