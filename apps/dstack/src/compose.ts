@@ -1,6 +1,7 @@
-import { InputError, appIdOfCompose, hex, sha256, utf8 } from "@dstack/core";
+import { InputError, appIdOfCompose, errorMessage, hex, sha256, utf8 } from "@dstack/core";
 import type { AppId } from "@dstack/core";
 import { parse } from "yaml";
+import { reviewCompose } from "./compose-review.js";
 
 export interface AppComposeOptions {
   name: string;
@@ -14,6 +15,8 @@ export interface AppCompose {
   text: string;
   composeHash: string;
   appId: AppId;
+  /** What its developer should know before it runs. */
+  notices: readonly string[];
 }
 
 /** Larger documents are refused by teepod and by the guest. */
@@ -27,8 +30,8 @@ export const MAX_COMPOSE_BYTES = 256 * 1024;
 export function toAppCompose(fileText: string, options: AppComposeOptions): AppCompose {
   if (utf8(fileText).length > MAX_COMPOSE_BYTES)
     throw new InputError(`the compose file is larger than ${MAX_COMPOSE_BYTES / 1024} KiB`);
-  const text = isAppCompose(fileText) ? fileText : wrap(fileText, options);
-  return { text, composeHash: hex(sha256(text)), appId: appIdOfCompose(utf8(text)) };
+  const { text, notices } = isAppCompose(fileText) ? takeAsIs(fileText) : wrap(fileText, options);
+  return { text, notices, composeHash: hex(sha256(text)), appId: appIdOfCompose(utf8(text)) };
 }
 
 /** Whether this is an app-compose document already. */
@@ -41,23 +44,28 @@ export function isAppCompose(text: string): boolean {
   }
 }
 
-function wrap(dockerCompose: string, options: AppComposeOptions): string {
-  let document: unknown;
+/** A document that is deployed byte for byte; the guest would refuse another runner when it has booted. */
+function takeAsIs(text: string): Pick<AppCompose, "text" | "notices"> {
+  const { runner, docker_compose_file: dockerCompose } = JSON.parse(text) as Record<string, unknown>;
+  if (runner !== "docker-compose")
+    throw new InputError('the app-compose document needs "runner": "docker-compose"');
+  if (typeof dockerCompose !== "string")
+    throw new InputError('"docker_compose_file" of the app-compose document must be text');
+  return { text, notices: reviewCompose(parseYaml(dockerCompose), dockerCompose) };
+}
+
+function parseYaml(text: string): unknown {
   try {
-    document = parse(dockerCompose, { maxAliasCount: 100 });
+    return parse(text, { maxAliasCount: 100 });
   } catch (err) {
-    throw new InputError(
-      `the compose file is not YAML: ${err instanceof Error ? err.message.split("\n")[0] : String(err)}`,
-    );
+    const [sentence = ""] = errorMessage(err).split("\n");
+    throw new InputError(`the compose file is not YAML: ${sentence.replace(/:$/, "")}`);
   }
-  const services: unknown =
-    typeof document === "object" && document !== null && "services" in document
-      ? document.services
-      : undefined;
-  if (typeof services !== "object" || services === null || Object.keys(services).length === 0) {
-    throw new InputError("the compose file has no services");
-  }
-  return JSON.stringify({
+}
+
+function wrap(dockerCompose: string, options: AppComposeOptions): Pick<AppCompose, "text" | "notices"> {
+  const notices = reviewCompose(parseYaml(dockerCompose), dockerCompose);
+  const text = JSON.stringify({
     manifest_version: 1,
     name: options.name,
     runner: "docker-compose",
@@ -68,4 +76,5 @@ function wrap(dockerCompose: string, options: AppComposeOptions): string {
     public_sysinfo: options.publicSysinfo,
     ...(options.allowedEnvs.length > 0 ? { allowed_envs: options.allowedEnvs } : {}),
   });
+  return { text, notices };
 }

@@ -21,7 +21,8 @@ describe("what becomes of a compose file", () => {
   });
 
   it("takes an app-compose document byte for byte, odd spacing included", () => {
-    const document = '{"docker_compose_file":  "services: {}",\n\n"name":"x"}\n';
+    const compose = JSON.stringify(yaml);
+    const document = `{"docker_compose_file":  ${compose},\n\n"name":"x", "runner":"docker-compose"}\n`;
     const { text, composeHash, appId } = toAppCompose(document, options);
     expect(text).toBe(document);
     expect(composeHash).toBe(hex(sha256(document)));
@@ -40,8 +41,33 @@ describe("what becomes of a compose file", () => {
     ["empty services", "services: {}\n", "has no services"],
     ["not YAML", "services: [\n", "is not YAML"],
     ["plain text", "hello", "has no services"],
+    ["a list of services", "services: [a, b]\n", "must map names to services"],
+    ["a service that is text", "services:\n  web: nginx\n", "service web must be a mapping"],
+    ["a service without an image", "services:\n  web: {}\n", "service web has no image"],
+    [
+      "an image that has to be built",
+      "services:\n  web:\n    build: .\n",
+      "push it to a registry, and name it",
+    ],
+    ["tabs", "services:\n\tweb:\n", /is not YAML: Tabs are not allowed as indentation at line 2, column 1$/],
+    ["another runner", '{"runner":"bash","docker_compose_file":""}', 'needs "runner": "docker-compose"'],
     ["too long", `services:\n  a: ${"x".repeat(MAX_COMPOSE_BYTES)}`, "larger than 256 KiB"],
   ])("refuses %s", (_, text, message) => {
     expect(() => toAppCompose(text, options)).toThrow(message);
+  });
+
+  it.each([
+    [
+      "files beside the compose file",
+      "volumes: [./html:/srv, data:/data, /var/run/tappd.sock:/s]",
+      ["./html"],
+    ],
+    ["a file of variables", "env_file: .env", [".env"]],
+    ["variables without a default", 'command: "$A ${B} ${C:-c} $$D"', ["A, B"]],
+    ["nothing about a plain service", "restart: always", []],
+  ])("tells about %s", (_, line, about) => {
+    const { notices } = toAppCompose(`services:\n  web:\n    image: nginx\n    ${line}\n`, options);
+    expect(notices).toHaveLength(about.length);
+    for (const [i, part] of about.entries()) expect(notices[i]).toContain(part);
   });
 });
