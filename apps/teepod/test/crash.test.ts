@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sleep } from "@dstack/core";
 import { ResourceStack } from "@dstack/daemon";
 import { bundleTeepod, startChild, writeConfig } from "./helpers/program.js";
-import { Site, client, vmRequest } from "./helpers/testpod.js";
+import { AUDIT, Site, client, vmRequest } from "./helpers/testpod.js";
 
 const UUID = /^[0-9a-f-]{36}$/;
 /** What a VM is made of. `shared/` and `status/` follow from it and are made anew at each start. */
@@ -46,7 +46,7 @@ describe("kill -9 of teepod", { timeout: 120_000 }, () => {
       await using pod = await site.start(site.config());
       const { vms } = await client(pod).status();
       const names = (await readdir(site.runPath)).filter((name) => !UUID.test(name));
-      expect(names).toEqual(["audit.log"]);
+      expect(names).toEqual(AUDIT);
       expect(vms.map((vm) => vm.id)).toEqual(expect.arrayContaining(acknowledged));
       for (const id of acknowledged) {
         expect(vms.find((vm) => vm.id === id)?.status, "an acknowledged VM runs on").toBe("running");
@@ -58,7 +58,7 @@ describe("kill -9 of teepod", { timeout: 120_000 }, () => {
         await client(pod).removeVm({ id });
       }
       expect(site.processes()).toEqual([]);
-      expect(await readdir(site.runPath)).toEqual(["audit.log"]);
+      expect(await readdir(site.runPath)).toEqual(AUDIT);
     });
   }
 
@@ -85,7 +85,7 @@ describe("kill -9 of teepod", { timeout: 120_000 }, () => {
     const removed = ids.filter((_, i) => results[i]?.status === "fulfilled");
     expect(removed.length).toBeGreaterThan(0);
     expect(left.filter((id) => removed.includes(id))).toEqual([]);
-    expect((await readdir(site.runPath)).sort()).toEqual(["audit.log", ...left].sort());
+    expect((await readdir(site.runPath)).sort()).toEqual([...AUDIT, ...left].sort());
   });
 
   it("its running VMs run on, and the next teepod owns them", async () => {

@@ -9,7 +9,7 @@ import { eventually } from "./helpers/eventually.js";
 import { FakeHypervisor } from "./helpers/fake-hypervisor.js";
 import { writeImage } from "./helpers/images.js";
 import { ManualClock } from "./helpers/manual-clock.js";
-import { COMPOSE, Site, client, testpod, vmRequest } from "./helpers/testpod.js";
+import { AUDIT, COMPOSE, Site, client, testpod, vmRequest } from "./helpers/testpod.js";
 import type { TeepodClient } from "./helpers/testpod.js";
 
 const COMPOSE_2 = COMPOSE.replace("image: hello", "image: hello:2");
@@ -67,7 +67,7 @@ describe("the life of a VM", () => {
     await pod.client.stopVm({ id });
     await pod.client.removeVm({ id });
     expect((await pod.client.status()).vms).toEqual([]);
-    expect(await readdir(pod.site.runPath)).toEqual(["audit.log"]);
+    expect(await readdir(pod.site.runPath)).toEqual(AUDIT);
     await expect(pod.client.startVm({ id })).rejects.toMatchObject({ code: "not_found" });
     expect(await pod.client.getInfo({ id })).toMatchObject({ found: false });
   });
@@ -278,7 +278,7 @@ describe("creating", () => {
     await using pod = await testpod({ hypervisor });
     hypervisor.failNext = "QEMU did not start: no memory";
     await expect(pod.client.createVm(vmRequest())).rejects.toThrow("QEMU did not start: no memory");
-    expect(await readdir(pod.site.runPath)).toEqual(["audit.log"]);
+    expect(await readdir(pod.site.runPath)).toEqual(AUDIT);
     expect((await pod.client.status()).vms).toEqual([]);
   });
 
@@ -303,7 +303,7 @@ describe("creating", () => {
       code: "unavailable",
       message: "the host's disk is full: 10 MB are free and 512 MB must stay free",
     });
-    expect(await readdir(pod.site.runPath)).toEqual(["audit.log"]);
+    expect(await readdir(pod.site.runPath)).toEqual(AUDIT);
     free = 2 ** 40;
     const { id } = await pod.client.createVm(vmRequest());
     await pod.client.stopVm({ id });

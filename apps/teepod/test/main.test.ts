@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundleTeepod, startChild, writeConfig } from "./helpers/program.js";
+import type { Child } from "./helpers/program.js";
 import { Site, client, vmRequest } from "./helpers/testpod.js";
 
 const run = promisify(execFile);
@@ -35,22 +36,21 @@ describe("the teepod program", { timeout: 60_000 }, () => {
     expect(await code).toBe(0);
   });
 
+  /** teepod with one MB of disk, in a mount namespace of its own; `undefined` where that is not allowed. */
+  async function startOnSmallDisk(site: Site): Promise<Child | undefined> {
+    await mkdir(site.runPath);
+    const mount = 'mount -t tmpfs -o size=1m none "$0" && exec "$@"';
+    const small = ["unshare", "-m", "sh", "-c", mount, site.runPath];
+    const allowed = await run(small[0] ?? "", [...small.slice(1), "true"]).catch(() => undefined);
+    if (allowed === undefined) return undefined;
+    const config = site.config({}, { min_free_disk_mb: 0 });
+    return startChild(program, await writeConfig(join(site.dir, "teepod.toml"), config), small);
+  }
+
   it("says that the disk is full when it is, and leaves nothing half-made", async (context) => {
     await using site = await Site.make();
-    await mkdir(site.runPath);
-    // One MB of disk, in a mount namespace of its own.
-    const small = [
-      "unshare",
-      "-m",
-      "sh",
-      "-c",
-      'mount -t tmpfs -o size=1m none "$0" && exec "$@"',
-      site.runPath,
-    ];
-    const allowed = await run(small[0] ?? "", [...small.slice(1), "true"]).catch(() => undefined);
-    if (allowed === undefined) return context.skip("mounting a small tmpfs is not allowed here");
-    const config = site.config({}, { min_free_disk_mb: 0 });
-    const child = await startChild(program, await writeConfig(join(site.dir, "teepod.toml"), config), small);
+    const child = await startOnSmallDisk(site);
+    if (child === undefined) return context.skip("mounting a small tmpfs is not allowed here");
     try {
       const encryptedEnv = new Uint8Array(700_000).fill(1);
       await expect(client(child).createVm(vmRequest({ encryptedEnv }))).rejects.toMatchObject({
@@ -61,6 +61,32 @@ describe("the teepod program", { timeout: 60_000 }, () => {
       // What was staged is gone again: a smaller one fits.
       const { id } = await client(child).createVm(vmRequest());
       await client(child).stopVm({ id });
+    } finally {
+      await child.kill();
+    }
+  });
+
+  it("T3: a guest that has filled the disk can be stopped and removed, and that stands in the audit log", async (context) => {
+    await using site = await Site.make();
+    const child = await startOnSmallDisk(site);
+    if (child === undefined) return context.skip("mounting a small tmpfs is not allowed here");
+    try {
+      const runPath = `/proc/${child.process.pid}/root${site.runPath}`;
+      const { id } = await client(child).createVm(vmRequest());
+      await expect(writeFile(join(runPath, "filler"), Buffer.alloc(2 ** 20))).rejects.toMatchObject({
+        code: "ENOSPC",
+      });
+      const before = await stat(join(runPath, "audit.log"));
+      // More lines than fit into the block the log has begun.
+      while ((await stat(join(runPath, "audit.log"))).size < before.size + 8192) {
+        await client(child).stopVm({ id });
+      }
+      await client(child).removeVm({ id });
+      const lines = (await readFile(join(runPath, "audit.log"), "utf8")).trimEnd().split("\n");
+      expect(lines.map((line) => JSON.parse(line) as object).at(-1)).toMatchObject({
+        method: "RemoveVm",
+        outcome: "done",
+      });
     } finally {
       await child.kill();
     }

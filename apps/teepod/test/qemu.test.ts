@@ -6,7 +6,7 @@ import { ResourceStack, identifyProcess } from "@dstack/daemon";
 import type { Teepod } from "../src/index.js";
 import { eventually } from "./helpers/eventually.js";
 import { writeImage } from "./helpers/images.js";
-import { OPERATOR, Site, client, testpod, vmRequest } from "./helpers/testpod.js";
+import { AUDIT, OPERATOR, Site, client, testpod, vmRequest } from "./helpers/testpod.js";
 
 const LIMIT_MS = 90_000;
 
@@ -71,7 +71,7 @@ describe("a VM in QEMU", { timeout: LIMIT_MS }, () => {
     await client(pod).stopVm({ id });
     expect(identifyProcess(second)).toBeUndefined();
     await client(pod).removeVm({ id });
-    expect(await readdir(site.runPath)).toEqual(["audit.log"]);
+    expect(await readdir(site.runPath)).toEqual(AUDIT);
   });
 
   it("that dies while booting has exited, with the reason in a sentence", async () => {
@@ -137,7 +137,7 @@ describe("a VM in QEMU", { timeout: LIMIT_MS }, () => {
     await using pod = await testpod({}, { cvm: { accel: "tdx" } });
     await expect(pod.client.createVm(vmRequest())).rejects.toThrow(/^QEMU did not start: ./);
     await expect(pod.client.status()).resolves.toMatchObject({ vms: [] });
-    expect(await readdir(pod.site.runPath)).toEqual(["audit.log"]);
+    expect(await readdir(pod.site.runPath)).toEqual(AUDIT);
   });
 
   it("that has no QEMU gives a clear error", async () => {

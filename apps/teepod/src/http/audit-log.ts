@@ -1,6 +1,7 @@
-import { open } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { open, stat, unlink, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { Serial } from "@dstack/core";
+import { Serial, errorCode } from "@dstack/core";
 import type { Clock } from "../clock.js";
 
 export interface AuditEntry {
@@ -18,29 +19,87 @@ export interface AuditEntry {
   readonly result?: string;
 }
 
-/** Every change anyone asked for, one JSON object a line, only ever appended to. */
+/** Room for some two hundred lines. */
+const RESERVE_BYTES = 64 * 1024;
+
+function isDiskFull(err: unknown): boolean {
+  const code = errorCode(err);
+  return code === "ENOSPC" || code === "EDQUOT";
+}
+
+/**
+ * Every change anyone asked for, one JSON object a line, only ever appended to.
+ *
+ * What cannot be logged is not done, and a guest may fill the host's disk: a file beside the log holds some room
+ * back, so that the operator can still stop and remove that guest's VM.
+ */
 export class AuditLog implements AsyncDisposable {
   readonly #writes = new Serial();
+  /** The last line lacks its end: a teepod was killed in the middle of it. */
+  #torn: boolean;
 
   private constructor(
     readonly file: FileHandle,
+    readonly reserve: string,
     readonly clock: Clock,
-  ) {}
+    torn: boolean,
+  ) {
+    this.#torn = torn;
+  }
 
   static async open(path: string, clock: Clock): Promise<AuditLog> {
-    return new AuditLog(await open(path, "a", 0o600), clock);
+    const file = await open(path, "a+", 0o600);
+    const { size } = await file.stat();
+    const last = Buffer.alloc(1, "\n");
+    if (size > 0) await file.read(last, 0, 1, size - 1);
+    const reserve = `${path}.reserve`;
+    await holdRoom(reserve);
+    return new AuditLog(file, reserve, clock, last.toString() !== "\n");
   }
 
   /** Resolves when the line is on the disk. */
   async append(entry: AuditEntry): Promise<void> {
     const line = `${JSON.stringify({ at: this.clock.now().toISOString(), ...entry })}\n`;
     await this.#writes.run(async () => {
-      await this.file.appendFile(line);
-      await this.file.datasync();
+      try {
+        await this.#write(line);
+      } catch (err) {
+        if (!isDiskFull(err)) throw err;
+        await unlink(this.reserve).catch(() => Promise.reject(err)); // used up already
+        await this.#write(line);
+      }
     });
+  }
+
+  async #write(line: string): Promise<void> {
+    const { size } = await this.file.stat();
+    try {
+      await this.file.appendFile(this.#torn ? `\n${line}` : line);
+      await this.file.datasync();
+    } catch (err) {
+      await this.file.truncate(size); // half a line says nothing
+      throw err;
+    }
+    this.#torn = false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writes.run(() => this.file.close());
+  }
+}
+
+/** Random bytes, for a file system that compresses or leaves holes holds nothing back for zeros. */
+async function holdRoom(path: string): Promise<void> {
+  try {
+    if ((await stat(path)).size >= RESERVE_BYTES) return;
+  } catch (err) {
+    if (errorCode(err) !== "ENOENT") throw err;
+  }
+  try {
+    await writeFile(path, randomBytes(RESERVE_BYTES), { mode: 0o600 });
+  } catch (err) {
+    // The disk is full already; the next start tries again.
+    if (!isDiskFull(err)) throw err;
+    await unlink(path);
   }
 }

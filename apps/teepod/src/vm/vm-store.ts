@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { mkdir, open, readdir, realpath, rename, stat, truncate } from "node:fs/promises";
+import { mkdir, open, readdir, realpath, rename, stat, truncate, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import {
   InputError,
@@ -58,6 +58,7 @@ export class VmStore {
    */
   static async open(root: string, log: Logger): Promise<VmStore> {
     const store = new VmStore(root, log);
+    await removeUnfinishedWrites(root);
     for (const name of await readdir(store.root)) {
       if (!name.startsWith(STAGING) && !name.startsWith(REMOVING)) continue;
       log.info({ name }, "ending what was interrupted");
@@ -95,6 +96,7 @@ export class VmStore {
 
   async #read(id: VmId): Promise<StoredVm> {
     const dir = this.dir(id);
+    await removeUnfinishedWrites(dir);
     const decode = new TextDecoder();
     const manifest = parseManifest(
       decode.decode(await readRegularFile(join(dir, MANIFEST), MAX_MANIFEST_BYTES)),
@@ -149,6 +151,13 @@ export class VmStore {
     await rename(this.dir(id), doomed);
     await syncDirectory(this.root);
     return () => removeTree(doomed);
+  }
+}
+
+/** What {@link writeFileAtomic} left when teepod was killed before the new content counted. */
+async function removeUnfinishedWrites(dir: string): Promise<void> {
+  for (const name of await readdir(dir)) {
+    if (/^\..+\.[0-9a-f]{12}\.tmp$/.test(name)) await unlink(join(dir, name));
   }
 }
 

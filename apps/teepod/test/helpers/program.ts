@@ -9,12 +9,16 @@ import type { TeepodConfigInput } from "../../src/index.js";
 const run = promisify(execFile);
 const app = join(import.meta.dirname, "../..");
 
+/** Bundles a program of this app as programs are shipped; gives the bundle's path. */
+export async function bundle(entry: string, out: string): Promise<string> {
+  await run(process.execPath, [join(app, "../../scripts/bundle.mjs"), join(app, entry), out]);
+  return out;
+}
+
 /** Bundles teepod as it is shipped; gives the program's path. */
 export async function bundleTeepod(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "teepod-bundle-"));
-  const out = join(dir, "teepod.mjs");
-  await run(process.execPath, [join(app, "../../scripts/bundle.mjs"), join(app, "src/main.ts"), out]);
-  return out;
+  return bundle("src/main.ts", join(dir, "teepod.mjs"));
 }
 
 function tomlValue(value: unknown): string {

@@ -17,6 +17,9 @@ import { writeImage } from "./images.js";
 export const OPERATOR = "operator-token-0123456789";
 export const VIEWER = "viewer-token-0123456789ab";
 
+/** What lies in `run_path` when there are no VMs. */
+export const AUDIT = ["audit.log", "audit.log.reserve"];
+
 /** A directory with an image, a CA certificate and a place for VMs. */
 export class Site implements AsyncDisposable {
   private constructor(readonly dir: string) {}

@@ -5,7 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ResourceStack } from "@dstack/daemon";
 import { TeepodConfig } from "../../src/index.js";
 import type { Teepod } from "../../src/index.js";
+import { AuditLog } from "../../src/http/audit-log.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
+import { ManualClock } from "../helpers/manual-clock.js";
 import { OPERATOR, Site, VIEWER, client, testpod, vmRequest } from "../helpers/testpod.js";
 
 interface Answer {
@@ -148,6 +150,31 @@ describe("access with tokens", () => {
     const after = await readFile(path, "utf8");
     expect(after.startsWith(before)).toBe(true);
     expect(after.length).toBeGreaterThan(before.length);
+  });
+});
+
+describe("the audit log", () => {
+  it("T3: goes on with a line of its own after a teepod that was killed in the middle of one", async () => {
+    await using site = await Site.make();
+    const path = join(site.dir, "audit.log");
+    const clock = new ManualClock();
+    const entry = { who: "o", role: "operator", from: "::1", request: "r", method: "StopVm", vm: "x" };
+    await writeFile(path, '{"who":"olga","met');
+    {
+      await using log = await AuditLog.open(path, clock);
+      await log.append({ ...entry, outcome: "asked" });
+    }
+    {
+      await using log = await AuditLog.open(path, clock);
+      await log.append({ ...entry, outcome: "done" });
+    }
+    const lines = (await readFile(path, "utf8")).split("\n");
+    expect(lines[0]).toBe('{"who":"olga","met');
+    expect(lines.slice(1, 3).map((line) => (JSON.parse(line) as { outcome: string }).outcome)).toEqual([
+      "asked",
+      "done",
+    ]);
+    expect(lines.slice(3)).toEqual([""]);
   });
 });
 
