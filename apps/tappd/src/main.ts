@@ -1,6 +1,6 @@
 import "./memory.js";
 import { Command } from "commander";
-import { loadConfig, runDaemon } from "@dstack/daemon";
+import { inheritedSockets, loadConfig, runDaemon } from "@dstack/daemon";
 import { TappdConfig } from "./config.js";
 import { startTappd } from "./service.js";
 import { VERSION } from "./version.js";
@@ -12,4 +12,6 @@ const program = new Command("tappd")
   .parse();
 
 const { config } = program.opts<{ config: string }>();
-void runDaemon("tappd", async () => startTappd(await loadConfig(TappdConfig, { path: config })));
+void runDaemon("tappd", async () =>
+  startTappd(await loadConfig(TappdConfig, { path: config }), { inherited: inheritedSockets() }),
+);

@@ -2,6 +2,7 @@ import { constants } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { Server as TlsServer } from "node:tls";
 import type { SecureContextOptions, TlsOptions } from "node:tls";
+import { InputError } from "@dstack/core";
 import { ResourceStack, createLogger, listenHttp } from "@dstack/daemon";
 import type { Listener, Logger } from "@dstack/daemon";
 import { RuntimeEventLog, openQuoteProvider } from "@dstack/tdx-attest";
@@ -34,6 +35,8 @@ export interface TappdParts {
   docker: ContainerEngine;
   log: Logger;
   system: SystemPaths;
+  /** Unix sockets that are listened on already, `tappd` and `dstack`: descriptors. */
+  inherited: ReadonlyMap<string, number>;
 }
 
 /** A running tappd. Disposing it closes its listeners and removes its sockets. */
@@ -52,6 +55,7 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
   await using stack = new ResourceStack();
   const { core, external } = config;
   const log = parts.log ?? createLogger({ name: "tappd", level: config.log_level });
+  const inherited = requireKnown(parts.inherited ?? new Map());
   const provider = parts.provider ?? (await openQuoteProvider({ simulatorSocket: core.simulator_socket }));
   const events = await RuntimeEventLog.open({ provider, path: core.event_log });
   const [compose, keys] = await Promise.all([
@@ -109,8 +113,11 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
   });
 
   // Last, so that a container that finds the sockets finds everything else working.
-  const dstack = stack.use(await listenSocket(dstackSocketApp(context), config.sockets.dstack));
-  const tappd = stack.use(await listenSocket(tappdSocketApp(context), config.sockets.tappd));
+  const { sockets } = config;
+  const dstack = stack.use(
+    await listenSocket(dstackSocketApp(context), sockets.dstack, inherited.get("dstack")),
+  );
+  const tappd = stack.use(await listenSocket(tappdSocketApp(context), sockets.tappd, inherited.get("tappd")));
   log.info({ appId: identity.appId, port: plain.port, tlsPort: tls.port }, "tappd is serving");
 
   const running = stack.move();
@@ -132,6 +139,19 @@ function tlsOptions({ keyPem, chainPem }: ServerCertificate): SecureContextOptio
   };
 }
 
-function listenSocket(app: ReturnType<typeof tappdSocketApp>, path: string): Promise<Listener> {
-  return listenHttp({ app, address: { path, mode: SOCKET_MODE } });
+function listenSocket(
+  app: ReturnType<typeof tappdSocketApp>,
+  path: string,
+  fd: number | undefined,
+): Promise<Listener> {
+  return listenHttp({ app, address: fd === undefined ? { path, mode: SOCKET_MODE } : { path, fd } });
+}
+
+/** @throws {InputError} a socket that nobody here would answer on */
+function requireKnown(inherited: ReadonlyMap<string, number>): ReadonlyMap<string, number> {
+  const unknown = [...inherited.keys()].find((name) => name !== "tappd" && name !== "dstack");
+  if (unknown === undefined) return inherited;
+  throw new InputError(
+    `inherited a socket called "${unknown}": FileDescriptorName= must be "tappd" or "dstack"`,
+  );
 }

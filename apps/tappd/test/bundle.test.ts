@@ -11,6 +11,7 @@ import { SimulatorClient, startSimulatorService } from "@dstack/tdx-attest";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import packageJson from "../package.json" with { type: "json" };
 import { VERSION } from "../src/version.js";
+import { configFile } from "./support/config-file.js";
 import { curl, curlJson } from "./support/curl.js";
 import { bootGuest } from "./support/tappd-fixture.js";
 import type { Guest } from "./support/tappd-fixture.js";
@@ -53,23 +54,7 @@ describe("the bundled program", () => {
         compose: { public_logs: true, public_sysinfo: true },
       }),
     );
-    const { core, sockets, docker_socket } = guest.config;
-    await writeFile(
-      join(dir, "tappd.toml"),
-      [
-        `docker_socket = "${docker_socket}"`,
-        `sockets = { tappd = "${sockets.tappd}", dstack = "${sockets.dstack}" }`,
-        `[core]`,
-        `keys_file = "${core.keys_file}"`,
-        `app_compose_file = "${core.app_compose_file}"`,
-        `event_log = "${core.event_log}"`,
-        `simulator_socket = "${simulator.socketPath}"`,
-        `[external]`,
-        `host = "127.0.0.1"`,
-        `port = 0`,
-        `tls_port = 0`,
-      ].join("\n"),
-    );
+    await writeFile(join(dir, "tappd.toml"), configFile(guest.config, simulator.socketPath));
     tappd = spawn("node", [bundle, "-c", join(dir, "tappd.toml")], {
       stdio: ["ignore", "pipe", "inherit"],
       env: { ...process.env, MALLOC_ARENA_MAX: "1" }, // as the README tells the guest image

@@ -6,6 +6,7 @@ export type { Logger } from "./logger.js";
 export { runDaemon } from "./run-daemon.js";
 export { DEFAULT_BODY_LIMIT_BYTES, DEFAULT_HTTP_LIMITS, createApp } from "./app.js";
 export type { AppOptions, HttpLimits } from "./app.js";
+export { inheritedSockets } from "./inherited-sockets.js";
 export { ListenError, listenHttp } from "./listen.js";
 export type { ListenAddress, Listener } from "./listen.js";
 export { addHealthAndMetrics, createRegistry } from "./health.js";

@@ -6,8 +6,12 @@ import { dirname, join } from "node:path";
 import { CodedError, errorCode } from "@dstack/core";
 import type { FastifyInstance } from "fastify";
 
-/** Where a listener listens: a TCP address (port 0 = any free one) or a unix socket with permission bits. */
-export type ListenAddress = { host: string; port: number } | { path: string; mode: number };
+/**
+ * Where a listener listens: a TCP address (port 0 = any free one), a unix socket with permission bits, or a unix
+ * socket that is listened on already (`inheritedSockets`), whose path is only told.
+ */
+export type ListenAddress =
+  { host: string; port: number } | { path: string; mode: number } | { path: string; fd: number };
 
 export interface Listener extends AsyncDisposable {
   /** The IP address, or the path of the unix socket. */
@@ -16,7 +20,7 @@ export interface Listener extends AsyncDisposable {
   readonly port: number;
 }
 
-export class ListenError extends CodedError<"in_use"> {
+export class ListenError extends CodedError<"in_use" | "not_a_unix_socket"> {
   override name = "ListenError";
 }
 
@@ -58,6 +62,41 @@ async function bindUnix(app: FastifyInstance, path: string, mode: number): Promi
   }
 }
 
+async function bindInherited(app: FastifyInstance, path: string, fd: number): Promise<void> {
+  const wrong = (cause?: unknown): ListenError =>
+    new ListenError(
+      "not_a_unix_socket",
+      `descriptor ${fd} for ${path} is no unix socket that is listened on: check the socket unit`,
+      { path, fd },
+      { cause },
+    );
+  const { server } = app;
+  const close = async (): Promise<void> => {
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    server.closeIdleConnections();
+    await closed;
+  };
+  // fastify listens on paths and ports only, and closes only what it listens on.
+  app.addHook("onClose", close);
+  await app.ready();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ fd }, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+  } catch (err) {
+    throw wrong(err);
+  }
+  // Whoever reaches a unix socket was let in by its permissions; a port would let in the whole network.
+  if (server.address() !== null) {
+    await app.close();
+    throw wrong();
+  }
+}
+
 async function bindTcp(app: FastifyInstance, host: string, port: number): Promise<void> {
   try {
     await app.listen({ host, port });
@@ -75,7 +114,7 @@ async function bindTcp(app: FastifyInstance, host: string, port: number): Promis
 /**
  * Starts listening. Disposing stops accepting, lets requests in flight finish for two seconds, cuts the rest
  * (streams and WebSockets included) and closes the application.
- * @throws {ListenError} somebody else listens there
+ * @throws {ListenError} somebody else listens there, or an inherited descriptor is not what it should be
  */
 export async function listenHttp(options: {
   app: FastifyInstance;
@@ -88,7 +127,8 @@ export async function listenHttp(options: {
     socket.once("close", () => sockets.delete(socket));
   });
   let unbind: (() => Promise<void>) | undefined;
-  if ("path" in address) unbind = await bindUnix(app, address.path, address.mode);
+  if ("fd" in address) await bindInherited(app, address.path, address.fd);
+  else if ("path" in address) unbind = await bindUnix(app, address.path, address.mode);
   else await bindTcp(app, address.host, address.port);
 
   const bound = app.server.address();
