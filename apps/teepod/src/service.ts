@@ -6,6 +6,7 @@ import {
   createLogger,
   createRegistry,
   listenHttp,
+  pageHeaders,
 } from "@dstack/daemon";
 import type { Listener, Logger } from "@dstack/daemon";
 import { mountPrpc } from "@dstack/prpc";
@@ -18,7 +19,6 @@ import { loadGuestMaterial } from "./guest-material.js";
 import { AuditLog } from "./http/audit-log.js";
 import { addAuthentication, loadTokens } from "./http/auth.js";
 import { addLogs } from "./http/logs.js";
-import { addSecurityHeaders, styleSource } from "./http/security-headers.js";
 import { STATUS_PAGE_STYLE, addStatusPage } from "./http/status-page.js";
 import { cachedAcceleration } from "./hypervisor/acceleration.js";
 import type { AccelerationChoice } from "./hypervisor/acceleration.js";
@@ -109,7 +109,8 @@ async function listen(context: TeepodContext, closing: AbortSignal): Promise<Lis
   addVmMetrics(registry, vms, facts);
 
   const app = createApp({ log });
-  addSecurityHeaders(app, [styleSource(STATUS_PAGE_STYLE)]);
+  const headers = pageHeaders(STATUS_PAGE_STYLE);
+  app.addHook("onRequest", async (_request, reply) => void reply.headers(headers));
   const callerOf = addAuthentication(app, await loadTokens(config.auth));
   addHealthAndMetrics(app, { registry });
   addStatusPage(app, facts, () => allVmInfos(context));

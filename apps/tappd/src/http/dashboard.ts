@@ -1,11 +1,11 @@
-import { createHash } from "node:crypto";
 import { hex } from "@dstack/core";
+import { html, pageHeaders, styleElement } from "@dstack/daemon";
+import type { Html } from "@dstack/daemon";
 import type { FastifyInstance } from "fastify";
 import type { TappdContext } from "../context.js";
 import type { ListedContainer } from "../docker/engine.js";
 import { readSystemInfo } from "../system/system-info.js";
 import type { SystemInfo } from "../system/system-info.js";
-import { Html, markup } from "./markup.js";
 
 const STYLE = `
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
@@ -17,26 +17,11 @@ code { font-size: .85em; }
 .warning { border: 2px solid #c60; padding: .6rem 1rem; }
 `;
 
-/** No script, nothing from elsewhere; the one style sheet is named by its hash. */
-const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  `style-src 'sha256-${createHash("sha256").update(STYLE).digest("base64")}'`,
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join("; ");
-
 /** `GET /`: what this app is and, as far as its compose document allows, what runs in it (G8). */
 export function addDashboard(app: FastifyInstance, context: TappdContext): void {
   app.get("/", async (_request, reply) => {
     const page = await dashboard(context, AbortSignal.timeout(10_000));
-    return reply
-      .header("content-security-policy", CONTENT_SECURITY_POLICY)
-      .header("x-content-type-options", "nosniff")
-      .header("referrer-policy", "no-referrer")
-      .header("cache-control", "no-store")
-      .type("text/html; charset=utf-8")
-      .send(page.markup);
+    return reply.headers(pageHeaders(STYLE)).type("text/html; charset=utf-8").send(page.text);
   });
 }
 
@@ -44,13 +29,13 @@ async function dashboard(context: TappdContext, signal: AbortSignal): Promise<Ht
   const { compose, identity } = context;
   const { body } = await context.measurements.current(signal);
   const title = compose.name === "" ? "dstack app" : compose.name;
-  return markup`<!doctype html>
+  return html`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width" />
         <title>${title}</title>
-        <style>${new Html(STYLE)}</style>
+        ${styleElement(STYLE)}
       </head>
       <body>
         <h1>${title}</h1>
@@ -62,23 +47,23 @@ async function dashboard(context: TappdContext, signal: AbortSignal): Promise<Ht
           ${body.rtmr.map((register, index) => row(`RTMR${index}`, hex(register)))}
         </table>
         <h2>Containers</h2>
-        ${compose.publicLogs ? await containers(context, signal) : markup`<p>This app keeps its containers private.</p>`}
+        ${compose.publicLogs ? await containers(context, signal) : html`<p>This app keeps its containers private.</p>`}
         <h2>System</h2>
         ${
           compose.publicSysinfo
             ? system(await readSystemInfo(context.system))
-            : markup`<p>This app keeps its system information private.</p>`
+            : html`<p>This app keeps its system information private.</p>`
         }
       </body>
     </html> `;
 }
 
-const SIMULATED = markup`<p class="warning">
+const SIMULATED = html`<p class="warning">
   Simulated platform: the quotes of this VM prove nothing about hardware.
 </p>`;
 
 function row(name: string, value: string): Html {
-  return markup`<tr>
+  return html`<tr>
     <th>${name}</th>
     <td><code>${value}</code></td>
   </tr> `;
@@ -90,19 +75,19 @@ async function containers(context: TappdContext, signal: AbortSignal): Promise<H
     listed = await context.engine.listContainers(signal);
   } catch (err) {
     context.log.warn({ err }, "listing containers for the dashboard failed");
-    return markup`<p>The container engine does not answer.</p>`;
+    return html`<p>The container engine does not answer.</p>`;
   }
   const rows = listed.map((container) => {
     const name = container.Names[0]?.replace(/^\//, "") ?? container.Id;
     const logs = `/logs/${encodeURIComponent(name)}?text&bare&timestamps&tail=1000&since=0`;
-    return markup`<tr>
+    return html`<tr>
       <td>${name}</td>
       <td>${container.Image}</td>
       <td>${container.Status}</td>
       <td><a href="${logs}">logs</a></td>
     </tr> `;
   });
-  return markup`<table>
+  return html`<table>
     <tr>
       <th>Name</th>
       <th>Image</th>
@@ -114,7 +99,7 @@ async function containers(context: TappdContext, signal: AbortSignal): Promise<H
 }
 
 function system(info: SystemInfo): Html {
-  return markup`<table>
+  return html`<table>
     ${row("System", `${info.osName ?? ""} ${info.osVersion ?? ""}`)}
     ${row("Kernel", info.kernelVersion ?? "")}
     ${row("Processor", `${info.numCpus ?? 0} × ${info.cpuModel ?? ""}`)}

@@ -1,7 +1,8 @@
+import { html, styleElement } from "@dstack/daemon";
+import type { Html } from "@dstack/daemon";
 import type { FastifyInstance } from "fastify";
 import type { teepod } from "@dstack/proto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { Markup, html } from "./html.js";
 
 type VmInfo = MessageInitShape<typeof teepod.VmInfoSchema>;
 
@@ -12,16 +13,13 @@ export const STATUS_PAGE_STYLE = [
   "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}th,td{border-color:#444}.note{color:#222}}",
 ].join("");
 
-// One piece, for the policy names the hash of exactly this text.
-const STYLE = new Markup(`<style>${STATUS_PAGE_STYLE}</style>`);
-
 export interface StatusPageFacts {
   readonly hypervisor: string;
   /** Development images get a simulated TDX platform. */
   readonly simulated: boolean;
 }
 
-function row(vm: VmInfo): Markup {
+function row(vm: VmInfo): Html {
   const status = vm.status ?? "";
   const known = ["running", "paused", "exited", "stopping", "stopped"].includes(status) ? status : "";
   const said = vm.bootError ?? vm.notice ?? vm.bootProgress ?? "";
@@ -73,7 +71,7 @@ export function statusPage(vms: readonly VmInfo[], facts: StatusPageFacts): stri
         <meta name="viewport" content="width=device-width" />
         <meta http-equiv="refresh" content="5" />
         <title>teepod</title>
-        ${STYLE}
+        ${styleElement(STATUS_PAGE_STYLE)}
       </head>
       <body>
         <h1>teepod</h1>

@@ -25,7 +25,7 @@ describe("the status page", () => {
       { hypervisor: evil, simulated: true },
     );
     expect(page).not.toMatch(/<script|<img|onclick="|onerror="/);
-    expect(page).toContain("&lt;script&gt;alert(1)&lt;/script&gt;");
+    expect(page).toContain("&#60;script&#62;alert(1)&#60;/script&#62;");
     expect(page).toContain("simulated TDX platform");
   });
 
