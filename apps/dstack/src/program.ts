@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { registerCollateral } from "./commands/collateral.js";
 import { registerCompletion } from "./commands/completion.js";
 import { registerDeploy } from "./commands/deploy.js";
 import { registerDoctor } from "./commands/doctor.js";
@@ -15,6 +16,7 @@ import { registerVerify } from "./commands/verify.js";
 const GROUPS = [
   ["Apps:", [registerDeploy, registerUpgrade, registerLs, registerLogs, registerPower, registerVerify]],
   ["This machine:", [registerUp, registerDown, registerStatus, registerDoctor]],
+  ["Evidence:", [registerCollateral]],
   ["Other:", [registerCompletion, registerSimulatedPcs]],
 ] as const;
 
