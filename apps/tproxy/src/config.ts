@@ -81,6 +81,8 @@ export const TproxyConfig = z.strictObject({
   host: z.string().min(1).default("0.0.0.0"),
   /** 0: any free one. */
   port: port.default(9070),
+  /** Who gets the status page, `/metrics` and `List`. VMs on this machine come from loopback too. */
+  status_from: z.enum(["loopback", "anywhere"]).default("loopback"),
   /** What tproxy shows to its callers; issued by the KMS root CA. */
   tls: z.strictObject({ key: path, certs: path }),
   /** Registrations and the history of certificate keys. One tproxy a directory. */

@@ -30,6 +30,8 @@ import { acmeInfo } from "./rpc/acme-info.js";
 import { list } from "./rpc/list.js";
 import { registerCvm } from "./rpc/register-cvm.js";
 import { lockState } from "./state-lock.js";
+import { guardStatusRoutes, requireStatusAccess } from "./status-access.js";
+import type { StatusAccess } from "./status-access.js";
 import { addStatusPage } from "./status-page.js";
 import { EndpointMemory } from "./wireguard/endpoint-memory.js";
 import { loadServerKey } from "./wireguard/server-key.js";
@@ -62,14 +64,15 @@ export interface Tproxy extends AsyncDisposable {
 const MAX_PEM_BYTES = 256 * 1024;
 const RECYCLE_EVERY_MS = 60_000;
 
-/** Only registration wants to know who calls. It is refused before the request's body is read. */
-export function tproxyService(context: TproxyContext): ServiceImpl<VerifiedPeer> {
+/** Registration wants to know who calls, the list where from. They are refused before the request's body is read. */
+export function tproxyService(context: TproxyContext, statusFrom: StatusAccess): ServiceImpl<VerifiedPeer> {
   return implement<typeof tproxy.Tproxy, VerifiedPeer>(
     tproxy.Tproxy,
     { registerCvm: registerCvm(context), list: list(context), acmeInfo: acmeInfo(context) },
     {
       guard: (method, call) => {
         if (method === tproxy.Tproxy.method.registerCvm.name) requireAttested(call);
+        if (method === tproxy.Tproxy.method.list.name) requireStatusAccess(statusFrom, call.remoteAddress);
       },
       // The largest request is a WireGuard key.
       bodyLimits: Object.fromEntries(tproxy.Tproxy.methods.map(({ name }) => [name, 4096])),
@@ -188,8 +191,9 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
       port: config.port,
       ...identity,
       verifier,
-      services: [tproxyService(context)],
+      services: [tproxyService(context, config.status_from)],
       mount: (app) => {
+        guardStatusRoutes(app, config.status_from);
         addHealthAndMetrics(app, { registry: prometheus, health: () => tunnel.assertAlive() });
         addStatusPage(app, context, warnings);
       },
