@@ -52,19 +52,18 @@ function variablesOf(text: string): string[] {
  * Finds what would only show when the CVM has booted: a minute later, or never.
  * @param document the parsed docker-compose.yaml
  * @param text its text
+ * @param given variables that come with it
  * @returns what a developer should know about it, a sentence each
  * @throws {InputError} it cannot run
  */
-export function reviewCompose(document: unknown, text: string): string[] {
+export function reviewCompose(document: unknown, text: string, given: readonly string[]): string[] {
   const services = isMapping(document) ? document["services"] : undefined;
   if (services === undefined || services === null) throw new InputError("the compose file has no services");
   if (!isMapping(services)) throw new InputError("services of the compose file must map names to services");
   if (Object.keys(services).length === 0) throw new InputError("the compose file has no services");
   const notices = Object.entries(services).flatMap(([name, service]) => reviewService(name, service));
-  const variables = variablesOf(text);
+  const variables = variablesOf(text).filter((name) => !given.includes(name));
   if (variables.length > 0)
-    notices.push(
-      `${variables.join(", ")}: variables of this machine are not known in the CVM, and will be empty there`,
-    );
+    notices.push(`${variables.join(", ")}: empty in the CVM, which knows only what --env gives it`);
   return notices;
 }

@@ -30,7 +30,7 @@ export const MAX_COMPOSE_BYTES = 256 * 1024;
 export function toAppCompose(fileText: string, options: AppComposeOptions): AppCompose {
   if (utf8(fileText).length > MAX_COMPOSE_BYTES)
     throw new InputError(`the compose file is larger than ${MAX_COMPOSE_BYTES / 1024} KiB`);
-  const { text, notices } = isAppCompose(fileText) ? takeAsIs(fileText) : wrap(fileText, options);
+  const { text, notices } = isAppCompose(fileText) ? takeAsIs(fileText, options) : wrap(fileText, options);
   return { text, notices, composeHash: hex(sha256(text)), appId: appIdOfCompose(utf8(text)) };
 }
 
@@ -44,14 +44,29 @@ export function isAppCompose(text: string): boolean {
   }
 }
 
+/** The name an app-compose document gives itself; undefined for other text. */
+export function nameOfAppCompose(text: string): string | undefined {
+  if (!isAppCompose(text)) return undefined;
+  const { name } = JSON.parse(text) as Record<string, unknown>;
+  return typeof name === "string" ? name : undefined;
+}
+
 /** A document that is deployed byte for byte; the guest would refuse another runner when it has booted. */
-function takeAsIs(text: string): Pick<AppCompose, "text" | "notices"> {
-  const { runner, docker_compose_file: dockerCompose } = JSON.parse(text) as Record<string, unknown>;
+function takeAsIs(text: string, { allowedEnvs }: AppComposeOptions): Pick<AppCompose, "text" | "notices"> {
+  const {
+    runner,
+    docker_compose_file: dockerCompose,
+    allowed_envs: named,
+  } = JSON.parse(text) as Record<string, unknown>;
   if (runner !== "docker-compose")
     throw new InputError('the app-compose document needs "runner": "docker-compose"');
   if (typeof dockerCompose !== "string")
     throw new InputError('"docker_compose_file" of the app-compose document must be text');
-  return { text, notices: reviewCompose(parseYaml(dockerCompose), dockerCompose) };
+  const known: unknown[] = Array.isArray(named) ? named : [];
+  const unnamed = allowedEnvs.filter((key) => !known.includes(key));
+  if (unnamed.length > 0)
+    throw new InputError(`"allowed_envs" of the app-compose document does not name ${unnamed.join(", ")}`);
+  return { text, notices: reviewCompose(parseYaml(dockerCompose), dockerCompose, allowedEnvs) };
 }
 
 function parseYaml(text: string): unknown {
@@ -64,7 +79,7 @@ function parseYaml(text: string): unknown {
 }
 
 function wrap(dockerCompose: string, options: AppComposeOptions): Pick<AppCompose, "text" | "notices"> {
-  const notices = reviewCompose(parseYaml(dockerCompose), dockerCompose);
+  const notices = reviewCompose(parseYaml(dockerCompose), dockerCompose, options.allowedEnvs);
   const text = JSON.stringify({
     manifest_version: 1,
     name: options.name,

@@ -46,6 +46,19 @@ export function printResult(options: GlobalOptions, value: unknown, text: () => 
   process.stdout.write(options.json === true ? `${JSON.stringify(value, null, 2)}\n` : `${text()}\n`);
 }
 
+/** Rows of text as columns two blanks apart. */
+export function columns(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
 /** Text from a VM or a daemon, made safe for a terminal: control characters become visible, line ends plain. */
 export function printable(text: string): string {
   return text

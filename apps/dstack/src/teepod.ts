@@ -94,6 +94,13 @@ function explainCall(err: unknown, { url }: TeepodAddress, limitMs: number): unk
 
 export type TeepodClient = ReturnType<typeof teepodClient>;
 
+/** Where an app is reached, and its dashboard; nothing for one that does not join the gateway. */
+export function appUrls(vm: teepod.VmInfo | undefined): { app_url?: string; dashboard_url?: string } {
+  if (!vm?.appUrl) return {};
+  // teepod gives the dashboard, which is the app's name with the agent's port.
+  return { app_url: vm.appUrl.replace(/^(https:\/\/[0-9a-f]{40})-\d+\./, "$1."), dashboard_url: vm.appUrl };
+}
+
 /**
  * The VM a person means by id, unique id prefix (8 digits or more), name, or app id.
  * @throws {CliError} none, or several

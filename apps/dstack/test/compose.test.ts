@@ -36,6 +36,14 @@ describe("what becomes of a compose file", () => {
     });
   });
 
+  it("takes variables only for a document that allows them", () => {
+    const document = (allowed: string[]): string =>
+      JSON.stringify({ runner: "docker-compose", docker_compose_file: yaml, allowed_envs: allowed });
+    const allowedEnvs = ["A"];
+    expect(toAppCompose(document(["A", "B"]), { ...options, allowedEnvs }).text).toBe(document(["A", "B"]));
+    expect(() => toAppCompose(document(["B"]), { ...options, allowedEnvs })).toThrow("does not name A");
+  });
+
   it.each([
     ["no services", "version: '3'\n", "has no services"],
     ["empty services", "services: {}\n", "has no services"],
@@ -69,5 +77,10 @@ describe("what becomes of a compose file", () => {
     const { notices } = toAppCompose(`services:\n  web:\n    image: nginx\n    ${line}\n`, options);
     expect(notices).toHaveLength(about.length);
     for (const [i, part] of about.entries()) expect(notices[i]).toContain(part);
+  });
+
+  it("knows the variables that are given", () => {
+    const text = "services:\n  web:\n    image: nginx\n    command: $A\n";
+    expect(toAppCompose(text, { ...options, allowedEnvs: ["A"] }).notices).toEqual([]);
   });
 });

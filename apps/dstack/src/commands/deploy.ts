@@ -1,14 +1,17 @@
-import { sleep, withDeadline } from "@dstack/core";
-import type { teepod } from "@dstack/proto";
+import type { AppId } from "@dstack/core";
+import { encryptEnv } from "@dstack/ra-tls";
+import type { EnvVariable } from "@dstack/ra-tls";
 import type { Command } from "commander";
 import { basename, dirname, resolve } from "node:path";
-import { toAppCompose } from "../compose.js";
+import { nameOfAppCompose, toAppCompose } from "../compose.js";
 import type { AppCompose } from "../compose.js";
-import { CliError, Progress, printResult, printable } from "../output.js";
+import { mergeVariables, parseEnvFile, parseVariable } from "../environment.js";
+import { CliError, Progress, printResult } from "../output.js";
 import { readTextFile } from "../read-file.js";
-import { teepodAddress, teepodClient } from "../teepod.js";
+import { appUrls, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodClient, TeepodOptions } from "../teepod.js";
-import { addTeepodOptions, interruptSignal, portMapping, wholeNumber } from "./options.js";
+import { waitReady } from "../wait.js";
+import { addTeepodOptions, collect, interruptSignal, portMapping, wholeNumber } from "./options.js";
 import type { PortMapping } from "./options.js";
 
 interface DeployOptions extends TeepodOptions {
@@ -18,6 +21,8 @@ interface DeployOptions extends TeepodOptions {
   memory: number;
   disk: number;
   port?: PortMapping[];
+  env: string[];
+  envFile?: string;
   publicLogs?: boolean;
   publicSysinfo?: boolean;
   wait?: boolean;
@@ -37,43 +42,17 @@ async function chooseImage(client: TeepodClient, wanted: string | undefined): Pr
   return image.name;
 }
 
-export interface WaitOptions {
-  client: TeepodClient;
-  id: string;
-  progress: Progress;
-  limitMs: number;
-  signal: AbortSignal;
+/** The variables of `--env-file` and `--env`; those of the command line win. */
+async function readVariables({ env, envFile }: DeployOptions): Promise<EnvVariable[]> {
+  const fromFile = envFile === undefined ? [] : parseEnvFile(await readTextFile(envFile));
+  return mergeVariables([...fromFile, ...env.map((text) => parseVariable(text))]);
 }
 
-/**
- * Waits until the guest says it is ready, showing each step of its boot.
- * @throws {CliError} the boot failed (with its reason), or took too long
- */
-export async function waitReady({
-  client,
-  id,
-  progress,
-  limitMs,
-  signal,
-}: WaitOptions): Promise<teepod.VmInfo> {
-  return withDeadline(
-    "booting the CVM",
-    limitMs,
-    async (limit) => {
-      for (;;) {
-        const { found, info } = await client.getInfo({ id }, { signal: limit });
-        if (!found || info === undefined) throw new CliError(`VM ${id} is gone`);
-        if (info.bootError)
-          throw new CliError(`booting failed: ${printable(info.bootError)}; see \`dstack logs ${id}\``);
-        if (info.status !== "running")
-          throw new CliError(`the VM is ${info.status}; see \`dstack logs ${id}\``);
-        if (info.bootProgress) progress.step(`guest: ${printable(info.bootProgress)}`);
-        if (info.bootProgress?.startsWith("ready")) return info;
-        await sleep(250, limit);
-      }
-    },
-    signal,
-  );
+/** The variables, encrypted to the app: the host that carries them cannot read them. */
+async function seal(client: TeepodClient, appId: AppId, variables: EnvVariable[]): Promise<Uint8Array> {
+  if (variables.length === 0) return new Uint8Array();
+  const { publicKey } = await client.getAppEnvEncryptPubKey({ appId });
+  return encryptEnv(publicKey, variables);
 }
 
 /** `dstack deploy` */
@@ -84,32 +63,43 @@ export function registerDeploy(program: Command): void {
       .description("deploy a compose file into a new CVM")
       .argument("<file>", "docker-compose.yaml, or an app-compose document (taken byte for byte)"),
   )
-    .option("--name <name>", "name of the CVM (default: the folder of the file)")
+    .option("--name <name>", "name of the CVM (default: the document's, else the folder of the file)")
     .option("--image <image>", "guest image (default: the only one there is)")
-    .option("--vcpu <n>", "virtual CPUs", wholeNumber(1, 256), 1)
-    .option("--memory <MB>", "memory", wholeNumber(512, 4_194_304), 2048)
-    .option("--disk <GB>", "data disk", wholeNumber(1, 1_048_576), 20)
+    .option("--vcpu <n>", "how many virtual CPUs it has", wholeNumber(1, 256), 1)
+    .option("--memory <MB>", "how much memory it has", wholeNumber(64, 4_194_304), 2048)
+    .option("--disk <GB>", "size of its data disk, which grows as it is used", wholeNumber(1, 1_048_576), 20)
     .option("--port <mapping>", "[tcp:|udp:]<host port>:<vm port>; may be repeated", portMapping)
+    .option(
+      "--env <variable>",
+      "NAME=value, or NAME for its value here: a variable of the compose file, encrypted to the app; may be repeated",
+      collect,
+      [],
+    )
+    .option("--env-file <file>", "lines of such variables")
     .option("--public-logs", "let anyone read the containers' logs")
     .option("--public-sysinfo", "let anyone read the list of containers and the system's load")
     .option("--wait", "wait until the app's containers have been started")
-    .option("--timeout <s>", "how long to wait", wholeNumber(1, 3600), 300)
+    .option("--timeout <s>", "how long --wait waits", wholeNumber(1, 3600), 300)
     .option("--dry-run", "only show the document, its hash and the app id")
     .action(async (file: string, _: unknown, command: Command) => {
       const options = command.optsWithGlobals<DeployOptions>();
-      const name = options.name ?? basename(dirname(resolve(file)));
-      const compose = toAppCompose(await readTextFile(file), {
+      const text = await readTextFile(file);
+      const variables = await readVariables(options);
+      const name = options.name ?? nameOfAppCompose(text) ?? basename(dirname(resolve(file)));
+      const compose = toAppCompose(text, {
         name,
         publicLogs: options.publicLogs === true,
         publicSysinfo: options.publicSysinfo === true,
-        allowedEnvs: [],
+        allowedEnvs: variables.map(({ key }) => key),
       });
       const identity = { app_id: compose.appId, compose_hash: compose.composeHash };
       if (options.dryRun === true) {
         printResult(options, { ...identity, app_compose: compose.text }, () => describe(compose));
         return;
       }
+      const signal = interruptSignal();
       const progress = new Progress(options.json);
+      for (const notice of compose.notices) progress.step(`note: ${notice}`);
       progress.step(`compose hash ${compose.composeHash}`);
       progress.step(`app id       ${compose.appId}`);
       const client = teepodClient(await teepodAddress(options));
@@ -121,15 +111,17 @@ export function registerDeploy(program: Command): void {
         memory: options.memory,
         diskSize: options.disk,
         ports: options.port ?? [],
+        encryptedEnv: await seal(client, compose.appId, variables),
       });
       progress.step(`created VM ${id}`);
       if (options.wait === true) {
-        await waitReady({ client, id, progress, limitMs: options.timeout * 1000, signal: interruptSignal() });
+        await waitReady({ client, id, progress, limitMs: options.timeout * 1000, signal });
+      } else {
+        progress.step(`it boots now: \`dstack logs -f ${id}\` shows its console`);
       }
       const { info } = await client.getInfo({ id });
-      printResult(options, { id, ...identity, app_url: info?.appUrl }, () =>
-        `${id}\n${info?.appUrl ?? ""}`.trimEnd(),
-      );
+      const urls = appUrls(info);
+      printResult(options, { id, ...identity, ...urls }, () => [id, urls.app_url ?? []].flat().join("\n"));
     });
 }
 

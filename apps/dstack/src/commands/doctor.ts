@@ -28,6 +28,12 @@ const PROGRAMS: Record<string, string> = {
   mmdebstrap: "mmdebstrap",
   mksquashfs: "squashfs-tools",
   veritysetup: "cryptsetup-bin",
+  cpio: "cpio",
+  zstd: "zstd",
+  xz: "xz-utils",
+  depmod: "kmod",
+  openssl: "openssl",
+  flock: "util-linux",
   cc: "gcc",
 };
 

@@ -6,8 +6,8 @@ import { localServices } from "../local/services.js";
 import { Progress, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
 import { teepodAddress, teepodClient } from "../teepod.js";
+import { waitStopped } from "../wait.js";
 import { interruptSignal } from "./options.js";
-import { waitStopped } from "./power.js";
 
 const GRACEFUL_LIMIT_MS = 45_000;
 

@@ -1,9 +1,17 @@
 import type { Command } from "commander";
-import Table from "cli-table3";
-import { printResult, printable } from "../output.js";
-import { teepodAddress, teepodClient } from "../teepod.js";
+import type { teepod } from "@dstack/proto";
+import { columns, printResult, printable } from "../output.js";
+import { appUrls, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
 import { addTeepodOptions } from "./options.js";
+
+/** What a VM is doing, in a word or two: a running VM may still be booting, or have failed to. */
+function stateOf(vm: teepod.VmInfo): string {
+  if (vm.status !== "running") return vm.status;
+  if (vm.bootError) return "boot failed";
+  const step = vm.bootProgress?.split(" ")[0] ?? "";
+  return step.startsWith("ready") ? "running" : `booting ${printable(step)}`.trimEnd();
+}
 
 /** `dstack ls` */
 export function registerLs(program: Command): void {
@@ -19,23 +27,20 @@ export function registerLs(program: Command): void {
         uptime: vm.uptime,
         image: vm.configuration?.image ?? "",
         app_id: vm.appId,
-        app_url: vm.appUrl,
+        ...appUrls(vm),
         boot_progress: vm.bootProgress,
         boot_error: vm.bootError,
       }));
       printResult(options, rows, () => {
-        if (rows.length === 0) return "no CVMs yet; `dstack deploy <docker-compose.yaml>` makes one";
-        const table = new Table({
-          head: ["id", "name", "status", "up", "image", "app id"],
-          style: { head: [], border: [] },
+        if (vms.length === 0) return "no CVMs yet; `dstack deploy <docker-compose.yaml>` makes one";
+        const table = vms.map((vm) => {
+          const app = appUrls(vm).app_url ?? vm.appId;
+          return [vm.id.slice(0, 8), printable(vm.name), stateOf(vm), vm.uptime, app];
         });
-        for (const row of rows) {
-          table.push([row.id, printable(row.name), row.status, row.uptime, row.image, row.app_id]);
-        }
-        const errors = rows
-          .filter((row) => row.boot_error)
-          .map((row) => `${printable(row.name)}: ${printable(row.boot_error ?? "")}`);
-        return [table.toString(), ...errors].join("\n");
+        const errors = vms
+          .filter((vm) => vm.bootError)
+          .map((vm) => `${printable(vm.name)}: ${printable(vm.bootError ?? "")}`);
+        return [columns([["ID", "NAME", "STATE", "UP", "APP"], ...table]), ...errors].join("\n");
       });
     },
   );

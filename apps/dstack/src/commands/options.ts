@@ -37,6 +37,9 @@ export interface PortMapping {
   vmPort: number;
 }
 
+/** For commander: an option that may be repeated. */
+export const collect = (value: string, before: string[]): string[] => [...before, value];
+
 /** Aborts when the command is interrupted; a second signal ends the process at once. */
 export function interruptSignal(): AbortSignal {
   const stop = new AbortController();

@@ -1,33 +1,10 @@
-import { withDeadline, sleep } from "@dstack/core";
+import { TimeoutError } from "@dstack/core";
 import type { Command } from "commander";
 import { CliError, printResult } from "../output.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
-import type { TeepodClient, TeepodOptions } from "../teepod.js";
+import type { TeepodOptions } from "../teepod.js";
+import { waitStopped } from "../wait.js";
 import { addTeepodOptions, interruptSignal } from "./options.js";
-
-/** A guest that has not shut down by then is left running, and the command says so. */
-const SHUTDOWN_LIMIT_MS = 120_000;
-
-/** Waits until a VM is no longer running or stopping. */
-export async function waitStopped(
-  client: TeepodClient,
-  id: string,
-  signal: AbortSignal,
-  limitMs = SHUTDOWN_LIMIT_MS,
-): Promise<void> {
-  await withDeadline(
-    "shutting down",
-    limitMs,
-    async (limit) => {
-      for (;;) {
-        const { found, info } = await client.getInfo({ id }, { signal: limit });
-        if (!found || info?.status === "stopped" || info?.status === "exited") return;
-        await sleep(250, limit);
-      }
-    },
-    signal,
-  );
-}
 
 /** `dstack start`, `dstack stop`, `dstack rm` */
 export function registerPower(program: Command): void {
@@ -37,11 +14,10 @@ export function registerPower(program: Command): void {
     const options = command.optsWithGlobals<TeepodOptions>();
     const client = teepodClient(await teepodAddress(options));
     const vm = await findVm(client, wanted);
-    await client.startVm({ id: vm.id });
-    printResult(
-      options,
-      { id: vm.id, status: "running" },
-      () => `${vm.id} starts; \`dstack logs -f ${vm.id}\` shows its console`,
+    const runs = vm.status === "running";
+    if (!runs) await client.startVm({ id: vm.id });
+    printResult(options, { id: vm.id, status: "running" }, () =>
+      runs ? `${vm.id} is running already` : `${vm.id} starts; \`dstack logs -f ${vm.id}\` shows its console`,
     );
   });
 
@@ -56,11 +32,19 @@ export function registerPower(program: Command): void {
       const options = command.optsWithGlobals<TeepodOptions & { force?: boolean }>();
       const client = teepodClient(await teepodAddress(options));
       const vm = await findVm(client, wanted);
+      if (vm.status === "stopped" || vm.status === "exited") {
+        printResult(options, { id: vm.id, status: vm.status }, () => `${vm.id} is not running`);
+        return;
+      }
+      const signal = interruptSignal();
       if (options.force === true) await client.stopVm({ id: vm.id });
-      else await client.shutdownVm({ id: vm.id });
+      else if (vm.status !== "stopping") await client.shutdownVm({ id: vm.id });
       try {
-        await waitStopped(client, vm.id, interruptSignal());
+        await waitStopped(client, vm.id, signal);
       } catch (err) {
+        if (signal.aborted)
+          throw new CliError(`interrupted; ${vm.id} goes on shutting down`, 130, { cause: err });
+        if (!(err instanceof TimeoutError)) throw err;
         throw new CliError(`${vm.id} has not stopped: try \`dstack stop --force ${vm.id}\``, 1, {
           cause: err,
         });

@@ -14,15 +14,15 @@ import { ensureDevImage, imagesDir } from "../local/guest-image.js";
 import { DAEMON_NAMES, Home } from "../local/home.js";
 import { prepareMaterial } from "../local/material.js";
 import { choosePorts } from "../local/ports.js";
-import { checkoutDir } from "../local/programs.js";
+import { checkoutDir, cliFor } from "../local/programs.js";
 import { localServices } from "../local/services.js";
-import { CliError, Progress, printResult } from "../output.js";
+import { CliError, Progress, printResult, printable } from "../output.js";
 import type { GlobalOptions } from "../output.js";
 import { teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodClient } from "../teepod.js";
 import { appHost, verifyLocalApp } from "../verify/local-app.js";
 import { exitCodeOf, formatReport, verdictLine } from "../verify/report.js";
-import { waitReady } from "./deploy.js";
+import { waitReady, waitStopped } from "../wait.js";
 import { examine } from "./doctor.js";
 import { interruptSignal } from "./options.js";
 
@@ -69,7 +69,7 @@ async function up(options: GlobalOptions & { example: boolean }): Promise<void> 
     printResult(
       options,
       { home: home.dir, image, ports: home.ports },
-      () => `everything is running; deploy with: ${cli(home)} deploy <file> --wait`,
+      () => `everything is running; deploy with: ${cliFor(home)} deploy <file> --wait`,
     );
     return;
   }
@@ -144,6 +144,12 @@ async function deployExample(
     (vm) => vm.configuration?.composeFile === compose.text && vm.configuration.image === image,
   );
   if (existing !== undefined) {
+    if (existing.bootError && existing.status === "running") {
+      progress.step(`the example's CVM has failed to boot (${printable(existing.bootError)}): once more`);
+      await client.stopVm({ id: existing.id }, { signal });
+      await waitStopped(client, existing.id, signal);
+      existing.status = "stopped";
+    }
     if (existing.status !== "running") await client.startVm({ id: existing.id }, { signal });
     progress.step(
       `the example's CVM ${existing.id} ${existing.status === "running" ? "is running already" : "starts again"}`,
@@ -191,9 +197,6 @@ async function fetchPage(home: Home, appId: string, signal: AbortSignal): Promis
   }
 }
 
-const cli = (home: Home): string =>
-  `node ${join(checkoutDir(), "apps/dstack/dist/dstack.mjs")} --home ${home.dir}`;
-
 function whatNext(home: Home, url: string, id: string): string[] {
   return [
     `The app:     ${url}`,
@@ -201,9 +204,6 @@ function whatNext(home: Home, url: string, id: string): string[] {
     `  curl --cacert ${home.path("proxy", "ca.pem")} '${url}quote?nonce=00ff'`,
     `teepod:      http://127.0.0.1:${home.ports.teepod}/   (token in ${home.path("teepod.token")})`,
     "Next:",
-    `  ${cli(home)} ls`,
-    `  ${cli(home)} logs -f ${id}`,
-    `  ${cli(home)} verify ${id}`,
-    `  ${cli(home)} down`,
+    ...["ls", `logs -f ${id}`, `verify ${id}`, "down"].map((rest) => `  ${cliFor(home)} ${rest}`),
   ];
 }

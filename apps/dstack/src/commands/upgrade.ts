@@ -1,5 +1,7 @@
 import type { Command } from "commander";
-import { toAppCompose } from "../compose.js";
+import { join } from "node:path";
+import { isAppCompose, toAppCompose } from "../compose.js";
+import { Home } from "../local/home.js";
 import { printResult } from "../output.js";
 import { readTextFile } from "../read-file.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
@@ -18,24 +20,25 @@ export function registerUpgrade(program: Command): void {
     const options = command.optsWithGlobals<TeepodOptions>();
     const client = teepodClient(await teepodAddress(options));
     const vm = await findVm(client, wanted);
-    const before: unknown = JSON.parse(vm.configuration?.composeFile ?? "{}");
-    const isPublic = (flag: string): boolean =>
-      typeof before === "object" &&
-      before !== null &&
-      flag in before &&
-      before[flag as keyof typeof before] === true;
-    const compose = toAppCompose(await readTextFile(file), {
+    const before = JSON.parse(vm.configuration?.composeFile ?? "{}") as Record<string, unknown>;
+    const text = await readTextFile(file);
+    const envs: unknown[] = Array.isArray(before["allowed_envs"]) ? before["allowed_envs"] : [];
+    const compose = toAppCompose(text, {
       name: vm.name,
-      publicLogs: isPublic("public_logs"),
-      publicSysinfo: isPublic("public_sysinfo"),
-      allowedEnvs: [],
+      publicLogs: before["public_logs"] === true,
+      publicSysinfo: before["public_sysinfo"] === true,
+      // The VM keeps its encrypted variables, and its new document must allow them.
+      allowedEnvs: isAppCompose(text) ? [] : envs.map(String),
     });
+    // The script finds the local installation's KMS by itself unless --home named it.
+    const registry = options.home === undefined ? "" : `-c ${join(Home.locate(options.home), "kms.toml")} `;
     const { id: newAppId } = await client.upgradeApp({ id: vm.id, composeFile: compose.text });
     printResult(
       options,
       { id: vm.id, app_id: vm.appId, upgraded_app_id: newAppId },
       () =>
-        `the KMS must allow this upgrade first:\n  ./scripts/kms-allow-upgrade.sh ${vm.appId} ${newAppId}\n` +
+        `${compose.notices.map((notice) => `note: ${notice}\n`).join("")}` +
+        `the KMS must allow this upgrade first:\n  ./scripts/kms-allow-upgrade.sh ${registry}${vm.appId} ${newAppId}\n` +
         `then apply it:\n  dstack stop ${vm.id} && dstack start ${vm.id}`,
     );
   });

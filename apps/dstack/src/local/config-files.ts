@@ -89,6 +89,12 @@ export async function writeConfigs(inputs: ConfigInputs): Promise<void> {
         docker_registry: `http://${HOST_FROM_GUEST}:${ports.registry}`,
         simulator_seed_file: home.path("simulator.seed"),
       },
+      // On loopback alone, and any program of this machine may listen there.
+      port_mapping: {
+        enabled: true,
+        address: "127.0.0.1",
+        ranges: ["tcp", "udp"].map((protocol) => ({ protocol, from: 1024, to: 65535 })),
+      },
       gateway: { base_domain: BASE_DOMAIN, port: ports.proxy, tappd_port: 8090 },
     },
   };

@@ -13,6 +13,9 @@ const Metadata = z.looseObject({ name: z.string(), is_dev: z.boolean() });
 
 export const imagesDir = (): string => join(checkoutDir(), "images", "out");
 
+/** The build tells its own time (`[  12s] …`), and we tell ours. */
+export const withoutTime = (line: string): string => line.replace(/^\[ *\d+s\] /, "");
+
 /**
  * Builds the development image, or finds that nothing has changed since it was built.
  * @returns its name, a directory under `images/out`
@@ -27,7 +30,7 @@ export async function ensureDevImage(progress: Progress, signal: AbortSignal): P
   const read = async (stream: NodeJS.ReadableStream): Promise<void> => {
     for await (const line of createInterface({ input: stream })) {
       lines.push(line);
-      progress.step(printable(line));
+      if (stream === child.stderr) progress.step(printable(withoutTime(line)));
     }
   };
   const [[code]] = await Promise.all([

@@ -63,6 +63,8 @@ export class Home {
       bytes = await readRegularFileIfAny(join(dir, "state.json"), 64 * 1024);
     } catch (err) {
       if (errorCode(err) === "ENOTDIR") throw new InputError(`${dir} is not a directory`);
+      if (errorCode(err) === "EACCES")
+        throw new InputError(`${dir} is another user's: run this with sudo and --home ${dir}`);
       throw err;
     }
     if (bytes === undefined) return undefined;

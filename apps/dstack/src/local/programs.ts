@@ -1,12 +1,30 @@
 import { access } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { CliError } from "../output.js";
+import { Home } from "./home.js";
 
 /** The checkout this program was started from: `apps/dstack/dist/dstack.mjs` lies three folders below it. */
 export function checkoutDir(): string {
   const main = process.argv[1];
   if (main === undefined) throw new CliError("cannot tell where dstack is installed");
   return resolve(dirname(main), "..", "..", "..");
+}
+
+/**
+ * How a person calls this program for an installation, from where they are: `./scripts/dstack`. An installation made
+ * with sudo is root's, and root's own default is another one.
+ */
+export function cliFor({ dir }: Pick<Home, "dir">): string {
+  const script = join(checkoutDir(), "scripts", "dstack");
+  const near = relative(process.cwd(), script);
+  const sudo = process.env["SUDO_UID"] !== undefined;
+  return [
+    sudo ? "sudo" : [],
+    near.startsWith("..") ? script : `./${near}`,
+    sudo || dir !== Home.locate() ? ["--home", dir] : [],
+  ]
+    .flat()
+    .join(" ");
 }
 
 /**

@@ -1,0 +1,43 @@
+import { createApp, listenHttp, silentLogger } from "@dstack/daemon";
+import { teepod } from "@dstack/proto";
+import { RpcError, implement, mountPrpc } from "@dstack/prpc";
+import { vi } from "vitest";
+import { createProgram } from "../src/program.js";
+
+type Answers = Partial<Record<keyof typeof teepod.Teepod.method, (request: never) => Promise<object>>>;
+
+/** A teepod that gives the test's answers and refuses every other call. */
+export async function fakeTeepod(answers: Answers) {
+  const app = createApp({ log: silentLogger() });
+  const refuse = async (): Promise<never> => {
+    throw new RpcError("internal", "the test does not answer this");
+  };
+  const methods = Object.keys(teepod.Teepod.method).map((name) => [name, refuse]);
+  const handlers = { ...Object.fromEntries(methods), ...answers } as Parameters<
+    typeof implement<typeof teepod.Teepod>
+  >[1];
+  mountPrpc(app, [implement(teepod.Teepod, handlers)]);
+  const listener = await listenHttp({ app, address: { host: "127.0.0.1", port: 0 } });
+  return {
+    url: `http://127.0.0.1:${listener.port}`,
+    token: undefined,
+    [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose](),
+  };
+}
+
+/** Runs a command in this process; rejects as the command does. @returns what it wrote to stdout */
+export async function dstack(...args: string[]): Promise<string> {
+  let out = "";
+  const write = vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    out += String(text);
+    return true;
+  });
+  const progress = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  try {
+    await createProgram().parseAsync(args, { from: "user" });
+  } finally {
+    write.mockRestore();
+    progress.mockRestore();
+  }
+  return out;
+}
