@@ -99,6 +99,9 @@ async function openVms(
   );
 }
 
+/** For all requests but those with a compose document: an id and a few numbers. */
+const SMALL_BODY_BYTES = 16 * 1024;
+
 async function listen(context: TeepodContext, closing: AbortSignal): Promise<Listener> {
   const { config, vms, log } = context;
   const facts = {
@@ -108,7 +111,7 @@ async function listen(context: TeepodContext, closing: AbortSignal): Promise<Lis
   const registry = createRegistry();
   addVmMetrics(registry, vms, facts);
 
-  const app = createApp({ log });
+  const app = createApp({ log, bodyLimit: SMALL_BODY_BYTES });
   const headers = pageHeaders(STATUS_PAGE_STYLE);
   app.addHook("onRequest", async (_request, reply) => void reply.headers(headers));
   const callerOf = addAuthentication(app, await loadTokens(config.auth));

@@ -24,6 +24,8 @@ export interface HttpLimits {
   checkMs: number;
   /** All headers of a request together. */
   headerBytes: number;
+  /** At a time; further ones are closed at once. Each costs a file descriptor before it has said who it is. */
+  connections: number;
 }
 
 export const DEFAULT_HTTP_LIMITS: HttpLimits = {
@@ -32,6 +34,7 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   keepAliveMs: 75_000,
   checkMs: 1_000,
   headerBytes: 32 * 1024,
+  connections: 4096,
 };
 
 export interface AppOptions {
@@ -88,6 +91,7 @@ export function createApp(options: AppOptions): FastifyInstance {
         ? createServer(serverOptions(limits), handler)
         : (createTlsServer({ ...serverOptions(limits), ...options.tls }, handler) as unknown as Server),
   });
+  app.server.maxConnections = limits.connections;
   // Nothing can be answered where the handshake failed; the listener that would try comes after this one.
   app.server.prependListener("tlsClientError", (_err: Error, socket: Socket) => socket.destroy());
   app.addHook("onRequest", async (request, reply) => {

@@ -117,6 +117,33 @@ describe("listenHttp on TCP", () => {
 });
 
 describe("createApp", () => {
+  it("T3: closes connections above its limit at once, and takes new ones when others are gone", async () => {
+    const app = createApp({ log: silentLogger(), limits: { connections: 2 } });
+    app.get("/", async () => "hello");
+    await using listener = await listenHttp({ app, address: tcp });
+    const connect = async () => {
+      const socket = createConnection(listener.port, "127.0.0.1");
+      socket.on("error", () => {});
+      await once(socket, "connect");
+      return socket;
+    };
+    const held = [await connect(), await connect()];
+    const refused = await connect();
+    await once(refused, "close");
+    for (const socket of held) {
+      socket.destroy();
+      await once(socket, "close");
+    }
+    await expect
+      .poll(() =>
+        get(listener, "/").then(
+          (answer) => answer.status,
+          () => 0,
+        ),
+      )
+      .toBe(200);
+  });
+
   it("answers errors as {error}, and an unexpected one with nothing but a request id", async () => {
     const lines: string[] = [];
     const log = createLogger({ name: "test", destination: { write: (line) => void lines.push(line) } });

@@ -26,6 +26,9 @@ const ALIASES = {
   ListVms: "Status",
 };
 
+/** A compose document and an encrypted environment of the largest size, as JSON that escapes every other character. */
+const LARGE_BODY_BYTES = 4 * 2 ** 20;
+
 const id = (request: { id: string }): string => request.id;
 const newId = (answer: { id?: string | undefined }): string | undefined => answer.id;
 
@@ -46,6 +49,10 @@ export function teepodService(context: TeepodContext): ServiceImpl<Caller> {
       getInfo: getInfo(context),
       getAppEnvEncryptPubKey: getAppEnvEncryptPubKey(context),
     },
-    { aliases: ALIASES, guard: (method, call) => guardMethod(method, call.peer) },
+    {
+      aliases: ALIASES,
+      guard: (method, call) => guardMethod(method, call.peer),
+      bodyLimits: { CreateVm: LARGE_BODY_BYTES, UpgradeApp: LARGE_BODY_BYTES },
+    },
   );
 }

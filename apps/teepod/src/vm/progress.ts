@@ -73,9 +73,8 @@ export async function readProgress(statusDir: string): Promise<BootProgress> {
   } catch (err) {
     if (err instanceof InputError)
       return { ready: false, error: `the guest's progress file is unusable: ${err.message}` };
-    // Whatever else the guest made of that name (a directory, a socket) tells nothing.
-    const code = errorCode(err);
-    if (code === "EISDIR" || code === "ENXIO" || code === "ENOTDIR") return NOTHING;
+    // Whatever else the guest made of that name tells nothing, and must not spoil the list of all VMs.
+    if (errorCode(err) !== undefined) return NOTHING;
     throw err;
   }
 }

@@ -5,11 +5,11 @@ const ANSI =
 
 // Control characters, and the marks that reorder or hide text on a screen.
 // oxlint-disable-next-line no-control-regex
-const CONTROLS = /[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const CONTROLS = /[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 // oxlint-disable-next-line no-control-regex
 const CONTROLS_BUT_LINES =
-  /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+  /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
 /** Text from a guest as one harmless line of at most `maxLength` characters. */
 export function cleanLine(text: string, maxLength: number): string {

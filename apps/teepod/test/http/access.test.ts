@@ -8,7 +8,7 @@ import type { Teepod } from "../../src/index.js";
 import { AuditLog } from "../../src/http/audit-log.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { ManualClock } from "../helpers/manual-clock.js";
-import { OPERATOR, Site, VIEWER, client, testpod, vmRequest } from "../helpers/testpod.js";
+import { COMPOSE, OPERATOR, Site, VIEWER, client, testpod, vmRequest } from "../helpers/testpod.js";
 
 interface Answer {
   status: number;
@@ -99,6 +99,34 @@ describe("access with tokens", () => {
     ]) {
       expect([path, (await send(pod, path, { headers: bearer(VIEWER) })).status]).toEqual([path, 200]);
     }
+  });
+
+  it("T3: who may only look cannot make teepod read much", async () => {
+    const call = (method: string, token: string, bytes: number) =>
+      send(pod, `/prpc/Teepod.${method}?json`, {
+        method: "POST",
+        headers: bearer(token),
+        body: "[".repeat(bytes),
+      });
+    expect((await call("Status", VIEWER, 32 * 1024)).status).toBe(413);
+    expect((await call("StopVm", OPERATOR, 32 * 1024)).status).toBe(413);
+    expect((await call("CreateVm", OPERATOR, 32 * 1024)).status).toBe(400);
+    expect((await call("CreateVm", OPERATOR, 5 * 2 ** 20)).status).toBe(413);
+  });
+
+  it("T3: a compose document and an environment of the largest size fit", async () => {
+    const text = JSON.stringify({ ...JSON.parse(COMPOSE), pad: "" });
+    const composeFile = text.replace('"pad":""', `"pad":"${"\\n".repeat((256 * 1024 - text.length) / 2)}"`);
+    const answer = await send(pod, "/prpc/Teepod.CreateVm?json", {
+      method: "POST",
+      headers: bearer(OPERATOR),
+      body: JSON.stringify({
+        ...{ name: "large", image: "tiny-0.0.1", vcpu: 1, memory: 64, disk_size: 1 },
+        compose_file: composeFile,
+        encrypted_env: "00".repeat(2 ** 20),
+      }),
+    });
+    expect(answer.status).toBe(200);
   });
 
   it("T3: requests made by pages of another origin are refused", async () => {
