@@ -159,7 +159,7 @@ export function mountPrpc<P>(
           const form = formFor(request);
           const message = form.readRequest(method.desc.input, request.body ?? new Uint8Array());
           const answer = form.writeResponse(method.desc.output, await method.invoke(message, call));
-          request.log.info({ rpc: name, ms: Math.round(reply.elapsedTime) }, "rpc answered");
+          request.log.debug({ rpc: name, ms: Math.round(reply.elapsedTime) }, "rpc answered");
           return reply.header("content-type", form.contentType).send(answer);
         },
       });

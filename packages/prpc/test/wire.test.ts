@@ -1,5 +1,6 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ProtoErrorSchema, kms, tappd } from "@dstack/proto";
+import { createLogger } from "@dstack/daemon";
 import { describe, expect, it } from "vitest";
 import { MIB, serve, testKms, testTappd, testTeepod } from "./listener.js";
 
@@ -314,5 +315,23 @@ describe("a call", () => {
     stop.abort();
     await expect(call).rejects.toThrow();
     expect(await gone).toMatchObject({ message: "the caller went away" });
+  });
+});
+
+describe("the log", () => {
+  it("names refused calls; answered ones, which are many, only at level debug", async () => {
+    const logOf = async (level: "info" | "debug"): Promise<string> => {
+      let lines = "";
+      const destination = { write: (line: string) => void (lines += line) };
+      const log = createLogger({ name: "test", level, destination });
+      await using server = await serve([testKms()], {}, { log });
+      await server.fetch("/prpc/KMS.GetMeta");
+      await server.fetch("/prpc/KMS.GetAppEnvEncryptPubKey?app_id=denied");
+      return lines;
+    };
+    const info = await logOf("info");
+    expect(info).toContain("GetAppEnvEncryptPubKey");
+    expect(info).not.toContain("rpc answered");
+    expect(await logOf("debug")).toContain("rpc answered");
   });
 });

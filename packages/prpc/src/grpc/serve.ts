@@ -132,7 +132,7 @@ function unaryHandler<P>(
     };
     run().then(
       (answer) => {
-        log.info({ rpc: path, reqId: requestId }, "rpc answered");
+        log.debug({ rpc: path, reqId: requestId }, "rpc answered");
         done(null, answer);
       },
       (err: unknown) => done(failure(log, path, requestId, err)),
