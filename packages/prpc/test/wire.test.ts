@@ -326,11 +326,11 @@ describe("the log", () => {
       const log = createLogger({ name: "test", level, destination });
       await using server = await serve([testKms()], {}, { log });
       await server.fetch("/prpc/KMS.GetMeta");
-      await server.fetch("/prpc/KMS.GetAppEnvEncryptPubKey?app_id=denied");
+      await server.fetch("/prpc/KMS.GetAppEnvEncryptPubKey?json", { body: '{"app_id":"denied"}' });
       return lines;
     };
     const info = await logOf("info");
-    expect(info).toContain("GetAppEnvEncryptPubKey");
+    expect(info).toContain("rpc refused");
     expect(info).not.toContain("rpc answered");
     expect(await logOf("debug")).toContain("rpc answered");
   });
