@@ -1,7 +1,7 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
-import type { Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { InputError } from "@dstack/core";
@@ -44,23 +44,24 @@ describe("inheritedSockets", () => {
 describe("listenHttp on an inherited descriptor", () => {
   const app = () => createApp({ log: silentLogger() });
 
-  async function descriptorOf(
-    server: Server,
-    listen: { path: string } | { port: number; host: string },
-  ): Promise<number> {
-    server.listen(listen);
+  it("refuses a TCP port: whoever reaches it would have the keys of the app", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
     onTestFinished(() => void server.close());
     const { _handle: handle } = server as unknown as { _handle: { fd: number } };
-    return handle.fd;
-  }
-
-  it("refuses a TCP port: whoever reaches it would have the keys of the app", async () => {
-    const fd = await descriptorOf(createServer(), { port: 0, host: "127.0.0.1" });
-    await expect(listenHttp({ app: app(), address: { path: "/run/x.sock", fd } })).rejects.toThrow(
-      ListenError,
-    );
-  });
+    const index = new URL("../src/index.ts", import.meta.url).href;
+    const script = `import(${JSON.stringify(index)}).then(async ({ createApp, listenHttp, silentLogger }) => {
+      const address = { path: "/run/x.sock", fd: 3 };
+      await listenHttp({ app: createApp({ log: silentLogger() }), address });
+    }).then(() => console.log("listens"), (err) => console.log(err.code));`;
+    // In a process of its own: ours has the descriptor in use.
+    const child = spawn(process.execPath, ["--import", "tsx", "-e", script], {
+      stdio: ["ignore", "pipe", "inherit", handle.fd],
+    });
+    onTestFinished(() => void child.kill());
+    if (child.stdout === null) throw new Error("standard output is a pipe");
+    expect(String((await once(child.stdout, "data"))[0])).toBe("not_a_unix_socket\n");
+  }, 30_000);
 
   it("refuses a descriptor that is nothing to listen on, or not there", async () => {
     const directory = await mkdtemp(join(tmpdir(), "inherited-"));
