@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { mkdir, readFile, readdir, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { appIdOfCompose, utf8 } from "@dstack/core";
+import { appIdOfCompose, hex, sha256, utf8 } from "@dstack/core";
 import { ResourceStack } from "@dstack/daemon";
 import { eventually } from "./helpers/eventually.js";
 import { FakeHypervisor } from "./helpers/fake-hypervisor.js";
@@ -45,6 +45,15 @@ describe("the life of a VM", () => {
     const shared = join(pod.site.runPath, id, "shared");
     expect(await readFile(join(shared, "app-compose.json"), "utf8")).toBe(COMPOSE);
     expect(await readFile(join(shared, "encrypted-env"))).toEqual(Buffer.alloc(80, 7));
+
+    expect(JSON.parse(await readFile(join(shared, "config.json"), "utf8"))).toMatchObject({
+      vm_config: {
+        image: "tiny-0.0.1",
+        os_image_hash: hex(sha256(await readFile(join(pod.site.images, "tiny-0.0.1", "sha256sum.txt")))),
+        cpu_count: 1,
+        memory_size: 64 * 2 ** 20,
+      },
+    });
 
     await pod.client.shutdownVm({ id });
     expect(hypervisor.vm(id).powerButtonPressed).toBe(1);
@@ -194,7 +203,11 @@ describe("the life of a VM", () => {
       notice: full,
       bootError: `the VM ended before it was ready (${full}); it printed nothing on its console`,
     });
-    expect(await readdir(status)).toEqual([]);
+    await eventually(
+      "an empty share",
+      () => readdir(status).catch(() => ["being made anew"]),
+      (names) => names.length === 0,
+    );
   });
 
   it("T7: files the guest has deleted and goes on writing to count", async () => {

@@ -88,11 +88,29 @@ const httpUrl = url(/^https?:$/, "http(s)");
 /** What answers there is known by its certificate alone. */
 const httpsUrl = url(/^https:$/, "https");
 
+/**
+ * The shape of the VM as the host describes it, for verifiers that recompute the registers from it: a wrong one makes
+ * them disagree with the quote. A guest cannot know better, the image's hash is in no measured data of its own.
+ */
+const VmConfigSchema = z.object({
+  image: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, "must be the name of an image")
+    .optional(),
+  os_image_hash: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, "must be 64 lower-case hex digits")
+    .optional(),
+  cpu_count: z.int().positive().optional(),
+  memory_size: z.int().positive().optional(),
+});
+
 /** `config.json`: hints from the host. Nothing in it is trusted; keys nobody knows are ignored. */
 const HostConfigSchema = z.object({
   kms_url: httpsUrl.optional(),
   tproxy_url: httpsUrl.optional(),
   docker_registry: z.union([z.literal(""), httpUrl]).optional(),
+  vm_config: VmConfigSchema.optional(),
 });
 
 export interface HostConfig {
@@ -100,16 +118,20 @@ export interface HostConfig {
   readonly tproxyUrl: string | undefined;
   /** Origin of a registry that mirrors the public one, such as `http://10.0.2.2:5500`. */
   readonly dockerRegistry: string | undefined;
+  /** JSON text, written anew from the checked values: `{}` when the host says nothing. */
+  readonly vmConfig: string;
 }
 
 /** @throws {InputError} not JSON in UTF-8, or a known key with another type */
 export function parseHostConfig(bytes: Uint8Array): HostConfig {
-  const { kms_url, tproxy_url, docker_registry } = parseJson("config.json", bytes, HostConfigSchema);
+  const config = parseJson("config.json", bytes, HostConfigSchema);
+  const { kms_url, tproxy_url, docker_registry } = config;
   return {
     kmsUrl: kms_url,
     tproxyUrl: tproxy_url,
     dockerRegistry:
       docker_registry === undefined || docker_registry === "" ? undefined : new URL(docker_registry).origin,
+    vmConfig: JSON.stringify(config.vm_config ?? {}),
   };
 }
 

@@ -3,13 +3,15 @@ import type { GuestSystem } from "./guest-system.js";
 /**
  * `tappd.toml`.
  * @param files paths of the keys file and of the copy of the compose document
+ * @param vmConfig JSON text, printable ASCII
  */
 export function tappdConfig(
   system: Pick<GuestSystem, "paths" | "tappd">,
   files: { keys: string; appCompose: string },
+  vmConfig: string,
 ): string {
   const { paths, tappd } = system;
-  const text = (value: string): string => JSON.stringify(value); // a TOML basic string, for paths of ours
+  const text = (value: string): string => JSON.stringify(value); // a TOML basic string, for texts of ours
   const lines = [
     `docker_socket = ${text(paths.dockerSocket)}`,
     "",
@@ -17,6 +19,7 @@ export function tappdConfig(
     `keys_file = ${text(files.keys)}`,
     `app_compose_file = ${text(files.appCompose)}`,
     `event_log = ${text(paths.eventLog)}`,
+    `vm_config = ${text(vmConfig)}`,
     "",
     "[sockets]",
     `tappd = ${text(paths.sockets.tappd)}`,

@@ -105,7 +105,10 @@ describe("parseHostConfig", () => {
       kmsUrl: "https://10.0.2.2:9043",
       tproxyUrl: "https://10.0.2.2:9070/",
       dockerRegistry: "http://10.0.2.2:5500",
+      vmConfig: "{}",
     });
+    const vm = { image: "dstack-0.1.0", os_image_hash: "cd".repeat(32), cpu_count: 2, memory_size: 2 ** 31 };
+    expect(JSON.parse(parse({ vm_config: { ...vm, more: "ignored" } }).vmConfig)).toEqual(vm);
     expect(parse({ docker_registry: "" }).dockerRegistry).toBeUndefined();
   });
 
@@ -119,6 +122,9 @@ describe("parseHostConfig", () => {
       "config.json: kms_url: must be an https URL",
     );
     expect(() => parse({ docker_registry: "ftp://10.0.2.2" })).toThrow("must be an http(s) URL");
+    for (const bad of [{ os_image_hash: "x" }, { image: 'a"\nb = 1' }, { cpu_count: -1 }, [], "text"]) {
+      expect(() => parse({ vm_config: bad })).toThrow("config.json: vm_config");
+    }
   });
 
   it("K3: refuses a KMS or tproxy without TLS, which anybody on the way could answer for", () => {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { appIdOfCompose, utf8, writeFileAtomic } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import type { GuestImage } from "../images/image.js";
+import { osImageHash } from "../images/os-image-hash.js";
 import { INSTANCE_INFO, formatInstanceInfo, readInstanceInfo } from "./instance-info.js";
 import type { InstanceInfo } from "./instance-info.js";
 import type { Manifest } from "./manifest.js";
@@ -50,11 +51,18 @@ export async function prepareLaunch(
   const ownId = appIdOfCompose(utf8(manifest.compose_file));
   const instanceInfo =
     known ?? (ownId === manifest.app_id ? undefined : { bootstrapped: false, appId: manifest.app_id });
+  const imageHash = await osImageHash(image);
   const simulator = await material.simulator(image);
   await writeSharedFolder(join(dir, "shared"), {
     composeFile: manifest.compose_file,
     vmId: manifest.id,
     rootfsHash: image.rootfsHash,
+    vmConfig: {
+      image: image.name,
+      ...(imageHash !== undefined && { os_image_hash: imageHash }),
+      cpu_count: manifest.vcpu,
+      memory_size: manifest.memory_mb * 2 ** 20,
+    },
     hints: material.hints,
     certificates: material.certificates,
     encryptedEnv: manifest.encrypted_env,

@@ -18,11 +18,22 @@ export interface GuestCertificates {
   readonly tmpCa?: { readonly cert: string; readonly key: string };
 }
 
+/** The shape of the VM, for verifiers that recompute its registers. Names and units are those of today's SDKs. */
+export interface VmConfigHint {
+  readonly image: string;
+  /** See `osImageHash`. */
+  readonly os_image_hash?: string;
+  readonly cpu_count: number;
+  /** Bytes. */
+  readonly memory_size: number;
+}
+
 export interface SharedFolder {
   /** Exact bytes of the app-compose document. */
   readonly composeFile: string;
   readonly vmId: string;
   readonly rootfsHash: string;
+  readonly vmConfig: VmConfigHint;
   readonly hints: GuestHints;
   readonly certificates: GuestCertificates;
   readonly encryptedEnv: Uint8Array;
@@ -40,6 +51,7 @@ export function sharedFiles(folder: SharedFolder): Map<string, { data: string | 
     docker_registry: folder.hints.dockerRegistry,
     rootfs_hash: folder.rootfsHash,
     vm_id: folder.vmId,
+    vm_config: folder.vmConfig,
   };
   files.set("app-compose.json", { data: folder.composeFile, mode: 0o644 });
   files.set("config.json", { data: `${JSON.stringify(config)}\n`, mode: 0o644 });

@@ -33,5 +33,6 @@ export async function writeImage(
     ...options.metadata,
   };
   await writeFile(join(dir, "metadata.json"), JSON.stringify(metadata));
+  await writeFile(join(dir, "sha256sum.txt"), `${ROOTFS_HASH}  rootfs.img\n`);
   return dir;
 }

@@ -10,6 +10,7 @@ const least: SharedFolder = {
   composeFile: '{ "exact":  "bytes" }\n',
   vmId: "0d1f6c1e-8a35-4d5e-9c53-2f6a0f3f9b11",
   rootfsHash: "ab".repeat(32),
+  vmConfig: { image: "dstack-0.1.0", os_image_hash: "cd".repeat(32), cpu_count: 2, memory_size: 2 ** 31 },
   hints: {
     kmsUrl: "https://10.0.2.2:9043",
     tproxyUrl: "https://10.0.2.2:9070",
@@ -46,6 +47,7 @@ describe("the shared folder", () => {
       docker_registry: "http://10.0.2.2:5500",
       rootfs_hash: least.rootfsHash,
       vm_id: least.vmId,
+      vm_config: least.vmConfig,
     });
     expect([...sharedFiles(least).keys()]).toEqual(["app-compose.json", "config.json", "certs/ca.cert"]);
   });

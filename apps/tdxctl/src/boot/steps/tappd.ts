@@ -15,5 +15,6 @@ export async function startTappd(
     keys: await system.writeRunFile("appkeys.json", keysFile(app.keys, app.identity)),
     appCompose: await system.writeRunFile("app-compose.json", app.host.composeBytes),
   };
-  await system.startTappd(await system.writeRunFile("tappd.toml", tappdConfig(system, files)), signal);
+  const config = tappdConfig(system, files, app.host.config.vmConfig);
+  await system.startTappd(await system.writeRunFile("tappd.toml", config), signal);
 }
