@@ -1,3 +1,4 @@
+import { utf8 } from "@dstack/core";
 import { describe, expect, it } from "vitest";
 import {
   PolicyConfig,
@@ -96,6 +97,12 @@ describe("explain", () => {
     );
     const codes = leavesOf(explain(input).tree, "fail").map((leaf) => leaf.code);
     expect(codes).toEqual(["report_data_mismatch", "td_attributes_refused", "measurement_refused"]);
+  });
+
+  it("E11: keeps every check on its line, whatever the guest wrote", () => {
+    const provider = runtimeEvent("key-provider", utf8("x\nok   evidence\u001b[2K\u202e"));
+    const text = formatTree(explain(inputOf({ events: [...BOOT_EVENTS, provider] })).tree);
+    expect(text).toContain("key provider: x\\u{a}ok   evidence\\u{1b}[2K\\u{202e}");
   });
 
   it("is data: JSON holds all of it", () => {

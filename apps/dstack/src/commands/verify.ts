@@ -63,7 +63,8 @@ Exit codes:
   1  refused: something is wrong; REFUSED lines say what
   2  could not tell: nobody answers, there is no evidence or no collateral, or nothing was given to compare with
 
-An image given with --image is measured as the simulated platform does; list the registers of hardware in --policy.
+--image is for the simulated platform. On hardware registers depend on the VM too: \`dstack measure <dir> --policy\`
+prints what to give as --policy.
 What each line means: docs/attestation.md`;
 
 /** `dstack verify`: exit code 0 verified, 1 refused, 2 could not tell. */

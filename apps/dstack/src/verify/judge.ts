@@ -5,6 +5,7 @@ import {
   explain,
   group,
   info,
+  notChecked,
   parseQuote,
   quoteCollateralKeys,
   skipped,
@@ -38,9 +39,11 @@ export async function judge(
     anchors: trust.anchors,
     policy: policyFor(quote, trust),
   });
+  const { simulatedImage } = trust;
+  const image = simulatedImage !== undefined && isIntels(quote) ? [otherRegisters(simulatedImage.name)] : [];
   const app = checkIdentity(explanation.identity, expected, presented);
   const time = trust.atGivenTime ? [asOf(trust.now)] : [];
-  const tree = group("evidence", [...checks, ...time, ...explanation.tree.children, app]);
+  const tree = group("evidence", [...checks, ...time, ...explanation.tree.children, ...image, app]);
   return reportOf(presented, tree, explanation);
 }
 
@@ -48,6 +51,13 @@ function asOf(now: number): CheckNode {
   return info(
     "time",
     `judged as of ${new Date(now * 1000).toISOString()}, as asked; today's verdict may differ`,
+  );
+}
+
+function otherRegisters(name: string): CheckNode {
+  return notChecked(
+    `image ${name}`,
+    "on hardware its registers depend on the VM too: `dstack measure <dir> --policy` prints them for --policy",
   );
 }
 

@@ -1,6 +1,11 @@
 import { INTEL_ROOT, PolicyConfig, allowedImage, simulatedAnchor } from "@dstack/attestation";
 import type { AllowedImage, Policy, TrustAnchor } from "@dstack/attestation";
-import { CollateralClient, bundledCollateral, parseCollateralBundle } from "@dstack/ra-tls";
+import {
+  AttestationConfig,
+  CollateralClient,
+  bundledCollateral,
+  parseCollateralBundle,
+} from "@dstack/ra-tls";
 import type { CollateralSource } from "@dstack/ra-tls";
 import { measureImage } from "@dstack/tdx-attest";
 import { basename, resolve } from "node:path";
@@ -23,7 +28,7 @@ export interface Trust {
 }
 
 export interface TrustOptions {
-  /** TOML or JSON file of a policy. */
+  /** TOML or JSON file of a policy, or with one in its section `attestation`. */
   readonly policy?: string | undefined;
   /** Directory of a guest image that is allowed beside the policy's. */
   readonly image?: string | undefined;
@@ -69,7 +74,9 @@ async function readPolicy(path: string): Promise<Policy> {
     const kind = path.endsWith(".json") ? "JSON" : "TOML";
     throw new CliError(`--policy ${path} is not ${kind}: ${(err as Error).message.split("\n")[0] ?? ""}`, 2);
   }
-  const parsed = PolicyConfig.safeParse(value);
+  // A daemon's configuration and what `dstack measure --policy` prints hold it in a section.
+  const section = z.looseObject({ attestation: z.unknown() }).safeParse(value);
+  const parsed = AttestationConfig.safeParse(section.success ? section.data.attestation : value);
   if (parsed.success) return parsed.data;
   throw new CliError(`--policy ${path}: ${z.prettifyError(parsed.error)}`, 2);
 }
