@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
@@ -6,6 +6,7 @@ import { examine } from "../src/commands/doctor.js";
 import { withoutTime } from "../src/local/guest-image.js";
 import { Home } from "../src/local/home.js";
 import { checkoutDir, cliFor } from "../src/local/programs.js";
+import { dstack } from "./fake-teepod.js";
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -54,4 +55,7 @@ it("dstack doctor names the package of a program that is missing", async () => {
     ok: false,
     detail: expect.stringContaining("sudo apt-get install qemu-system-x86") as string,
   });
+  const home = join(dir, "home");
+  await expect(dstack("up", "--home", home)).rejects.toThrow("qemu-system-x86_64: sudo apt-get install");
+  expect(await readdir(dir), "up makes nothing before all is there").toEqual(["cc"]);
 });

@@ -51,11 +51,12 @@ export function registerUp(program: Command): void {
 async function up(options: GlobalOptions & { example: boolean }): Promise<void> {
   const progress = new Progress(options.json);
   const signal = interruptSignal();
-  const home = await Home.open(Home.locate(options.home));
-  const missing = (await examine(home.dir)).filter((finding) => !finding.ok);
+  const dir = Home.locate(options.home);
+  const missing = (await examine(dir)).filter((finding) => !finding.ok);
   if (missing.length > 0) {
     throw new CliError(`something is missing:\n${missing.map((f) => `  ${f.what}: ${f.detail}`).join("\n")}`);
   }
+  const home = await Home.open(dir);
 
   const image = await ensureDevImage(progress, signal);
   const seconds = { image: progress.seconds };
