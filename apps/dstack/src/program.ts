@@ -39,6 +39,7 @@ DSTACK_DEBUG=1 prints where an error came from.`,
     program.commandsGroup(heading);
     for (const register of registers) register(program);
   }
+  program.helpCommand("help [command]", "show the help of a command");
   // After an error, where to find help is enough: a screen of options would push the error out of sight.
   const pointToHelp = (command: Command, path: string): void => {
     command.showHelpAfterError(`See \`${path} --help\`.`);
