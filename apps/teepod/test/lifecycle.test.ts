@@ -227,13 +227,14 @@ describe("the life of a VM", () => {
     await using pod = await testpod({ hypervisor, clock });
     const stuck = hypervisor.vm((await pod.client.createVm(vmRequest())).id);
     const other = hypervisor.vm((await pod.client.createVm(vmRequest())).id);
-    let release = (): void => {};
+    let release: (() => void) | undefined;
     stuck.kill = () => new Promise((resolve) => (release = resolve));
     const stopping = pod.client.stopVm({ id: stuck.launch.id });
+    await passes(clock, "telling it to end", () => release !== undefined);
     other.deleted = 2 ** 30;
     await passes(clock, "the end of the other VM", () => other.killed);
     stuck.end({ code: null });
-    release();
+    release?.();
     await stopping;
   });
 
