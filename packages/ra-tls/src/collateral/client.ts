@@ -71,6 +71,8 @@ export class CollateralClient implements CollateralSource {
   readonly #store: DocumentStore;
   readonly #maxAgeS: number;
   readonly #entries = new Map<string, Entry>();
+  /** Cached documents that were found unusable: told once, not verified again. */
+  readonly #unusable = new Map<string, Documents>();
   readonly #fetches = new Map<string, Promise<Entry>>();
   readonly #failures = new Map<string, { from: number; until: number; error: unknown }>();
   readonly #closed = new AbortController();
@@ -138,11 +140,13 @@ export class CollateralClient implements CollateralSource {
     if (documents === undefined) return undefined;
     const name = collateralName(keys);
     let entry = this.#entries.get(name);
-    if (entry === undefined || DOCUMENT_KINDS.some((kind) => entry?.documents[kind] !== documents[kind])) {
+    if (entry === undefined || !areSame(entry.documents, documents)) {
+      if (areSame(this.#unusable.get(name), documents)) return undefined;
       try {
         entry = this.#verify(keys, documents);
         this.#requireNotOlder(entry);
       } catch (error) {
+        keep(this.#unusable, name, documents);
         this.#tell({ kind: "cache_unusable", error });
         return undefined;
       }
@@ -278,6 +282,10 @@ function isInDate({ lifetime }: Entry, now: number): boolean {
 /** Whether the oldest document was fetched long enough ago, or, by a clock that went back, in the future. */
 function isDue({ documents }: Entry, now: number): boolean {
   return DOCUMENT_KINDS.some((kind) => Math.abs(now - documents[kind].fetchedAt) >= REFRESH_AFTER_S);
+}
+
+function areSame(a: Documents | undefined, b: Documents): boolean {
+  return a !== undefined && DOCUMENT_KINDS.every((kind) => a[kind] === b[kind]);
 }
 
 function keep<T>(map: Map<string, T>, name: string, value: T): void {
