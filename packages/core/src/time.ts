@@ -14,7 +14,7 @@ export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 /**
  * Runs work under a time limit: the signal handed to it aborts at the limit or with the outer signal, and the
  * returned promise settles then even if the work ignores the signal.
- * @throws {TimeoutError} `<what> took longer than <ms> ms`
+ * @throws {TimeoutError} `<what> took longer than <n> s`, or ms below a second
  */
 export async function withDeadline<T>(
   what: string,
@@ -23,7 +23,8 @@ export async function withDeadline<T>(
   outer?: AbortSignal,
 ): Promise<T> {
   const limit = new AbortController();
-  const timer = setTimeout(() => limit.abort(new TimeoutError(`${what} took longer than ${ms} ms`)), ms);
+  const length = ms < 1000 ? `${ms} ms` : `${ms / 1000} s`;
+  const timer = setTimeout(() => limit.abort(new TimeoutError(`${what} took longer than ${length}`)), ms);
   const signal = outer === undefined ? limit.signal : AbortSignal.any([outer, limit.signal]);
   try {
     return await abortable(work(signal), signal);

@@ -69,6 +69,8 @@ describe("waiting", () => {
   it("ends work that ignores its signal, at the limit, and says what it was", async () => {
     const never = withDeadline("opening the disk", 20, () => new Promise<void>(() => {}));
     await expect(never).rejects.toThrow(new TimeoutError("opening the disk took longer than 20 ms"));
+    const long = withDeadline("booting", 1500, () => new Promise(() => {}));
+    await expect(long).rejects.toThrow(new TimeoutError("booting took longer than 1.5 s"));
   });
   it("aborts the work's signal with the outer one", async () => {
     const outer = new AbortController();
