@@ -70,7 +70,8 @@ export async function runBoot(system: GuestSystem, options: BootOptions = {}): P
   await steps.run("system-ready", 60 * SECOND_MS, async () => {
     await events.extend(SYSTEM_READY.name, SYSTEM_READY.payload);
   });
-  await steps.run("tappd", 120 * SECOND_MS, (signal) => startTappd(system, { host, keys, identity }, signal));
+  // Docker starts beside it: under emulation, with other VMs on the host, that has taken more than two minutes.
+  await steps.run("tappd", 300 * SECOND_MS, (signal) => startTappd(system, { host, keys, identity }, signal));
   await steps.run("compose", 900 * SECOND_MS, async (signal) => {
     await (early ?? startDocker(signal));
     await startCompose(system, host.compose, environment, signal);
