@@ -127,7 +127,7 @@ interface Facts {
 }
 
 function quoteNodes(progress: Progress, { authentic, quote }: Facts, noCollateral?: string): CheckNode[] {
-  const unreached = noCollateral === undefined ? "not reached" : `not checked: ${noCollateral}`;
+  const unreached = noCollateral ?? "not reached";
   const node = (step: VerificationStep, detail: string, fact?: string): CheckNode =>
     progress.node(step, fact === undefined ? detail : `${detail}; ${fact}`, unreached);
   const listed = (size: number | undefined): string | undefined =>
@@ -189,7 +189,7 @@ function describeLevel({
 function explainReportData(quote: VerifiedQuote, reportData: Uint8Array | Missing): CheckNode {
   const check = "report data";
   if ("missing" in reportData) {
-    return skipped(check, `not checked: ${reportData.missing}; it is ${hex(quote.body.reportData)}`);
+    return skipped(check, `${reportData.missing}; it is ${hex(quote.body.reportData)}`);
   }
   try {
     requireReportData(quote, reportData);
@@ -207,7 +207,7 @@ function explainLog(
   const check = "event log";
   if (typeof eventLog !== "string") {
     const { missing } = eventLog;
-    return { node: skipped(check, `not checked: ${missing}; without it nobody knows which app runs`) };
+    return { node: skipped(check, `${missing}; without it nobody knows which app runs`) };
   }
   const progress = new Progress();
   const log = progress.run(() => readVerifiedLog(quote, eventLog, progress.watch));

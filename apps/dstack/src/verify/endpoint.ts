@@ -63,7 +63,7 @@ function hostId({ hostname }: URL): string | undefined {
 }
 
 /** Where to connect; names under `.localhost` are this machine (RFC 6761 §6.3), whatever the resolver thinks. */
-export function addressOf({ hostname, port }: URL): { host: string; port: number; servername?: string } {
+function addressOf({ hostname, port }: URL): { host: string; port: number; servername?: string } {
   const host = hostname.replace(/^\[(.*)\]$/, "$1");
   const isLocal = host === "localhost" || host.endsWith(".localhost");
   return {

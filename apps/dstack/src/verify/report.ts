@@ -86,18 +86,28 @@ export function formatReport(report: Report, depth = Infinity): string {
   const findings =
     report.verdict === "refused"
       ? report.refused.map(({ check, detail }) => `REFUSED: ${check}: ${oneLine(detail)}`)
-      : report.not_checked.map(({ check, detail }) => {
-          const advice = ADVICE[check];
-          return `NOT CHECKED: ${check}: ${oneLine(detail)}${advice === undefined ? "" : ` (${advice})`}`;
+      : byReason(report.not_checked).map(([detail, checks]) => {
+          const advice = checks.flatMap((check) => ADVICE[check] ?? []).map((text) => ` (${text})`);
+          return `NOT CHECKED: ${checks.join(", ")}: ${oneLine(detail)}${advice.join("")}`;
         });
   const warning = report.anchor === "simulated" ? [SIMULATED_WARNING] : [];
   const lines = [formatTree(report.tree, depth), "", ...findings, ...warning, verdictLine(report)];
   return lines.join("\n");
 }
 
+/** What was not checked for one and the same reason stands in one line. */
+function byReason(findings: readonly Finding[]): [detail: string, checks: string[]][] {
+  const reasons = new Map<string, string[]>();
+  for (const { check, detail } of findings) reasons.set(detail, [...(reasons.get(detail) ?? []), check]);
+  return [...reasons];
+}
+
 /** The verdict in one line. A simulated platform is always named: nothing about it is a hardware promise. */
-export function verdictLine({ verdict, subject, anchor }: Report): string {
+export function verdictLine({ verdict, subject, anchor, tree }: Report): string {
   if (verdict === "refused") return `${subject} REFUSED`;
-  if (verdict === "unknown") return `could not tell: not everything that counts was checked`;
+  if (verdict === "unknown") {
+    const open = tree.children.filter((node) => node.outcome === "skipped" && node.optional !== true);
+    return `could not tell: not or not wholly checked: ${open.map((node) => node.check).join(", ")}`;
+  }
   return `${subject} verified (${anchor === "simulated" ? "simulated platform" : "Intel TDX"})`;
 }

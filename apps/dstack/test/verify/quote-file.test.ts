@@ -176,7 +176,7 @@ describe("dstack verify <quote file>", () => {
 });
 
 describe("dstack verify <quote file> could not tell (exit code 2)", () => {
-  const lastLine = "could not tell: not everything that counts was checked\n";
+  const lastLine = "could not tell: not or not wholly checked: policy\n";
 
   it("E9: without an image to compare with, and shows the registers", async () => {
     const { code, out } = await verify(quote, ...asked, ...site.trusting, ...site.compose);
@@ -216,14 +216,14 @@ describe("dstack verify <quote file> could not tell (exit code 2)", () => {
   it("without what the quote was asked for", async () => {
     const { code, out } = await verify(quote, ...site.all);
     expect(code).toBe(2);
-    expect(out).toMatch(/^NOT CHECKED: report data: not checked: nobody said .*\(give --nonce <hex>/m);
+    expect(out).toMatch(/^NOT CHECKED: report data: nobody said .*\(give --nonce <hex>/m);
   });
 
   it("E8: when the collateral service does not answer", async () => {
     const dead = ["--pccs-url", "http://127.0.0.1:1", "--simulated-root", site.path("root.pem")];
     const { code, out } = await verify(quote, ...asked, ...dead, ...site.image, ...site.compose);
     expect(code).toBe(2);
-    expect(out).toMatch(/^NOT CHECKED: quote signature: not checked: .*collateral/m);
+    expect(out).toMatch(/^NOT CHECKED: trusted root, root CRL, .*TCB level: .*collateral/m);
   });
 
   it("E8: when the bundle is of another platform, another root, out of date, or nonsense", async () => {
@@ -238,7 +238,7 @@ describe("dstack verify <quote file> could not tell (exit code 2)", () => {
       const file = await site.write("bundle.json", text);
       const { code, out } = await verify(quote, ...asked, ...site.all, "--collateral", file);
       expect(code, `${what}: ${out}`).toBe(2);
-      expect(out).toMatch(/^NOT CHECKED: trusted root: not checked: /m);
+      expect(out).toMatch(/^NOT CHECKED: trusted root, root CRL, /m);
     }
     const file = await site.write("bundle.json", "[]");
     expect((await verify(quote, ...asked, ...site.all, "--collateral", file)).code).toBe(2);
