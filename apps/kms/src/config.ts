@@ -33,6 +33,17 @@ export const KmsConfig = z.strictObject({
     disk_key_mode: z.enum(["v1", "seed"]).default("v1"),
   }),
   attestation: AttestationConfig,
+  /** Proofs from the issue log, and handing the root key over to replicas; off unless given. Same certificate as `tls`. */
+  admin: z
+    .strictObject({
+      host: z.string().min(1).default("127.0.0.1"),
+      port,
+      /** SHA-256 of the app-compose documents that replicas run. Any other guest, however good its evidence, is none. */
+      replica_compose_hashes: z.array(z.string().regex(/^[0-9a-f]{64}$/)).default([]),
+      /** Where `kms onboard-token` leaves what a token is known by. */
+      onboard_token_dir: path,
+    })
+    .optional(),
 });
 
 export type KmsConfig = z.infer<typeof KmsConfig>;

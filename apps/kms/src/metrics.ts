@@ -5,6 +5,7 @@ import type { Registry } from "@dstack/daemon";
 export interface KmsMetrics {
   readonly released: Counter<"anchor">;
   readonly refused: Counter<"rule">;
+  readonly handovers: Counter;
 }
 
 export function registerMetrics(
@@ -26,6 +27,11 @@ export function registerMetrics(
       name: "kms_app_keys_released_total",
       help: "Answered GetAppKey calls",
       labelNames: ["anchor"],
+      registers,
+    }),
+    handovers: new Counter({
+      name: "kms_root_key_handovers_total",
+      help: "Replicas that were given the root key",
       registers,
     }),
     refused: new Counter({

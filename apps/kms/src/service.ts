@@ -8,6 +8,7 @@ import { kms } from "@dstack/proto";
 import { Challenges, listenRaRpc, requireAttested } from "@dstack/ra-rpc";
 import { PeerVerifier, describeCollateralEvent, loadP256 } from "@dstack/ra-tls";
 import type { VerifiedPeer } from "@dstack/ra-tls";
+import { listenAdmin } from "./admin/listen-admin.js";
 import { CertLog } from "./cert-log/cert-log.js";
 import type { KmsConfig } from "./config.js";
 import type { KmsContext } from "./context.js";
@@ -37,6 +38,8 @@ export interface Kms extends AsyncDisposable {
   readonly grpcPort: number | undefined;
   /** `https://host:port` */
   readonly url: string;
+  /** Of the admin listener, where there is one. */
+  readonly adminUrl: string | undefined;
 }
 
 /** The largest request that carries no quote is an app id. */
@@ -137,9 +140,14 @@ export async function startKms(config: KmsConfig, parts: Partial<KmsParts> = {})
       log,
     }),
   );
+  const admin =
+    config.admin === undefined
+      ? undefined
+      : stack.use(await listenAdmin(config.admin, { context, identity, clock: parts.monotonicClock }));
   log.info(
     {
       url: listener.url,
+      adminUrl: admin?.url,
       caCertHash: root.caCertHash,
       issued: certLog.head.seq + 1,
       logHead: certLog.head.hash,
@@ -151,6 +159,7 @@ export async function startKms(config: KmsConfig, parts: Partial<KmsParts> = {})
     port: listener.port,
     grpcPort: listener.grpcPort,
     url: listener.url,
+    adminUrl: admin?.url,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
   };
 }

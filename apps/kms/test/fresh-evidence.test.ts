@@ -371,7 +371,15 @@ describe("E13: require_fresh_evidence", () => {
   });
 
   it("K1: nobody without evidence gets a challenge", async () => {
-    const { status } = await callRaw(server, installation.caPem, "/prpc/KMS.GetChallenge?json", "{}");
+    // It is refused before the rest of the body is waited for.
+    const unfinished = { "content-length": "100" };
+    const { status } = await callRaw(
+      server,
+      installation.caPem,
+      "/prpc/KMS.GetChallenge?json",
+      "{",
+      unfinished,
+    );
     expect(status).toBe(401);
   });
 });

@@ -30,7 +30,13 @@ export interface Installation {
   readonly registryDir: string;
 }
 
-export async function install(changes: Partial<KmsConfigInput["core"]> = {}): Promise<Installation> {
+/**
+ * @param replicas compose documents of replicas; given, there is an admin listener
+ */
+export async function install(
+  changes: Partial<KmsConfigInput["core"]> = {},
+  replicas?: readonly string[],
+): Promise<Installation> {
   const dir = await tempDir();
   const certs = join(dir, "certs");
   await initKms(certs, { commonName: "test root", altNames: ["127.0.0.1"] });
@@ -46,6 +52,15 @@ export async function install(changes: Partial<KmsConfigInput["core"]> = {}): Pr
       upgrade_registry_dir: registryDir,
       ...changes,
     },
+    ...(replicas === undefined
+      ? {}
+      : {
+          admin: {
+            port: 0,
+            replica_compose_hashes: replicas.map((compose) => hex(sha256(compose))),
+            onboard_token_dir: join(dir, "tokens"),
+          },
+        }),
     attestation: { images: policy().images, insecure_simulated_roots: [] },
   });
   return { dir, config, caPem: await readFile(join(certs, "root-ca.pem"), "utf8"), registryDir };

@@ -8,12 +8,15 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { startSimulatedPcs } from "@dstack/tdx-attest";
 import type { SimulatedPcs } from "@dstack/tdx-attest";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startKms } from "../src/index.js";
 import type { Kms } from "../src/index.js";
 import { anonymousClient, bootGuest, callRaw, guestClient, install, launch, platform } from "./guest.js";
 import type { Installation } from "./guest.js";
 import { tempDir } from "./temp.js";
+
+// Starting the program from its sources takes seconds on a busy machine.
+vi.setConfig({ testTimeout: 120_000 });
 
 const run = promisify(execFile);
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
@@ -72,6 +75,7 @@ async function startProgram(): Promise<Running> {
     url,
     port: Number(new URL(url).port),
     grpcPort: undefined,
+    adminUrl: undefined,
     [Symbol.asyncDispose]: async () => {},
   };
   return { child, lines, kms };

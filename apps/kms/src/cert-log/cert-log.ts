@@ -1,9 +1,12 @@
 import { constants } from "node:fs";
 import { mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { Serial, errorMessage } from "@dstack/core";
-import { CertLogError, EMPTY_CHAIN, MAX_LINE_BYTES, follow, lineOf } from "./chain.js";
+import { Serial, errorMessage, sameBytes } from "@dstack/core";
+import { CertLogError, EMPTY_CHAIN, MAX_LINE_BYTES, follow, jsonOf, lineOf } from "./chain.js";
 import type { CertLogEntry, ChainHead } from "./chain.js";
+import { LogIndex } from "./log-index.js";
+import { leafHash } from "./merkle.js";
+import type { MerkleTree } from "./merkle.js";
 
 /** What the log needs of an open file. */
 export interface LogFile {
@@ -54,6 +57,7 @@ async function openLogFile(path: string): Promise<LogFile> {
 export class CertLog implements AsyncDisposable {
   readonly #file: LogFile;
   readonly #serial = new Serial();
+  readonly #index: LogIndex;
   #head: ChainHead;
   #size: number;
   #failure: CertLogError | undefined;
@@ -61,9 +65,10 @@ export class CertLog implements AsyncDisposable {
   private constructor(
     readonly path: string,
     file: LogFile,
-    end: { head: ChainHead; size: number },
+    end: { head: ChainHead; size: number; index: LogIndex },
   ) {
     this.#file = file;
+    this.#index = end.index;
     this.#head = end.head;
     this.#size = end.size;
   }
@@ -76,13 +81,13 @@ export class CertLog implements AsyncDisposable {
   static async open(path: string, options: CertLogOptions = {}): Promise<CertLog> {
     const file = await (options.openFile ?? openLogFile)(path);
     try {
-      const { head, wholeBytes, tornBytes } = await readChain(file, path);
+      const { head, wholeBytes, tornBytes, index } = await readChain(file, path);
       if (tornBytes > 0) {
         await file.truncate(wholeBytes);
         await file.datasync();
         options.onTorn?.({ bytes: tornBytes, after: head });
       }
-      return new CertLog(path, file, { head, size: wholeBytes });
+      return new CertLog(path, file, { head, size: wholeBytes, index });
     } catch (err) {
       await file.close();
       throw err;
@@ -92,6 +97,28 @@ export class CertLog implements AsyncDisposable {
   /** The last entry's place and hash. */
   get head(): ChainHead {
     return this.#head;
+  }
+
+  /** Tree over the entries, for proofs. */
+  get tree(): MerkleTree {
+    return this.#index.tree;
+  }
+
+  /**
+   * Finds the entry of a certificate.
+   * @param certificateSha256 of its DER
+   * @throws {CertLogError} `broken_chain`: the file no longer says what was written
+   */
+  async find(certificateSha256: Uint8Array): Promise<{ seq: number; json: string } | undefined> {
+    const at = this.#index.find(certificateSha256);
+    if (at === undefined) return undefined;
+    const buffer = new Uint8Array(at.bytes);
+    await this.#file.read(buffer, 0, at.bytes, at.offset);
+    const json = jsonOf(Buffer.from(buffer).toString("utf8"));
+    if (!sameBytes(leafHash(json), at.leaf)) {
+      throw new CertLogError("broken_chain", `issue log ${this.path}: entry ${at.seq} was changed`);
+    }
+    return { seq: at.seq, json };
   }
 
   /** @throws {CertLogError} when the log can take no more entries until the KMS is started again */
@@ -142,6 +169,7 @@ export class CertLog implements AsyncDisposable {
     }
     this.#head = { seq: entry.seq, hash };
     this.#size += Buffer.byteLength(line);
+    this.#index.add(entry, jsonOf(line), Buffer.byteLength(line));
     return entry;
   }
 
@@ -170,7 +198,8 @@ export class CertLog implements AsyncDisposable {
 async function readChain(
   file: LogFile,
   path: string,
-): Promise<{ head: ChainHead; wholeBytes: number; tornBytes: number }> {
+): Promise<{ head: ChainHead; wholeBytes: number; tornBytes: number; index: LogIndex }> {
+  const index = new LogIndex();
   const buffer = new Uint8Array(2 * MAX_LINE_BYTES);
   let head = EMPTY_CHAIN;
   let wholeBytes = 0;
@@ -183,7 +212,10 @@ async function readChain(
       const end = buffer.subarray(0, held).indexOf(0x0a, start);
       if (end < 0) break;
       try {
-        ({ head } = follow(head, Buffer.from(buffer.subarray(start, end)).toString("utf8")));
+        const line = Buffer.from(buffer.subarray(start, end)).toString("utf8");
+        const followed = follow(head, line);
+        head = followed.head;
+        index.add(followed.entry, jsonOf(line), end + 1 - start);
       } catch (err) {
         if (!(err instanceof CertLogError)) throw err;
         throw new CertLogError("broken_chain", `issue log ${path}: ${err.message}`, err.details, {
@@ -200,5 +232,5 @@ async function readChain(
       throw new CertLogError("broken_chain", `issue log ${path}: entry ${head.seq + 1} is too long`);
     }
   }
-  return { head, wholeBytes, tornBytes: held };
+  return { head, wholeBytes, tornBytes: held, index };
 }

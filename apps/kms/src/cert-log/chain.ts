@@ -9,6 +9,8 @@ export class CertLogError extends CodedError<"broken_chain" | "foreign_writer" |
 /** Hash before the first entry. */
 export const GENESIS = "0".repeat(64);
 
+const HASH_CHARS = 64;
+
 /** Longest line: a certificate takes about 1 KB. Bounds the memory that reading a log takes. */
 export const MAX_LINE_BYTES = 64 * 1024;
 
@@ -22,7 +24,8 @@ export const CertLogEntry = z.strictObject({
   prev: hash,
   /** ISO 8601, UTC. */
   at: z.iso.datetime(),
-  kind: z.enum(["app-ca", "root-ca", "server"]),
+  /** `root-handover`: the root key went to a replica; the certificate is the root's. */
+  kind: z.enum(["app-ca", "root-ca", "server", "root-handover"]),
   subject: z.string(),
   /** Base64 of the certificate's DER. */
   certificate: z.base64(),
@@ -55,6 +58,11 @@ export function lineOf(entry: CertLogEntry): { line: string; hash: string } {
 
 function hashOfJson(json: string): string {
   return hex(sha256("dstack-cert-log-v1:", json));
+}
+
+/** The JSON text of a line. */
+export function jsonOf(line: string): string {
+  return line.slice(HASH_CHARS + 1).trimEnd();
 }
 
 /**

@@ -8,10 +8,14 @@ export function entryOf(certPem: string, kind: NewEntry["kind"]): NewEntry {
   return { kind, subject: certificate.subject, certificate: certificate.raw.toString("base64") };
 }
 
-/** What the log says about an app CA certificate and the instance it was issued to. */
-export function entryForPeer(certPem: string, peer: VerifiedPeer): NewEntry {
+/** What the log says about a certificate, and about the instance that it or its key was given to. */
+export function entryForPeer(
+  certPem: string,
+  kind: "app-ca" | "root-handover",
+  peer: VerifiedPeer,
+): NewEntry {
   return {
-    ...entryOf(certPem, "app-ca"),
+    ...entryOf(certPem, kind),
     app_id: peer.appId,
     instance_id: peer.instanceId,
     compose_hash: peer.composeHash,

@@ -15,20 +15,38 @@ export async function initKms(
   dir: string,
   options: { commonName: string; altNames: readonly string[] },
 ): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  for (const name of Object.values(FILES)) {
-    if (await exists(join(dir, name))) {
-      throw new InputError(
-        `${join(dir, name)} is already there; kms init never overwrites, use another --dir`,
-      );
-    }
-  }
   const ca = await CertificateAuthority.create({
     commonName: options.commonName,
     notAfter: new Date(Date.now() + LIFETIME_MS),
   });
+  await installRoot(dir, ca, options.altNames);
+}
+
+/**
+ * Makes a directory for an installation, where there is none.
+ * @throws {InputError} it holds one already
+ */
+export async function requireEmpty(dir: string): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  for (const name of Object.values(FILES)) {
+    if (await exists(join(dir, name))) {
+      throw new InputError(`${join(dir, name)} is already there; kms never overwrites, use another --dir`);
+    }
+  }
+}
+
+/**
+ * Writes a root CA, and a server certificate of it, into a directory that holds neither.
+ * @throws {InputError} one of the files is already there
+ */
+export async function installRoot(
+  dir: string,
+  ca: CertificateAuthority,
+  altNames: readonly string[],
+): Promise<void> {
+  await requireEmpty(dir);
   // Everything is made before anything is written: a name that is refused leaves nothing behind.
-  const server = await makeServerCert(ca, { commonName: "dstack KMS", altNames: options.altNames });
+  const server = await makeServerCert(ca, { commonName: "dstack KMS", altNames });
   const rootKeyPem = ca.key.export({ type: "pkcs8", format: "pem" });
   await createFileExclusive(join(dir, FILES.rootKey), rootKeyPem, { mode: 0o600 });
   await using certLog = await CertLog.open(join(dir, FILES.log));

@@ -31,7 +31,7 @@ export const getAppKey =
       log.warn({ what, attempt }, "derived value was no key, took the next one"),
     );
     const { leaf, chain } = await issueAppCa(context.root, keys.app, peer.appId, context.subjectPostfix);
-    const entry = await context.certLog.append(entryForPeer(leaf, peer));
+    const entry = await context.certLog.append(entryForPeer(leaf, "app-ca", peer));
     context.metrics.released.inc({ anchor: peer.anchor });
     log.info(
       {

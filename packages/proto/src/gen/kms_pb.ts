@@ -12,7 +12,195 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kms.proto.
  */
 export const file_kms: GenFile = /*@__PURE__*/
-  fileDesc("CglrbXMucHJvdG8SA2ttcyI+ChBHZXRBcHBLZXlSZXF1ZXN0EioKDmZyZXNoX2V2aWRlbmNlGAEgASgLMhIua21zLkZyZXNoRXZpZGVuY2UiRAoNRnJlc2hFdmlkZW5jZRIRCgljaGFsbGVuZ2UYASABKAwSDQoFcXVvdGUYAiABKAwSEQoJZXZlbnRfbG9nGAMgASgJIkUKFEdldENoYWxsZW5nZVJlc3BvbnNlEhEKCWNoYWxsZW5nZRgBIAEoDBIaChJleHBpcmVzX2luX3NlY29uZHMYAiABKA0ilQEKDkFwcEtleVJlc3BvbnNlEg8KB2FwcF9rZXkYASABKAkSFgoOZGlza19jcnlwdF9rZXkYAiABKAwSFQoNZW52X2NyeXB0X2tleRgDIAEoDBIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgEIAMoCRIQCghrMjU2X2tleRgFIAEoDBIWCg5rMjU2X3NpZ25hdHVyZRgGIAEoDCIXCgVBcHBJZBIOCgZhcHBfaWQYASABKAkiJwoRUHVibGljS2V5UmVzcG9uc2USEgoKcHVibGljX2tleRgBIAEoDCJuCg9HZXRNZXRhUmVzcG9uc2USDwoHY2FfY2VydBgBIAEoCRITCgthbGxvd2VkX21ycxgCIAMoCRITCgtyb290X3B1YmtleRgDIAEoDBINCgVxdW90ZRgEIAEoCRIRCglldmVudF9sb2cYBSABKAky+AEKA0tNUxI3CglHZXRBcHBLZXkSFS5rbXMuR2V0QXBwS2V5UmVxdWVzdBoTLmttcy5BcHBLZXlSZXNwb25zZRJBCgxHZXRDaGFsbGVuZ2USFi5nb29nbGUucHJvdG9idWYuRW1wdHkaGS5rbXMuR2V0Q2hhbGxlbmdlUmVzcG9uc2USPAoWR2V0QXBwRW52RW5jcnlwdFB1YktleRIKLmttcy5BcHBJZBoWLmttcy5QdWJsaWNLZXlSZXNwb25zZRI3CgdHZXRNZXRhEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhQua21zLkdldE1ldGFSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_empty]);
+  fileDesc("CglrbXMucHJvdG8SA2ttcyJLCg5PbmJvYXJkUmVxdWVzdBINCgV0b2tlbhgBIAEoCRIqCg5mcmVzaF9ldmlkZW5jZRgCIAEoCzISLmttcy5GcmVzaEV2aWRlbmNlIjwKD09uYm9hcmRSZXNwb25zZRITCgtyb290X2NhX2tleRgBIAEoCRIUCgxyb290X2NhX2NlcnQYAiABKAkiUAoHTG9nSGVhZBIMCgRzaXplGAEgASgEEhEKCXJvb3RfaGFzaBgCIAEoDBIRCglzaWduZWRfYXQYAyABKAQSEQoJc2lnbmF0dXJlGAQgASgMIjYKGEdldEluY2x1c2lvblByb29mUmVxdWVzdBIaChJjZXJ0aWZpY2F0ZV9zaGEyNTYYASABKAwiWAoOSW5jbHVzaW9uUHJvb2YSDQoFZW50cnkYASABKAkSDQoFaW5kZXgYAiABKAQSDAoEcGF0aBgDIAMoDBIaCgRoZWFkGAQgASgLMgwua21zLkxvZ0hlYWQiLgoaR2V0Q29uc2lzdGVuY3lQcm9vZlJlcXVlc3QSEAoIb2xkX3NpemUYASABKAQiPAoQQ29uc2lzdGVuY3lQcm9vZhIMCgRwYXRoGAEgAygMEhoKBGhlYWQYAiABKAsyDC5rbXMuTG9nSGVhZCI+ChBHZXRBcHBLZXlSZXF1ZXN0EioKDmZyZXNoX2V2aWRlbmNlGAEgASgLMhIua21zLkZyZXNoRXZpZGVuY2UiRAoNRnJlc2hFdmlkZW5jZRIRCgljaGFsbGVuZ2UYASABKAwSDQoFcXVvdGUYAiABKAwSEQoJZXZlbnRfbG9nGAMgASgJIkUKFEdldENoYWxsZW5nZVJlc3BvbnNlEhEKCWNoYWxsZW5nZRgBIAEoDBIaChJleHBpcmVzX2luX3NlY29uZHMYAiABKA0ilQEKDkFwcEtleVJlc3BvbnNlEg8KB2FwcF9rZXkYASABKAkSFgoOZGlza19jcnlwdF9rZXkYAiABKAwSFQoNZW52X2NyeXB0X2tleRgDIAEoDBIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgEIAMoCRIQCghrMjU2X2tleRgFIAEoDBIWCg5rMjU2X3NpZ25hdHVyZRgGIAEoDCIXCgVBcHBJZBIOCgZhcHBfaWQYASABKAkiJwoRUHVibGljS2V5UmVzcG9uc2USEgoKcHVibGljX2tleRgBIAEoDCJuCg9HZXRNZXRhUmVzcG9uc2USDwoHY2FfY2VydBgBIAEoCRITCgthbGxvd2VkX21ycxgCIAMoCRITCgtyb290X3B1YmtleRgDIAEoDBINCgVxdW90ZRgEIAEoCRIRCglldmVudF9sb2cYBSABKAky+AEKA0tNUxI3CglHZXRBcHBLZXkSFS5rbXMuR2V0QXBwS2V5UmVxdWVzdBoTLmttcy5BcHBLZXlSZXNwb25zZRJBCgxHZXRDaGFsbGVuZ2USFi5nb29nbGUucHJvdG9idWYuRW1wdHkaGS5rbXMuR2V0Q2hhbGxlbmdlUmVzcG9uc2USPAoWR2V0QXBwRW52RW5jcnlwdFB1YktleRIKLmttcy5BcHBJZBoWLmttcy5QdWJsaWNLZXlSZXNwb25zZRI3CgdHZXRNZXRhEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhQua21zLkdldE1ldGFSZXNwb25zZTLPAgoIS01TQWRtaW4SMgoKR2V0TG9nSGVhZBIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoMLmttcy5Mb2dIZWFkEkcKEUdldEluY2x1c2lvblByb29mEh0ua21zLkdldEluY2x1c2lvblByb29mUmVxdWVzdBoTLmttcy5JbmNsdXNpb25Qcm9vZhJNChNHZXRDb25zaXN0ZW5jeVByb29mEh8ua21zLkdldENvbnNpc3RlbmN5UHJvb2ZSZXF1ZXN0GhUua21zLkNvbnNpc3RlbmN5UHJvb2YSQQoMR2V0Q2hhbGxlbmdlEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ghkua21zLkdldENoYWxsZW5nZVJlc3BvbnNlEjQKB09uYm9hcmQSEy5rbXMuT25ib2FyZFJlcXVlc3QaFC5rbXMuT25ib2FyZFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_empty]);
+
+/**
+ * @generated from message kms.OnboardRequest
+ */
+export type OnboardRequest = Message<"kms.OnboardRequest"> & {
+  /**
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * Of the purpose kms-onboard.
+   *
+   * @generated from field: kms.FreshEvidence fresh_evidence = 2;
+   */
+  freshEvidence?: FreshEvidence | undefined;
+};
+
+/**
+ * Describes the message kms.OnboardRequest.
+ * Use `create(OnboardRequestSchema)` to create a new message.
+ */
+export const OnboardRequestSchema: GenMessage<OnboardRequest> = /*@__PURE__*/
+  messageDesc(file_kms, 0);
+
+/**
+ * @generated from message kms.OnboardResponse
+ */
+export type OnboardResponse = Message<"kms.OnboardResponse"> & {
+  /**
+   * PKCS#8 PEM.
+   *
+   * @generated from field: string root_ca_key = 1;
+   */
+  rootCaKey: string;
+
+  /**
+   * PEM.
+   *
+   * @generated from field: string root_ca_cert = 2;
+   */
+  rootCaCert: string;
+};
+
+/**
+ * Describes the message kms.OnboardResponse.
+ * Use `create(OnboardResponseSchema)` to create a new message.
+ */
+export const OnboardResponseSchema: GenMessage<OnboardResponse> = /*@__PURE__*/
+  messageDesc(file_kms, 1);
+
+/**
+ * RFC 6962 tree over the entries of the issue log. See apps/kms/README.md.
+ *
+ * @generated from message kms.LogHead
+ */
+export type LogHead = Message<"kms.LogHead"> & {
+  /**
+   * Number of entries.
+   *
+   * @generated from field: uint64 size = 1;
+   */
+  size: bigint;
+
+  /**
+   * @generated from field: bytes root_hash = 2;
+   */
+  rootHash: Uint8Array;
+
+  /**
+   * Unix seconds.
+   *
+   * @generated from field: uint64 signed_at = 3;
+   */
+  signedAt: bigint;
+
+  /**
+   * ECDSA (DER) with SHA-256 by the root CA's key.
+   *
+   * @generated from field: bytes signature = 4;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message kms.LogHead.
+ * Use `create(LogHeadSchema)` to create a new message.
+ */
+export const LogHeadSchema: GenMessage<LogHead> = /*@__PURE__*/
+  messageDesc(file_kms, 2);
+
+/**
+ * @generated from message kms.GetInclusionProofRequest
+ */
+export type GetInclusionProofRequest = Message<"kms.GetInclusionProofRequest"> & {
+  /**
+   * SHA-256 of the certificate's DER.
+   *
+   * @generated from field: bytes certificate_sha256 = 1;
+   */
+  certificateSha256: Uint8Array;
+};
+
+/**
+ * Describes the message kms.GetInclusionProofRequest.
+ * Use `create(GetInclusionProofRequestSchema)` to create a new message.
+ */
+export const GetInclusionProofRequestSchema: GenMessage<GetInclusionProofRequest> = /*@__PURE__*/
+  messageDesc(file_kms, 3);
+
+/**
+ * @generated from message kms.InclusionProof
+ */
+export type InclusionProof = Message<"kms.InclusionProof"> & {
+  /**
+   * The JSON text of the entry. The bytes of it are the leaf.
+   *
+   * @generated from field: string entry = 1;
+   */
+  entry: string;
+
+  /**
+   * Place in the log, from 0.
+   *
+   * @generated from field: uint64 index = 2;
+   */
+  index: bigint;
+
+  /**
+   * Hashes beside the way from the leaf to the root.
+   *
+   * @generated from field: repeated bytes path = 3;
+   */
+  path: Uint8Array[];
+
+  /**
+   * @generated from field: kms.LogHead head = 4;
+   */
+  head?: LogHead | undefined;
+};
+
+/**
+ * Describes the message kms.InclusionProof.
+ * Use `create(InclusionProofSchema)` to create a new message.
+ */
+export const InclusionProofSchema: GenMessage<InclusionProof> = /*@__PURE__*/
+  messageDesc(file_kms, 4);
+
+/**
+ * @generated from message kms.GetConsistencyProofRequest
+ */
+export type GetConsistencyProofRequest = Message<"kms.GetConsistencyProofRequest"> & {
+  /**
+   * Size of the earlier head.
+   *
+   * @generated from field: uint64 old_size = 1;
+   */
+  oldSize: bigint;
+};
+
+/**
+ * Describes the message kms.GetConsistencyProofRequest.
+ * Use `create(GetConsistencyProofRequestSchema)` to create a new message.
+ */
+export const GetConsistencyProofRequestSchema: GenMessage<GetConsistencyProofRequest> = /*@__PURE__*/
+  messageDesc(file_kms, 5);
+
+/**
+ * @generated from message kms.ConsistencyProof
+ */
+export type ConsistencyProof = Message<"kms.ConsistencyProof"> & {
+  /**
+   * @generated from field: repeated bytes path = 1;
+   */
+  path: Uint8Array[];
+
+  /**
+   * @generated from field: kms.LogHead head = 2;
+   */
+  head?: LogHead | undefined;
+};
+
+/**
+ * Describes the message kms.ConsistencyProof.
+ * Use `create(ConsistencyProofSchema)` to create a new message.
+ */
+export const ConsistencyProofSchema: GenMessage<ConsistencyProof> = /*@__PURE__*/
+  messageDesc(file_kms, 6);
 
 /**
  * @generated from message kms.GetAppKeyRequest
@@ -29,7 +217,7 @@ export type GetAppKeyRequest = Message<"kms.GetAppKeyRequest"> & {
  * Use `create(GetAppKeyRequestSchema)` to create a new message.
  */
 export const GetAppKeyRequestSchema: GenMessage<GetAppKeyRequest> = /*@__PURE__*/
-  messageDesc(file_kms, 0);
+  messageDesc(file_kms, 7);
 
 /**
  * A quote that was made for this very TLS connection. Its report data is SHA-512 over the purpose and, each after its
@@ -63,7 +251,7 @@ export type FreshEvidence = Message<"kms.FreshEvidence"> & {
  * Use `create(FreshEvidenceSchema)` to create a new message.
  */
 export const FreshEvidenceSchema: GenMessage<FreshEvidence> = /*@__PURE__*/
-  messageDesc(file_kms, 1);
+  messageDesc(file_kms, 8);
 
 /**
  * @generated from message kms.GetChallengeResponse
@@ -87,7 +275,7 @@ export type GetChallengeResponse = Message<"kms.GetChallengeResponse"> & {
  * Use `create(GetChallengeResponseSchema)` to create a new message.
  */
 export const GetChallengeResponseSchema: GenMessage<GetChallengeResponse> = /*@__PURE__*/
-  messageDesc(file_kms, 2);
+  messageDesc(file_kms, 9);
 
 /**
  * @generated from message kms.AppKeyResponse
@@ -137,7 +325,7 @@ export type AppKeyResponse = Message<"kms.AppKeyResponse"> & {
  * Use `create(AppKeyResponseSchema)` to create a new message.
  */
 export const AppKeyResponseSchema: GenMessage<AppKeyResponse> = /*@__PURE__*/
-  messageDesc(file_kms, 3);
+  messageDesc(file_kms, 10);
 
 /**
  * @generated from message kms.AppId
@@ -156,7 +344,7 @@ export type AppId = Message<"kms.AppId"> & {
  * Use `create(AppIdSchema)` to create a new message.
  */
 export const AppIdSchema: GenMessage<AppId> = /*@__PURE__*/
-  messageDesc(file_kms, 4);
+  messageDesc(file_kms, 11);
 
 /**
  * @generated from message kms.PublicKeyResponse
@@ -173,7 +361,7 @@ export type PublicKeyResponse = Message<"kms.PublicKeyResponse"> & {
  * Use `create(PublicKeyResponseSchema)` to create a new message.
  */
 export const PublicKeyResponseSchema: GenMessage<PublicKeyResponse> = /*@__PURE__*/
-  messageDesc(file_kms, 5);
+  messageDesc(file_kms, 12);
 
 /**
  * @generated from message kms.GetMetaResponse
@@ -218,7 +406,7 @@ export type GetMetaResponse = Message<"kms.GetMetaResponse"> & {
  * Use `create(GetMetaResponseSchema)` to create a new message.
  */
 export const GetMetaResponseSchema: GenMessage<GetMetaResponse> = /*@__PURE__*/
-  messageDesc(file_kms, 6);
+  messageDesc(file_kms, 13);
 
 /**
  * Releases keys to apps whose evidence was verified. See docs/wire.md.
@@ -269,4 +457,63 @@ export const KMS: GenService<{
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kms, 0);
+
+/**
+ * What is not for guests. On the admin listener only.
+ *
+ * @generated from service kms.KMSAdmin
+ */
+export const KMSAdmin: GenService<{
+  /**
+   * The signed state of the issue log.
+   *
+   * @generated from rpc kms.KMSAdmin.GetLogHead
+   */
+  getLogHead: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
+    output: typeof LogHeadSchema;
+  },
+  /**
+   * Proof that a certificate is in the issue log.
+   *
+   * @generated from rpc kms.KMSAdmin.GetInclusionProof
+   */
+  getInclusionProof: {
+    methodKind: "unary";
+    input: typeof GetInclusionProofRequestSchema;
+    output: typeof InclusionProofSchema;
+  },
+  /**
+   * Proof that the log of an earlier head is the beginning of the log of today.
+   *
+   * @generated from rpc kms.KMSAdmin.GetConsistencyProof
+   */
+  getConsistencyProof: {
+    methodKind: "unary";
+    input: typeof GetConsistencyProofRequestSchema;
+    output: typeof ConsistencyProofSchema;
+  },
+  /**
+   * A challenge for Onboard, as KMS.GetChallenge, for a caller that may become a replica.
+   *
+   * @generated from rpc kms.KMSAdmin.GetChallenge
+   */
+  getChallenge: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
+    output: typeof GetChallengeResponseSchema;
+  },
+  /**
+   * Hands the root key over to a replica, against fresh evidence and a one-time token.
+   *
+   * @generated from rpc kms.KMSAdmin.Onboard
+   */
+  onboard: {
+    methodKind: "unary";
+    input: typeof OnboardRequestSchema;
+    output: typeof OnboardResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_kms, 1);
 
