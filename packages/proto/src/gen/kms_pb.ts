@@ -375,7 +375,7 @@ export type GetMetaResponse = Message<"kms.GetMetaResponse"> & {
   caCert: string;
 
   /**
-   * One line a measurement that is accepted, or "allow_all"; "insecure_simulated_root <sha256>" for each trusted simulator.
+   * One line an image that is accepted, or "allow_all"; "insecure_simulated_root <sha256>" for each trusted simulator.
    *
    * @generated from field: repeated string allowed_mrs = 2;
    */
