@@ -1,4 +1,4 @@
-import { errorMessage } from "@dstack/core";
+import { errorCode, errorMessage } from "@dstack/core";
 import { CommanderError } from "commander";
 import { CliError } from "./output.js";
 import { createProgram } from "./program.js";
@@ -8,6 +8,12 @@ function explain(err: unknown): string {
   if (process.env["DSTACK_DEBUG"] === "1" && err instanceof Error) return err.stack ?? err.message;
   return errorMessage(err);
 }
+
+// `dstack logs … | head`: a reader that has seen enough is no failure.
+process.stdout.on("error", (err) => {
+  if (errorCode(err) === "EPIPE") process.exit();
+  throw err;
+});
 
 try {
   await createProgram().parseAsync();

@@ -40,6 +40,12 @@ describe("the command line", () => {
     });
   });
 
+  it("ends quietly when nobody reads its output any more", { timeout: 60_000 }, async () => {
+    const child = execa(process.execPath, ["--import", "tsx", main, "--help"], { reject: false });
+    child.stdout.destroy();
+    expect(await child).toMatchObject({ exitCode: 0, stderr: "" });
+  });
+
   it("shows the options of all commands in the help of each", () => {
     for (const command of createProgram().commands) {
       const help = command.helpInformation();
