@@ -13,11 +13,9 @@ describe("html", () => {
   });
 
   it("takes its own pieces as they are, lists of them too", () => {
-    expect(
-      html`<ul>
-        ${[1, 2].map((n) => html`<li>${n}</li>`)}
-      </ul>`.text,
-    ).toBe("<ul><li>1</li><li>2</li></ul>");
+    const items = [1, 2].map((n) => html`<li>${n}</li>`);
+    expect(html`<b>${html`<i>${"&"}</i>`}</b>`.text).toBe("<b><i>&#38;</i></b>");
+    expect(html`${items}`.text).toBe("<li>1</li><li>2</li>");
   });
 
   it("T6: a piece cannot be made of data", () => {
