@@ -1,6 +1,6 @@
 import { errorCode, errorMessage } from "@dstack/core";
 import { CommanderError } from "commander";
-import { CliError } from "./output.js";
+import { CliError, causeOf } from "./output.js";
 import { createProgram } from "./program.js";
 
 /** One sentence for a person; `DSTACK_DEBUG=1` adds where it came from. */
@@ -17,7 +17,8 @@ process.stdout.on("error", (err) => {
 
 try {
   await createProgram().parseAsync();
-} catch (err) {
+} catch (thrown) {
+  const err = causeOf(thrown);
   if (err instanceof CommanderError) {
     // Help and version end with 0; commander has printed what was wrong already.
     process.exitCode = err.exitCode === 0 ? 0 : 2;

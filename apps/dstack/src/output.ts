@@ -20,6 +20,11 @@ export class CliError extends Error {
   }
 }
 
+/** What really ended the work: Node wraps the reason of a signal that aborts a child process into an `AbortError`. */
+export function causeOf(err: unknown): unknown {
+  return err instanceof Error && err.name === "AbortError" && err.cause instanceof CliError ? err.cause : err;
+}
+
 /** Progress goes to stderr, so that stdout holds only the result. */
 export class Progress {
   readonly #started = Date.now();

@@ -1,7 +1,9 @@
 import { execa } from "execa";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { printable } from "../src/output.js";
+import { CliError, causeOf, printable } from "../src/output.js";
 import { createProgram } from "../src/program.js";
 
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
@@ -53,6 +55,12 @@ describe("the command line", () => {
       expect(help).toContain("--home <dir>");
     }
   });
+});
+
+it("tells an interrupted child process from a failed one", async () => {
+  const signal = AbortSignal.abort(new CliError("interrupted", 130));
+  const [err] = (await once(spawn("sleep", ["60"], { signal }), "error")) as [unknown];
+  expect(causeOf(err)).toMatchObject({ message: "interrupted", exitCode: 130 });
 });
 
 describe("text from a guest", () => {
