@@ -1,8 +1,8 @@
 import { hex, sha256, utf8 } from "@dstack/core";
 import { describe, expect, it } from "vitest";
-import { readAppIdentity, runtimeEvent } from "../src/index.js";
-import type { EventLogEntry } from "../src/index.js";
-import { BOOT_EVENTS, COMPOSE_HASH, KEY_PROVIDER, SYSTEM_READY, codeOf, logOf } from "./support/platform.js";
+import { readAppIdentity, runtimeEvent } from "../../src/index.js";
+import type { EventLogEntry } from "../../src/index.js";
+import { BOOT_EVENTS, COMPOSE_HASH, KEY_PROVIDER, SYSTEM_READY, codeOf, logOf } from "../support/platform.js";
 
 const EMPTY = new Uint8Array();
 const replaced = (name: string, payload: Uint8Array): EventLogEntry[] =>

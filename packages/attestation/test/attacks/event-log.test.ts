@@ -1,6 +1,6 @@
 import { sha512, utf8 } from "@dstack/core";
 import { describe, expect, it } from "vitest";
-import { raTlsReportData, runtimeEvent, verifyEvidence } from "../src/index.js";
+import { raTlsReportData, runtimeEvent, verifyEvidence } from "../../src/index.js";
 import {
   BOOT_EVENTS,
   REPORT_DATA,
@@ -9,7 +9,7 @@ import {
   evidenceOf,
   logOf,
   makeCase,
-} from "./support/platform.js";
+} from "../support/platform.js";
 
 const log = JSON.stringify(logOf());
 const verify = (eventLog: string, reportData = REPORT_DATA): string =>
