@@ -21,8 +21,9 @@ struct tdx_result {
   size_t length;
 };
 
-void tdx_get_report(const char *path, const uint8_t report_data[TDX_REPORT_DATA_BYTES], struct tdx_result *result);
-void tdx_extend_rtmr(const char *path, uint8_t index, const uint8_t digest[TDX_DIGEST_BYTES],
+void tdx_get_report(const char *path, const uint8_t report_data[TDX_REPORT_DATA_BYTES], uint32_t timeout_ms,
+                    struct tdx_result *result);
+void tdx_extend_rtmr(const char *path, uint8_t index, const uint8_t digest[TDX_DIGEST_BYTES], uint32_t timeout_ms,
                      struct tdx_result *result);
 void qgs_exchange(uint32_t cid, uint32_t port, const uint8_t *message, size_t length, uint32_t timeout_ms,
                   size_t max_bytes, struct tdx_result *result);

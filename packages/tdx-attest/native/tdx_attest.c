@@ -1,5 +1,6 @@
 // What Node cannot do itself for TDX: two ioctls on /dev/tdx_guest and one exchange over AF_VSOCK.
-// Each call copies its arguments, runs in libuv's thread pool and settles a promise; the pool never touches JS.
+// Each call copies its arguments, runs in libuv's thread pool and settles a promise; the pool never touches JS. No call
+// holds a thread of the pool beyond its time limit: Node waits for them all when it ends.
 #include <errno.h>
 #include <node_api.h>
 #include <stdlib.h>
@@ -31,10 +32,10 @@ static void execute(napi_env env, void *data) {
   request *r = data;
   switch (r->kind) {
     case GET_REPORT:
-      tdx_get_report(r->path, r->input, &r->result);
+      tdx_get_report(r->path, r->input, r->timeout_ms, &r->result);
       break;
     case EXTEND_RTMR:
-      tdx_extend_rtmr(r->path, (uint8_t)r->index, r->input, &r->result);
+      tdx_extend_rtmr(r->path, (uint8_t)r->index, r->input, r->timeout_ms, &r->result);
       break;
     case QGS_REQUEST:
       qgs_exchange(r->cid, r->port, r->message, r->message_length, r->timeout_ms, r->max_bytes, &r->result);
@@ -147,17 +148,22 @@ static napi_value start(napi_env env, request *r) {
   return promise;
 }
 
-// getReport(path, reportData)
+static bool timeout_argument(napi_env env, napi_value value, uint32_t *timeout_ms) {
+  return number_argument(env, value, 1, 600000, "the time limit must be 1 ms to 10 minutes", timeout_ms);
+}
+
+// getReport(path, reportData, timeoutMs)
 static napi_value get_report(napi_env env, napi_callback_info info) {
-  napi_value args[2];
-  size_t count = 2, length;
+  napi_value args[3];
+  size_t count = 3, length;
   const uint8_t *data;
   request *r = calloc(1, sizeof *r);
   if (r == NULL || napi_get_cb_info(env, info, &count, args, NULL, NULL) != napi_ok) return out_of_memory(env, r);
   r->kind = GET_REPORT;
   if (!path_argument(env, args[0], r->path) ||
       !bytes_argument(env, args[1], TDX_REPORT_DATA_BYTES, TDX_REPORT_DATA_BYTES, "report data must be 64 bytes", &data,
-                      &length)) {
+                      &length) ||
+      !timeout_argument(env, args[2], &r->timeout_ms)) {
     free_request(env, r);
     return NULL;
   }
@@ -165,17 +171,18 @@ static napi_value get_report(napi_env env, napi_callback_info info) {
   return start(env, r);
 }
 
-// extendRtmr(path, index, digest)
+// extendRtmr(path, index, digest, timeoutMs)
 static napi_value extend_rtmr(napi_env env, napi_callback_info info) {
-  napi_value args[3];
-  size_t count = 3, length;
+  napi_value args[4];
+  size_t count = 4, length;
   const uint8_t *data;
   request *r = calloc(1, sizeof *r);
   if (r == NULL || napi_get_cb_info(env, info, &count, args, NULL, NULL) != napi_ok) return out_of_memory(env, r);
   r->kind = EXTEND_RTMR;
   if (!path_argument(env, args[0], r->path) ||
       !number_argument(env, args[1], 0, 3, "the index of a register is 0 to 3", &r->index) ||
-      !bytes_argument(env, args[2], TDX_DIGEST_BYTES, TDX_DIGEST_BYTES, "a digest must be 48 bytes", &data, &length)) {
+      !bytes_argument(env, args[2], TDX_DIGEST_BYTES, TDX_DIGEST_BYTES, "a digest must be 48 bytes", &data, &length) ||
+      !timeout_argument(env, args[3], &r->timeout_ms)) {
     free_request(env, r);
     return NULL;
   }
@@ -194,7 +201,7 @@ static napi_value qgs_request(napi_env env, napi_callback_info info) {
   if (!number_argument(env, args[0], 0, UINT32_MAX, "the CID must be 32 bits", &r->cid) ||
       !number_argument(env, args[1], 0, UINT32_MAX, "the port must be 32 bits", &r->port) ||
       !bytes_argument(env, args[2], 1, QGS_MAX_BYTES, "a message has 1 byte to 1 MiB", &data, &r->message_length) ||
-      !number_argument(env, args[3], 1, 600000, "the time limit must be 1 ms to 10 minutes", &r->timeout_ms) ||
+      !timeout_argument(env, args[3], &r->timeout_ms) ||
       !number_argument(env, args[4], 1, QGS_MAX_BYTES, "the size limit must be 1 byte to 1 MiB", &r->max_bytes)) {
     free_request(env, r);
     return NULL;

@@ -18,8 +18,10 @@ export function requireRtmrIndex(index: number): RtmrIndex {
   throw new InputError(`there is no RTMR ${index}: they are numbered 0 to 3`);
 }
 
-/** Firmware and kernel own 0 and 1. @throws {InputError} */
-export function requireExtendable(index: number): 2 | 3 {
-  if (index === 2 || index === 3) return index;
-  throw new InputError(`only RTMR 2 and 3 can be extended, not ${index}`);
+/** Firmware and kernel fill 0 to 2; an extend of ours would only spoil what the image stands for. @throws {InputError} */
+export function requireExtendable(index: number): 3 {
+  if (index === 3) return index;
+  throw new InputError(
+    `only RTMR 3 can be extended, not ${index}: the others are the firmware's and the kernel's`,
+  );
 }

@@ -15,10 +15,10 @@ export interface QuoteProvider {
   /** The present value of a register, 48 bytes. */
   readRtmr(index: RtmrIndex): Promise<Uint8Array>;
   /**
-   * Extends a register: new = SHA-384(old ‖ digest). Firmware and kernel own registers 0 and 1.
+   * Extends RTMR3: new = SHA-384(old ‖ digest). The others hold what firmware and kernel measured.
    * @param digest 48 bytes
    */
-  extendRtmr(index: 2 | 3, digest: Uint8Array): Promise<void>;
+  extendRtmr(index: 3, digest: Uint8Array): Promise<void>;
   /** The TDREPORT, 1024 bytes. */
   getReport(reportData: Uint8Array): Promise<Uint8Array>;
   /** What firmware and kernel measured into registers 0-2, oldest first. */

@@ -46,7 +46,7 @@ export class SimulatorClient implements QuoteProvider {
     return fromHex((await this.#call("read", { index: requireRtmrIndex(index) })).value);
   }
 
-  async extendRtmr(index: 2 | 3, digest: Uint8Array): Promise<void> {
+  async extendRtmr(index: 3, digest: Uint8Array): Promise<void> {
     requireLength(digest, RTMR_BYTES, "digest");
     await this.#call("extend", { index: requireExtendable(index), digest: hex(digest) });
   }

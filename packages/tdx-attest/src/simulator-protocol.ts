@@ -22,7 +22,7 @@ const operations = {
     response: z.strictObject({ value: hexOf(RTMR_BYTES) }),
   },
   extend: {
-    request: z.strictObject({ index: z.union([z.literal(2), z.literal(3)]), digest: hexOf(RTMR_BYTES) }),
+    request: z.strictObject({ index: z.literal(3), digest: hexOf(RTMR_BYTES) }),
     response: z.strictObject({}),
   },
   events: { request: z.strictObject({}), response: z.strictObject({ events: EventLogSchema }) },

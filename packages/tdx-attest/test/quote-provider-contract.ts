@@ -53,8 +53,13 @@ export function quoteProviderContract(make: () => Promise<QuoteProvider>): void 
     await expect(provider.extendRtmr(3, new Uint8Array(47))).rejects.toThrow(
       "digest must be 48 bytes, got 47",
     );
-    await expect(provider.extendRtmr(1 as 2, sha384("x"))).rejects.toThrow("only RTMR 2 and 3");
-    expect(await provider.readRtmr(3)).toEqual(ZERO);
+    const before = await Promise.all(([0, 1, 2, 3] as const).map((index) => provider.readRtmr(index)));
+    for (const index of [0, 1, 2, 4, -1, 3.5, NaN] as 3[]) {
+      await expect(provider.extendRtmr(index, sha384("x"))).rejects.toThrow(`only RTMR 3 can be extended`);
+    }
+    const after = await Promise.all(([0, 1, 2, 3] as const).map((index) => provider.readRtmr(index)));
+    expect(after).toEqual(before);
+    expect(after[3]).toEqual(ZERO);
   });
 
   it("does not start for a caller that has given up", async () => {

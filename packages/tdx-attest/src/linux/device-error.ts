@@ -6,15 +6,19 @@ const MEANING: Readonly<Record<string, DeviceErrorCode>> = {
   ENOENT: "no_device",
   ENODEV: "no_device",
   ENXIO: "no_device",
+  ENOTDIR: "no_device",
   EACCES: "permission",
   EPERM: "permission",
   EROFS: "permission",
   EBUSY: "retryable",
+  EAGAIN: "retryable",
   EINTR: "retryable",
   ETIMEDOUT: "retryable",
   EINVAL: "bad_argument",
   EFBIG: "bad_argument",
   ENOTTY: "unsupported",
+  ENOSYS: "unsupported",
+  EOPNOTSUPP: "unsupported",
 };
 
 /**

@@ -6,14 +6,17 @@ import { errorMessage } from "@dstack/core";
 import { DeviceError } from "../quote-provider.js";
 
 /**
- * The addon in `native/`: what Node cannot do itself. Calls run in libuv's thread pool; they reject with errors that
+ * The addon in `native/`: what Node cannot do itself. Calls end within their time limits; they reject with errors that
  * have `code`, `errno`, `syscall` and `path`, and throw RangeError at once for arguments of the wrong length.
  */
 export interface NativeAddon {
-  /** TDREPORT, 1024 bytes, over 64 bytes of report data. */
-  getReport(devicePath: string, reportData: Uint8Array): Promise<Uint8Array>;
-  /** @param digest 48 bytes */
-  extendRtmr(devicePath: string, index: number, digest: Uint8Array): Promise<void>;
+  /** TDREPORT, 1024 bytes, over 64 bytes of report data. ETIMEDOUT at the limit, EBUSY while such a call still hangs. */
+  getReport(devicePath: string, reportData: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
+  /**
+   * After ETIMEDOUT nobody knows whether the register was extended.
+   * @param digest 48 bytes
+   */
+  extendRtmr(devicePath: string, index: number, digest: Uint8Array, timeoutMs: number): Promise<void>;
   /** Sends a message with its length before it over AF_VSOCK and gives back the one that is answered. */
   qgsRequest(
     cid: number,

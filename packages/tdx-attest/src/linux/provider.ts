@@ -1,5 +1,5 @@
 import { type EventLogEntry, parseCcel } from "@dstack/attestation";
-import { Serial, readRegularFileIfAny, sameBytes, sleep, withDeadline } from "@dstack/core";
+import { readRegularFileIfAny, sameBytes, sleep } from "@dstack/core";
 import {
   REPORT_DATA_BYTES,
   RTMR_BYTES,
@@ -10,6 +10,7 @@ import {
 import { DeviceError, type QuoteProvider, type RtmrIndex } from "../quote-provider.js";
 import { requireReportData } from "../require-report-data.js";
 import { deviceError } from "./device-error.js";
+import { DeviceTurn, limited } from "./device-turn.js";
 import { type NativeAddon, nativeAddon } from "./native-addon.js";
 import { MAX_QGS_MESSAGE_BYTES, decodeGetQuoteResponse, encodeGetQuoteRequest } from "./qgs-message.js";
 import { qgsPort } from "./qgs-port.js";
@@ -23,14 +24,32 @@ const HOST_CID = 2;
 /** Firmware sets 64 KiB aside for its log. */
 const MAX_CCEL_BYTES = 512 * 1024;
 
-/** The kernel gives up on a quote after 30 s; this is for one try. */
-const QUOTE_TIMEOUT_MS = 40_000;
-/** The service itself waits for the hardware. */
-const QGS_TIMEOUT_MS = 30_000;
-/** One quote with all its tries, and the wait for its turn. */
-const TOTAL_TIMEOUT_MS = 120_000;
+/** The host has no service, or one that hangs up or talks nonsense. */
+const QGS_MEANINGS = {
+  ECONNREFUSED: "quote_failed",
+  ECONNRESET: "quote_failed",
+  EHOSTUNREACH: "quote_failed",
+  ENETUNREACH: "quote_failed",
+  EPIPE: "quote_failed",
+  EMSGSIZE: "quote_failed",
+  EAFNOSUPPORT: "no_device",
+} as const;
 const QUOTE_TRIES = 3;
 const RETRY_PAUSE_MS = 200;
+
+/** How long one waits for the device, in milliseconds. */
+export interface DeviceLimits {
+  /** One ioctl, or one register in sysfs. They take microseconds. */
+  readonly callMs: number;
+  /** One try for a quote. The kernel itself gives up after 30 s, and lets others wait for it meanwhile. */
+  readonly quoteMs: number;
+  /** One exchange with the host's quote generation service, which waits for the hardware. */
+  readonly qgsMs: number;
+  /** One quote with all its tries, and anybody's wait for the turn of theirs. */
+  readonly totalMs: number;
+}
+
+const DEFAULT_LIMITS: DeviceLimits = { callMs: 10_000, quoteMs: 45_000, qgsMs: 30_000, totalMs: 120_000 };
 
 export interface LinuxProviderOptions {
   /** Default {@link DEFAULT_DEVICE}. */
@@ -45,6 +64,8 @@ export interface LinuxProviderOptions {
   readonly qgsPort?: number | undefined;
   /** Default the addon in `native/`, loaded when it is first needed. */
   readonly addon?: NativeAddon | undefined;
+  /** Default: 10 s for a register or report, 45 s for a quote. */
+  readonly limits?: Partial<DeviceLimits> | undefined;
 }
 
 type QuotePath = { by: "configfs"; dir: string } | { by: "qgs"; port: number };
@@ -57,21 +78,26 @@ type RtmrPath = { by: "sysfs"; dir: string } | { by: "ioctl" };
  * @throws {DeviceError} `no_device` when there is no way to quotes
  */
 export async function openLinuxProvider(options: LinuxProviderOptions = {}): Promise<LinuxProvider> {
-  const configfs = options.configfs ?? DEFAULT_CONFIGFS;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const turn = new DeviceTurn(limits.totalMs);
+  const quotes = await turn.run("looking for the way to quotes", limits.quoteMs, () =>
+    findQuotePath(options),
+  );
   const sysfs = options.sysfs ?? DEFAULT_MEASUREMENTS;
-  const port = options.qgsPort ?? (await qgsPort());
-  let quotes: QuotePath;
-  if (await hasTsmReports(configfs)) quotes = { by: "configfs", dir: configfs };
-  else if (port !== undefined) quotes = { by: "qgs", port };
-  else {
-    throw new DeviceError(
-      "no_device",
-      `no way to quotes: ${configfs} offers no TDX reports (Linux 6.7 or newer, module tdx_guest), ` +
-        "and no port of a quote generation service is set in /etc/tdx-attest.conf",
-    );
-  }
   const rtmrs: RtmrPath = (await hasRtmrFiles(sysfs)) ? { by: "sysfs", dir: sysfs } : { by: "ioctl" };
-  return new LinuxProvider(options, quotes, rtmrs);
+  return new LinuxProvider(options, limits, turn, quotes, rtmrs);
+}
+
+async function findQuotePath(options: LinuxProviderOptions): Promise<QuotePath> {
+  const configfs = options.configfs ?? DEFAULT_CONFIGFS;
+  const port = options.qgsPort ?? (await qgsPort());
+  if (await hasTsmReports(configfs)) return { by: "configfs", dir: configfs };
+  if (port !== undefined) return { by: "qgs", port };
+  throw new DeviceError(
+    "no_device",
+    `no way to quotes: ${configfs} offers no TDX reports (Linux 6.7 or newer, module tdx_guest), ` +
+      "and no port of a quote generation service is set in /etc/tdx-attest.conf",
+  );
 }
 
 class LinuxProvider implements QuoteProvider {
@@ -81,12 +107,20 @@ class LinuxProvider implements QuoteProvider {
   readonly #quotes: QuotePath;
   readonly #rtmrs: RtmrPath;
   readonly #givenAddon: NativeAddon | undefined;
-  /** The device does one thing at a time anyway, and must not hold more than one thread of libuv's pool. */
-  readonly #turn = new Serial();
+  readonly #limits: DeviceLimits;
+  readonly #turn: DeviceTurn;
 
-  constructor(options: LinuxProviderOptions, quotes: QuotePath, rtmrs: RtmrPath) {
+  constructor(
+    options: LinuxProviderOptions,
+    limits: DeviceLimits,
+    turn: DeviceTurn,
+    quotes: QuotePath,
+    rtmrs: RtmrPath,
+  ) {
     this.#device = options.device ?? DEFAULT_DEVICE;
     this.#ccel = options.ccel ?? DEFAULT_CCEL;
+    this.#limits = limits;
+    this.#turn = turn;
     this.#quotes = quotes;
     this.#rtmrs = rtmrs;
     this.#givenAddon = options.addon;
@@ -95,11 +129,8 @@ class LinuxProvider implements QuoteProvider {
   async getQuote(reportData: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
     requireLength(reportData, REPORT_DATA_BYTES, "report data");
     const asked = reportData.slice();
-    const quote = await withDeadline(
-      "getting a quote",
-      TOTAL_TIMEOUT_MS,
-      (limit) => this.#turn.run(() => this.#tryQuote(asked, limit)),
-      signal,
+    const quote = await limited("getting a quote", this.#limits.totalMs, "retryable", signal, (s) =>
+      this.#tryQuote(asked, s),
     );
     requireReportData(quote, asked);
     return quote;
@@ -107,21 +138,22 @@ class LinuxProvider implements QuoteProvider {
 
   async getReport(reportData: Uint8Array): Promise<Uint8Array> {
     requireLength(reportData, REPORT_DATA_BYTES, "report data");
-    return this.#turn.run(() => this.#report(reportData));
+    return this.#call("getting a TDREPORT", () => this.#report(reportData));
   }
 
   async readRtmr(index: RtmrIndex): Promise<Uint8Array> {
     const i = requireRtmrIndex(index);
-    if (this.#rtmrs.by === "sysfs") return readRtmrFile(this.#rtmrs.dir, i);
+    const rtmrs = this.#rtmrs;
+    if (rtmrs.by === "sysfs") return this.#call(`reading RTMR ${i}`, () => readRtmrFile(rtmrs.dir, i));
     const report = await this.getReport(new Uint8Array(REPORT_DATA_BYTES));
     return report.slice(720 + 48 * i, 768 + 48 * i); // TDINFO.RTMR[i] of TDREPORT_STRUCT
   }
 
-  async extendRtmr(index: 2 | 3, digest: Uint8Array): Promise<void> {
+  async extendRtmr(index: 3, digest: Uint8Array): Promise<void> {
     const i = requireExtendable(index);
     requireLength(digest, RTMR_BYTES, "digest");
     const asked = digest.slice();
-    await this.#turn.run(() => this.#extend(i, asked));
+    await this.#call(`extending RTMR ${i}`, () => this.#extend(i, asked));
   }
 
   async bootEvents(): Promise<EventLogEntry[]> {
@@ -132,11 +164,17 @@ class LinuxProvider implements QuoteProvider {
     return parseCcel(bytes);
   }
 
+  #call<T>(what: string, call: () => Promise<T>): Promise<T> {
+    // The addon keeps the limit itself, and a little earlier than the turn would: its error says more.
+    return this.#turn.run(what, this.#limits.callMs + 500, call);
+  }
+
   async #tryQuote(reportData: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    const once = (): Promise<Uint8Array> => this.#quoteOnce(reportData);
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
       try {
-        return await withDeadline("quote", QUOTE_TIMEOUT_MS, () => this.#quoteOnce(reportData));
+        return await this.#turn.run("a quote", this.#limits.quoteMs, once, signal);
       } catch (err) {
         const again = err instanceof DeviceError && err.code === "retryable";
         if (!again || attempt === QUOTE_TRIES) throw err;
@@ -151,9 +189,16 @@ class LinuxProvider implements QuoteProvider {
     const { port } = this.#quotes;
     let answer: Uint8Array;
     try {
-      answer = await this.#addon().qgsRequest(HOST_CID, port, request, QGS_TIMEOUT_MS, MAX_QGS_MESSAGE_BYTES);
+      answer = await this.#addon().qgsRequest(
+        HOST_CID,
+        port,
+        request,
+        this.#limits.qgsMs,
+        MAX_QGS_MESSAGE_BYTES,
+      );
     } catch (err) {
-      throw deviceError(err, `asking the host's quote generation service on vsock port ${port}`);
+      const what = `asking the host's quote generation service (does it run, and listen on vsock port ${port}?)`;
+      throw deviceError(err, what, QGS_MEANINGS);
     }
     return decodeGetQuoteResponse(answer);
   }
@@ -161,7 +206,7 @@ class LinuxProvider implements QuoteProvider {
   async #report(reportData: Uint8Array): Promise<Uint8Array> {
     let report: Uint8Array;
     try {
-      report = await this.#addon().getReport(this.#device, reportData);
+      report = await this.#addon().getReport(this.#device, reportData, this.#limits.callMs);
     } catch (err) {
       throw deviceError(err, "getting a TDREPORT");
     }
@@ -174,10 +219,10 @@ class LinuxProvider implements QuoteProvider {
     return report;
   }
 
-  async #extend(index: 2 | 3, digest: Uint8Array): Promise<void> {
+  async #extend(index: 3, digest: Uint8Array): Promise<void> {
     if (this.#rtmrs.by === "sysfs") return extendRtmrFile(this.#rtmrs.dir, index, digest);
     try {
-      await this.#addon().extendRtmr(this.#device, index, digest);
+      await this.#addon().extendRtmr(this.#device, index, digest, this.#limits.callMs);
     } catch (err) {
       throw deviceError(err, `extending RTMR ${index}`);
     }

@@ -46,7 +46,7 @@ export async function readRtmrFile(dir: string, index: RtmrIndex): Promise<Uint8
  * A write of 48 bytes at offset 0 extends the register.
  * @throws {DeviceError}
  */
-export async function extendRtmrFile(dir: string, index: 2 | 3, digest: Uint8Array): Promise<void> {
+export async function extendRtmrFile(dir: string, index: 3, digest: Uint8Array): Promise<void> {
   const path = registerPath(dir, index);
   try {
     const file = await open(path, constants.O_WRONLY);

@@ -58,7 +58,7 @@ export class SimulatedProvider implements QuoteProvider {
     return this.#rtmr[requireRtmrIndex(index)].slice();
   }
 
-  async extendRtmr(index: 2 | 3, digest: Uint8Array): Promise<void> {
+  async extendRtmr(index: 3, digest: Uint8Array): Promise<void> {
     const i = requireExtendable(index);
     requireLength(digest, RTMR_BYTES, "digest");
     this.#rtmr[i] = sha384(this.#rtmr[i], digest);

@@ -4,11 +4,18 @@ import { join } from "node:path";
 import { parseQuote, replayEventLog } from "@dstack/attestation";
 import { concatBytes, sha384 } from "@dstack/core";
 import { describe, expect, it } from "vitest";
-import { SimulatedPlatform, createSimulatedProvider, openQuoteProvider } from "../../src/index.js";
+import {
+  type DeviceErrorCode,
+  type QuoteProvider,
+  SimulatedPlatform,
+  createSimulatedProvider,
+  openQuoteProvider,
+} from "../../src/index.js";
 import type { NativeAddon } from "../../src/linux/native-addon.js";
-import { openLinuxProvider } from "../../src/linux/provider.js";
+import { type DeviceLimits, openLinuxProvider } from "../../src/linux/provider.js";
 import { decodeGetQuoteResponse } from "../../src/linux/qgs-message.js";
-import type { Faults } from "../fixtures/tdx-tree.js";
+import type { ErrorName } from "../fixtures/fuse.js";
+import type { Faults, Step } from "../fixtures/tdx-tree.js";
 import { quoteProviderContract } from "../quote-provider-contract.js";
 import { tempDir } from "../temp-dir.js";
 import { canMount, tdxTree } from "./tdx-tree.js";
@@ -31,7 +38,7 @@ function fakeAddon(changes: Partial<NativeAddon> = {}): NativeAddon {
   const td = createSimulatedProvider({ platform });
   return {
     getReport: (_path, data) => td.getReport(data),
-    extendRtmr: (_path, index, digest) => td.extendRtmr(index === 2 ? 2 : 3, digest),
+    extendRtmr: (_path, _index, digest) => td.extendRtmr(3, digest),
     qgsRequest: async (_cid, _port, message) => response(platform.quoteReport(message.slice(24))),
     ...changes,
   };
@@ -121,6 +128,26 @@ describe("LinuxProvider over vsock and ioctl", () => {
     await expect(provider.extendRtmr(3, sha384("x"))).rejects.toMatchObject({ code });
   });
 
+  it.each([
+    ["ECONNRESET", "quote_failed"],
+    ["ECONNREFUSED", "quote_failed"],
+    ["EHOSTUNREACH", "quote_failed"],
+    ["EMSGSIZE", "quote_failed"],
+    ["EPIPE", "quote_failed"],
+    ["ENODEV", "no_device"],
+    ["EAFNOSUPPORT", "no_device"],
+    ["EACCES", "permission"],
+    ["ETIMEDOUT", "retryable"],
+    ["ENOMEM", "device_failure"],
+  ])("makes %s of the quote service an error that says where to look", async (errno, code) => {
+    const provider = await viaQgs({ qgsRequest: () => Promise.reject(systemError(errno)) });
+    await expect(provider.getQuote(reportData)).rejects.toMatchObject({
+      name: "DeviceError",
+      code,
+      message: expect.stringContaining("listen on vsock port 4050") as string,
+    });
+  });
+
   it("says that the firmware left no event log", async () => {
     const provider = await openLinuxProvider({
       ...(await paths()),
@@ -164,16 +191,20 @@ describe("decodeGetQuoteResponse", () => {
 });
 
 describe.skipIf(!canMount)("LinuxProvider over configfs and sysfs", () => {
-  async function viaTree(faults: Faults = {}): Promise<{
+  async function viaTree(
+    faults: Faults = {},
+    changes: Partial<NativeAddon> = {},
+    limits: Partial<DeviceLimits> = {},
+  ): Promise<{
     provider: Awaited<ReturnType<typeof openLinuxProvider>>;
     tree: Awaited<ReturnType<typeof tdxTree>>;
   }> {
     const tree = await tdxTree(faults);
     const ccel = join(await tempDir(), "CCEL");
     await writeFile(ccel, ccelOf(await tree.td.bootEvents()));
-    const addon = fakeAddon({ getReport: (_path, data) => tree.td.getReport(data) });
+    const addon = fakeAddon({ getReport: (_path, data) => tree.td.getReport(data), ...changes });
     const { device, configfs, sysfs } = tree;
-    return { provider: await openLinuxProvider({ device, configfs, sysfs, ccel, addon }), tree };
+    return { provider: await openLinuxProvider({ device, configfs, sysfs, ccel, addon, limits }), tree };
   }
 
   quoteProviderContract(async () => (await viaTree()).provider);
@@ -209,7 +240,7 @@ describe.skipIf(!canMount)("LinuxProvider over configfs and sysfs", () => {
   });
 
   it("does without configfs where no driver stands behind it", async () => {
-    const tree = await tdxTree({ mkdir: "ENXIO" });
+    const tree = await tdxTree({ fail: { mkdir: "ENXIO" } });
     const { device, configfs, sysfs } = tree;
     await expect(openLinuxProvider({ device, configfs, sysfs })).rejects.toMatchObject({ code: "no_device" });
     const provider = await openLinuxProvider({ device, configfs, sysfs, qgsPort: 1, addon: fakeAddon() });
@@ -224,15 +255,108 @@ describe.skipIf(!canMount)("LinuxProvider over configfs and sysfs", () => {
     await expect(provider.getQuote(reportData)).rejects.toMatchObject({ code: "device_failure" });
   });
 
-  it.each([
-    ["EINVAL", "bad_argument"],
-    ["ENXIO", "bad_argument"],
-    ["EBUSY", "retryable"],
-    ["EIO", "device_failure"],
-  ] as const)("makes %s of an extend an error, and does not turn to the ioctl", async (extend, code) => {
-    const { provider, tree } = await viaTree({ extend });
-    await expect(provider.extendRtmr(3, sha384("x"))).rejects.toMatchObject({ code });
-    expect(await tree.td.readRtmr(3)).toEqual(new Uint8Array(48));
+  // EINTR only of reads: libuv itself repeats every other call that a signal interrupted.
+  const registerErrors = {
+    EACCES: "permission",
+    EBUSY: "retryable",
+    EINVAL: "bad_argument",
+    EIO: "device_failure",
+    ENODEV: "no_device",
+    ENOENT: "no_device",
+    ENOMEM: "device_failure",
+    EPERM: "permission",
+  } as const;
+  type Meanings = Partial<Record<ErrorName, DeviceErrorCode>>;
+  const cases: [Step, Meanings][] = [
+    [
+      "mkdir",
+      {
+        ...{ EACCES: "permission", EBUSY: "retryable", EEXIST: "device_failure", ENOENT: "no_device" },
+        ...{ ENOMEM: "device_failure", ENOSPC: "device_failure", ENXIO: "no_device", EPERM: "permission" },
+        ...{ EROFS: "permission", ENODEV: "no_device", ENOTDIR: "no_device" },
+      },
+    ],
+    ["provider read", { EACCES: "permission", EIO: "device_failure", ENODEV: "no_device" }],
+    ["generation read", { EACCES: "permission", EIO: "device_failure", ENODEV: "no_device" }],
+    ["inblob open", { EACCES: "permission", ETXTBSY: "device_failure", ENOMEM: "device_failure" }],
+    [
+      "inblob write",
+      {
+        EBUSY: "retryable",
+        EFBIG: "bad_argument",
+        EINVAL: "bad_argument",
+        EIO: "device_failure",
+      },
+    ],
+    ["outblob open", { EACCES: "permission", ENODEV: "no_device" }],
+    [
+      "outblob read",
+      {
+        ...{ EBUSY: "retryable", EFBIG: "bad_argument", EINTR: "retryable", EINVAL: "bad_argument" },
+        ...{ EIO: "device_failure", ENODEV: "no_device", ENOMEM: "device_failure", ENXIO: "no_device" },
+        ...{ EPERM: "permission", ETIMEDOUT: "retryable" },
+      },
+    ],
+    ["register open", registerErrors],
+    ["register read", { ...registerErrors, EINTR: "retryable", ENXIO: "no_device" }],
+    ["register write", { ...registerErrors, ENXIO: "bad_argument" }],
+  ];
+  const use = (provider: QuoteProvider, step: Step): Promise<unknown> => {
+    if (!step.startsWith("register")) return provider.getQuote(reportData);
+    return step === "register read" ? provider.readRtmr(3) : provider.extendRtmr(3, sha384("x"));
+  };
+
+  describe.each(cases)("%s", (step, meanings) => {
+    it.each(Object.entries(meanings))("makes %s %s, and turns to no other interface", async (errno, code) => {
+      const addon = { extendRtmr: () => Promise.reject(new Error("the ioctl was used")) };
+      const { provider, tree } = await viaTree({}, addon);
+      await tree.become({ fail: { [step]: errno } });
+      await expect(use(provider, step)).rejects.toMatchObject({
+        name: "DeviceError",
+        code,
+        message: expect.stringContaining(errno) as string,
+      });
+      expect(await tree.td.readRtmr(3)).toEqual(new Uint8Array(48));
+    });
+
+    it("ends at its limit when it hangs", async () => {
+      const { provider, tree } = await viaTree({}, {}, { callMs: 100, quoteMs: 800 });
+      await tree.become({ hang: step });
+      await expect(use(provider, step)).rejects.toMatchObject({
+        name: "DeviceError",
+        code: "device_failure",
+        message: expect.stringMatching(/took longer than .* does not answer/) as string,
+      });
+      await tree.become({});
+      expect(parseQuote(await provider.getQuote(reportData)).body.reportData).toEqual(reportData);
+    });
+  });
+
+  it("lets a call that hangs hold one thread, and the others wait for their turn in vain", async () => {
+    const { provider, tree } = await viaTree({}, {}, { quoteMs: 800, totalMs: 1000 });
+    await tree.become({ hang: "outblob read" });
+    await expect(provider.getQuote(reportData)).rejects.toMatchObject({ code: "device_failure" });
+    const others = [provider.readRtmr(3), ...Array.from({ length: 6 }, () => provider.getQuote(reportData))];
+    for (const other of await Promise.allSettled(others)) {
+      expect(other).toMatchObject({ reason: { name: "DeviceError", code: "retryable" } });
+    }
+    await tree.become({});
+    expect(await provider.readRtmr(3)).toEqual(new Uint8Array(48));
+  });
+
+  it("gives up waiting with its caller, and starts nothing for it", async () => {
+    const { provider, tree } = await viaTree();
+    await tree.become({ hang: "outblob read" });
+    const callers = [new AbortController(), new AbortController()] as const;
+    const [first, second] = callers.map((caller) => provider.getQuote(reportData, caller.signal));
+    for (const quote of [first, second]) quote?.catch(() => {});
+    callers[1].abort(new Error("the second gave up"));
+    await expect(second).rejects.toThrow("the second gave up");
+    callers[0].abort(new Error("the first gave up"));
+    await expect(first).rejects.toThrow("the first gave up");
+    await tree.become({});
+    await provider.getQuote(reportData);
+    expect(await tree.entries()).toBe(0);
   });
 
   it("refuses a register of the wrong length", async () => {

@@ -20,6 +20,8 @@ export interface TdxTree {
   readonly device: string;
   /** The TD behind the tree. */
   readonly td: SimulatorClient;
+  /** Misbehaves in another way from now on. */
+  become(faults: Faults): Promise<void>;
   /** Entries left in configfs. */
   entries(): Promise<number>;
 }
@@ -43,13 +45,18 @@ export async function tdxTree(faults: Faults = {}): Promise<TdxTree> {
     device: join(dir, "no-device"),
   });
   onTestFinished(() => service[Symbol.asyncDispose]());
-  const scene: Scene = { socket: socketPath, faults };
-  await writeFile(join(path, "scene"), JSON.stringify(scene));
+  const become = async (next: Faults): Promise<void> => {
+    const scene: Scene = { socket: socketPath, faults: next };
+    await writeFile(join(path, "scene"), JSON.stringify(scene));
+  };
+  onTestFinished(() => become({})); // lets go of calls that hang
+  await become(faults);
   return {
     configfs: join(path, "report"),
     sysfs: join(path, "measurements"),
     device: join(dir, "no-device"),
     td: new SimulatorClient(socketPath),
+    become,
     entries: async () => Number(await readFile(join(path, "entries"), "utf8")),
   };
 }

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { once } from "node:events";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -41,6 +41,7 @@ interface Outcome {
 async function call(
   expression: string,
   env: NodeJS.ProcessEnv = {},
+  parse: (text: string) => Outcome = (text) => JSON.parse(text) as Outcome,
 ): Promise<{ outcome: Outcome; log: string[] }> {
   const log = join(await tempDir(), "log");
   const script = `
@@ -53,16 +54,132 @@ async function call(
     timeout: 15_000,
   });
   const lines = existsSync(log) ? (await readFile(log, "utf8")).trim().split("\n") : [];
-  return { outcome: JSON.parse(stdout) as Outcome, log: lines };
+  return { outcome: parse(stdout), log: lines };
 }
 
-const REPORT = `addon.getReport("${DEVICE}", new Uint8Array(64).fill(7))`;
-const EXTEND = `addon.extendRtmr("${DEVICE}", 3, new Uint8Array(48).fill(0xcd))`;
-const EINTR = 4;
-const EIO = 5;
-const EBUSY = 16;
-const EINVAL = 22;
-const ENOTTY = 25;
+const REPORT = `addon.getReport("${DEVICE}", new Uint8Array(64).fill(7), 5000)`;
+const EXTEND = `addon.extendRtmr("${DEVICE}", 3, new Uint8Array(48).fill(0xcd), 5000)`;
+const QGS_CALL = `addon.qgsRequest(${CID}, 4050, new Uint8Array([1, 2, 3]), 5000, 1000)`;
+const { EBUSY, EINTR, EINVAL, ENOTTY } = constants.errno;
+
+/** A peer that answers what it was asked with the chunks given, and then hangs up, or not. */
+async function peer(
+  chunks: readonly Uint8Array[],
+  hangUp: boolean,
+): Promise<{ path: string; asked: () => Buffer }> {
+  const path = join(await tempDir(), "qgs.sock");
+  const asked: Buffer[] = [];
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (data) => asked.push(data));
+    socket.once("data", () => {
+      for (const chunk of chunks) socket.write(chunk);
+      if (hangUp) socket.end();
+    });
+    onTestFinished(() => void socket.destroy());
+  }).listen(path);
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  return { path, asked: () => Buffer.concat(asked) };
+}
+
+/** What each system call may answer with, as far as Linux or the drivers document it; EINTR has tests of its own. */
+const DOCUMENTED = {
+  open: "EACCES EBUSY EFAULT EINVAL EIO EISDIR ELOOP EMFILE ENAMETOOLONG ENFILE ENODEV ENOENT ENOMEM ENOTDIR ENXIO EPERM EROFS ETXTBSY",
+  ioctl: "EBADF EBUSY EFAULT EINVAL EIO ENODEV ENOMEM ENOTTY ENXIO EPERM ETIMEDOUT",
+  socket: "EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS ENODEV ENOMEM EPERM",
+  setsockopt: "EINVAL ENODEV ENOMEM ENOPROTOOPT",
+  connect:
+    "EACCES EADDRNOTAVAIL EAGAIN EALREADY ECONNREFUSED ECONNRESET EHOSTUNREACH EINTR EINVAL EIO ENETUNREACH ENODEV ENOMEM EPERM ETIMEDOUT",
+  send: "ECONNRESET EINVAL EIO ENOMEM ENOTCONN EPIPE ETIMEDOUT",
+  recv: "ECONNRESET EINVAL EIO ENOMEM ENOTCONN ETIMEDOUT",
+} as const;
+
+describe("every documented error of every system call", () => {
+  const cases = [
+    ["open", REPORT, "open"],
+    ["open", EXTEND, "open"],
+    ["ioctl", REPORT, "ioctl GET_REPORT0"],
+    ["ioctl", EXTEND, "ioctl EXTEND_RTMR"],
+    ...(["socket", "setsockopt", "connect", "send", "recv"] as const).map(
+      (name) => [name, QGS_CALL, name === "setsockopt" ? "connect" : name] as const,
+    ),
+  ] as const;
+  it.each(cases)(
+    "%s: has its name, number and call in the rejection of %s",
+    async (name, expression, syscall) => {
+      const { path } = await peer([], false);
+      const codes = DOCUMENTED[name].split(" ");
+      const numbers = new Map(Object.entries(constants.errno));
+      const each = `(async () => {
+      const all = {};
+      for (const [code, number] of ${JSON.stringify(codes.map((code) => [code, numbers.get(code)]))}) {
+        process.env.SHIM_FAIL = "${name}:" + number;
+        all[code] = await (${expression}).then(() => "no error", (e) => ({ ...e, start: e.message.split(":")[0] }));
+      }
+      return Buffer.from(JSON.stringify(all));
+    })()`;
+      const { outcome } = await call(each, { SHIM_VSOCK: path });
+      const found = JSON.parse(Buffer.from(outcome.value ?? "", "hex").toString()) as unknown;
+      const at = expression === QGS_CALL ? {} : { path: DEVICE };
+      const expected = codes.map((code) => [
+        code,
+        { code, errno: -(numbers.get(code) ?? 0), syscall, start: code, ...at },
+      ]);
+      expect(found).toEqual(Object.fromEntries(expected));
+    },
+  );
+});
+
+describe("a device that hangs", () => {
+  it.each([
+    ["open", "getReport", "new Uint8Array(64)", "ioctl GET_REPORT0"],
+    ["ioctl", "getReport", "new Uint8Array(64)", "ioctl GET_REPORT0"],
+    ["ioctl", "extendRtmr", "3, new Uint8Array(48)", "ioctl EXTEND_RTMR"],
+  ])(
+    "in %s: %s ends at its limit, and the next call is told at once",
+    async (hang, method, args, syscall) => {
+      const asked = `addon.${method}("${DEVICE}", ${args}, 100)`;
+      const both = `(async () => {
+      const told = [];
+      for (let i = 0; i < 2; i++) await ${asked}.catch((e) => told.push({ code: e.code, syscall: e.syscall }));
+      return Buffer.from(JSON.stringify(told));
+    })()`;
+      const { outcome, log } = await call(both, { SHIM_HANG: hang });
+      expect(JSON.parse(Buffer.from(outcome.value ?? "", "hex").toString())).toEqual([
+        { code: "ETIMEDOUT", syscall },
+        { code: "EBUSY", syscall },
+      ]);
+      expect(log).toEqual([`hang ${hang}`]);
+    },
+  );
+
+  it("is used again when the call that hung has come back", async () => {
+    const again = `(async () => {
+      const asked = () => addon.getReport("${DEVICE}", new Uint8Array(64), 100);
+      let code = await asked().catch((e) => e.code);
+      process.env.SHIM_HANG = "";
+      const codes = new Set();
+      while (typeof code === "string") {
+        codes.add(code);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        code = await asked().catch((e) => e.code);
+      }
+      return Buffer.from([...codes].join());
+    })()`;
+    const { outcome } = await call(again, { SHIM_HANG: "ioctl", SHIM_HANG_SECONDS: "1" });
+    expect(Buffer.from(outcome.value ?? "", "hex").toString()).toBe("ETIMEDOUT,EBUSY");
+  });
+
+  it("does not keep the process from ending", async () => {
+    const { log } = await call(
+      `addon.getReport("${DEVICE}", new Uint8Array(64), 10).catch(() => process.exit(0))`,
+      { SHIM_HANG: "ioctl" },
+      () => ({}),
+    );
+    expect(log).toEqual(["hang ioctl"]);
+  });
+});
 
 describe("getReport", () => {
   it("gives the TDREPORT over the report data", async () => {
@@ -71,17 +188,9 @@ describe("getReport", () => {
     expect(log).toEqual(["report"]);
   });
 
-  it.each([
-    [EINVAL, "EINVAL"],
-    [EIO, "EIO"],
-    [EBUSY, "EBUSY"],
-    [14, "EFAULT"],
-    [6, "ENXIO"],
-    [110, "ETIMEDOUT"],
-    [999, "EUNKNOWN"],
-  ])("reports errno %i as %s, though close leaves another one", async (errno, code) => {
-    const { outcome } = await call(REPORT, { SHIM_IOCTL: `-1:${errno}` });
-    expect(outcome.error).toMatchObject({ code, errno: -errno, syscall: "ioctl GET_REPORT0", path: DEVICE });
+  it("reports an errno it has no name for, though close leaves another one", async () => {
+    const { outcome } = await call(REPORT, { SHIM_IOCTL: "-1:999" });
+    expect(outcome.error).toMatchObject({ code: "EUNKNOWN", errno: -999, syscall: "ioctl GET_REPORT0" });
   });
 
   it.each([1, 64, -2])("takes the return value %i for a failure", async (rc) => {
@@ -102,7 +211,7 @@ describe("getReport", () => {
 
   it("keeps its arguments from later changes", async () => {
     const { outcome } = await call(
-      `(() => { const d = new Uint8Array(64).fill(1); const p = addon.getReport("${DEVICE}", d); d.fill(2); return p; })()`,
+      `(() => { const d = new Uint8Array(64).fill(1); const p = addon.getReport("${DEVICE}", d, 5000); d.fill(2); return p; })()`,
     );
     expect(outcome.value?.slice(256, 258)).toBe("01");
   });
@@ -140,18 +249,24 @@ describe("extendRtmr", () => {
 describe("arguments", () => {
   const bytes = (length: number): Uint8Array => new Uint8Array(length);
   it.each<[string, (addon: NativeAddon) => Promise<unknown>]>([
-    ["63 bytes of report data", (a) => a.getReport("/x", bytes(63))],
-    ["65 bytes of report data", (a) => a.getReport("/x", bytes(65))],
-    ["text for report data", (a) => a.getReport("/x", "text" as unknown as Uint8Array)],
-    ["an array of other numbers", (a) => a.getReport("/x", new Uint16Array(64) as unknown as Uint8Array)],
-    ["no path", (a) => a.getReport("", bytes(64))],
-    ["a path with a NUL", (a) => a.getReport("/x\0y", bytes(64))],
-    ["a path of 5001 bytes", (a) => a.getReport(`/${"x".repeat(5000)}`, bytes(64))],
-    ["register 4", (a) => a.extendRtmr("/x", 4, bytes(48))],
-    ["register -1", (a) => a.extendRtmr("/x", -1, bytes(48))],
-    ["register 2.5", (a) => a.extendRtmr("/x", 2.5, bytes(48))],
-    ["register NaN", (a) => a.extendRtmr("/x", NaN, bytes(48))],
-    ["47 bytes of digest", (a) => a.extendRtmr("/x", 3, bytes(47))],
+    ["63 bytes of report data", (a) => a.getReport("/x", bytes(63), 100)],
+    ["65 bytes of report data", (a) => a.getReport("/x", bytes(65), 100)],
+    ["text for report data", (a) => a.getReport("/x", "text" as unknown as Uint8Array, 100)],
+    [
+      "an array of other numbers",
+      (a) => a.getReport("/x", new Uint16Array(64) as unknown as Uint8Array, 100),
+    ],
+    ["no path", (a) => a.getReport("", bytes(64), 100)],
+    ["a path with a NUL", (a) => a.getReport("/x\0y", bytes(64), 100)],
+    ["a path of 5001 bytes", (a) => a.getReport(`/${"x".repeat(5000)}`, bytes(64), 100)],
+    ["register 4", (a) => a.extendRtmr("/x", 4, bytes(48), 100)],
+    ["register -1", (a) => a.extendRtmr("/x", -1, bytes(48), 100)],
+    ["register 2.5", (a) => a.extendRtmr("/x", 2.5, bytes(48), 100)],
+    ["register NaN", (a) => a.extendRtmr("/x", NaN, bytes(48), 100)],
+    ["47 bytes of digest", (a) => a.extendRtmr("/x", 3, bytes(47), 100)],
+    ["a report without a limit", (a) => a.getReport("/x", bytes(64), undefined as unknown as number)],
+    ["an extend without a limit", (a) => a.extendRtmr("/x", 3, bytes(48), 0)],
+    ["a limit of an hour", (a) => a.getReport("/x", bytes(64), 3_600_000)],
     ["an empty message", (a) => a.qgsRequest(CID, 1, bytes(0), 100, 100)],
     ["no time", (a) => a.qgsRequest(CID, 1, bytes(1), 0, 100)],
     ["a limit of 1 GiB", (a) => a.qgsRequest(CID, 1, bytes(1), 100, 2 ** 30)],
@@ -162,26 +277,6 @@ describe("arguments", () => {
 });
 
 describe("qgsRequest", () => {
-  /** A peer that answers what it was asked with the chunks given, and then hangs up, or not. */
-  async function peer(
-    chunks: readonly Uint8Array[],
-    hangUp: boolean,
-  ): Promise<{ path: string; asked: () => Buffer }> {
-    const path = join(await tempDir(), "qgs.sock");
-    const asked: Buffer[] = [];
-    const server = createServer((socket) => {
-      socket.on("error", () => {});
-      socket.on("data", (data) => asked.push(data));
-      socket.once("data", () => {
-        for (const chunk of chunks) socket.write(chunk);
-        if (hangUp) socket.end();
-      });
-      onTestFinished(() => void socket.destroy());
-    }).listen(path);
-    await once(server, "listening");
-    onTestFinished(() => void server.close());
-    return { path, asked: () => Buffer.concat(asked) };
-  }
   const request = (timeoutMs = 5000, max = 1000): string =>
     `addon.qgsRequest(${CID}, 4050, new Uint8Array([1, 2, 3]), ${timeoutMs}, ${max})`;
 

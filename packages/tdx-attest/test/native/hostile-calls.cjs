@@ -40,11 +40,13 @@ function everyArgument() {
       attempt(() => new f(device, x, x));
       attempt(() => f.call(x, device, x, x));
     }
-    attempt(() => addon.getReport(x, bytes(64)));
-    attempt(() => addon.getReport(device, x));
-    attempt(() => addon.extendRtmr(x, 3, bytes(48)));
-    attempt(() => addon.extendRtmr(device, x, bytes(48)));
-    attempt(() => addon.extendRtmr(device, 3, x));
+    attempt(() => addon.getReport(x, bytes(64), 20));
+    attempt(() => addon.getReport(device, x, 20));
+    attempt(() => addon.extendRtmr(x, 3, bytes(48), 20));
+    attempt(() => addon.extendRtmr(device, x, bytes(48), 20));
+    attempt(() => addon.extendRtmr(device, 3, x, 20));
+    attempt(() => addon.getReport(device, bytes(64), x));
+    attempt(() => addon.extendRtmr(device, 3, bytes(48), x));
     attempt(() => addon.qgsRequest(x, 1, bytes(3), 20, 100));
     attempt(() => addon.qgsRequest(1, x, bytes(3), 20, 100));
     attempt(() => addon.qgsRequest(1, 1, x, 20, 100));
@@ -56,13 +58,13 @@ function changedWhileRunning() {
   for (let i = 0; i < 50; i++) {
     const data = new Uint8Array(64);
     const message = new Uint8Array(100_000);
-    attempt(() => addon.getReport(device, data));
+    attempt(() => addon.getReport(device, data, 20));
     attempt(() => addon.qgsRequest(1, 1, message, 20, 100));
     structuredClone(null, { transfer: [data.buffer, message.buffer] });
   }
   resizable.resize(10);
-  attempt(() => addon.getReport(device, tracking));
-  attempt(() => addon.getReport(device, fixed));
+  attempt(() => addon.getReport(device, tracking, 20));
+  attempt(() => addon.getReport(device, fixed, 20));
 }
 
 async function workersEndedInTheMiddle() {

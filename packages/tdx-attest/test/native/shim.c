@@ -2,6 +2,8 @@
 //   SHIM_DEVICE  path that pretends to be the device
 //   SHIM_OPEN    errno of the first open, or nothing
 //   SHIM_IOCTL   answers of the ioctls in order, "rc:errno" separated by commas; afterwards success
+//   SHIM_HANG    "open" or "ioctl": these calls on the device take SHIM_HANG_SECONDS
+//   SHIM_FAIL    "open:13", or ioctl, socket, setsockopt, connect, send, recv: every such call fails with this errno
 //   SHIM_LOG     file that gets a line for every ioctl and vsock call
 //   SHIM_VSOCK   unix socket that vsock connections go to
 #define _GNU_SOURCE
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <linux/vm_sockets.h>
 
@@ -22,6 +25,7 @@
 #define EXTEND_READ 0x80315403ul
 
 static int device_fd = -1;
+static int vsock_fd = -1;
 static int opened, answered;
 
 static void note(const char *format, ...) {
@@ -35,6 +39,23 @@ static void note(const char *format, ...) {
   fclose(log);
 }
 
+static void hang(const char *name) {
+  const char *hangs = getenv("SHIM_HANG");
+  if (hangs == NULL || strcmp(hangs, name) != 0) return;
+  note("hang %s\n", name);
+  const char *seconds = getenv("SHIM_HANG_SECONDS");
+  sleep(seconds == NULL ? 60 : (unsigned)atoi(seconds));
+}
+
+// Sets errno and is true when this call on the device or a vsock socket is to fail.
+static int fails(const char *name) {
+  const char *fault = getenv("SHIM_FAIL");
+  size_t length = strlen(name);
+  if (fault == NULL || strncmp(fault, name, length) != 0 || fault[length] != ':') return 0;
+  errno = atoi(fault + length + 1);
+  return 1;
+}
+
 int open(const char *path, int flags, ...) {
   va_list args;
   va_start(args, flags);
@@ -43,6 +64,8 @@ int open(const char *path, int flags, ...) {
   int (*real)(const char *, int, ...) = dlsym(RTLD_NEXT, "open");
   const char *device = getenv("SHIM_DEVICE");
   if (device == NULL || strcmp(path, device) != 0) return real(path, flags, mode);
+  hang("open");
+  if (fails("open")) return -1;
   const char *fault = getenv("SHIM_OPEN");
   if (fault != NULL && opened++ == 0) {
     errno = atoi(fault);
@@ -79,6 +102,8 @@ int ioctl(int fd, unsigned long command, ...) {
     return real(fd, command, argument);
   }
   int rc = 0;
+  hang("ioctl");
+  if (fails("ioctl")) return -1;
   if (command == GET_REPORT0) {
     note("report\n");
     if (fault(&rc)) return rc;
@@ -108,11 +133,14 @@ int close(int fd) {
 
 int socket(int domain, int type, int protocol) {
   int (*real)(int, int, int) = dlsym(RTLD_NEXT, "socket");
-  return real(domain == AF_VSOCK ? AF_UNIX : domain, type, protocol);
+  if (domain != AF_VSOCK) return real(domain, type, protocol);
+  if (fails("socket")) return -1;
+  return vsock_fd = real(AF_UNIX, type, protocol);
 }
 
 int setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
   int (*real)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, "setsockopt");
+  if (fd == vsock_fd && fails("setsockopt")) return -1;
   if (level == AF_VSOCK) {
     note("connect-timeout %d\n", option == SO_VM_SOCKETS_CONNECT_TIMEOUT);
     return 0;
@@ -120,11 +148,24 @@ int setsockopt(int fd, int level, int option, const void *value, socklen_t lengt
   return real(fd, level, option, value, length);
 }
 
+ssize_t send(int fd, const void *data, size_t length, int flags) {
+  ssize_t (*real)(int, const void *, size_t, int) = dlsym(RTLD_NEXT, "send");
+  if (fd == vsock_fd && fails("send")) return -1;
+  return real(fd, data, length, flags);
+}
+
+ssize_t recv(int fd, void *data, size_t length, int flags) {
+  ssize_t (*real)(int, void *, size_t, int) = dlsym(RTLD_NEXT, "recv");
+  if (fd == vsock_fd && fails("recv")) return -1;
+  return real(fd, data, length, flags);
+}
+
 int connect(int fd, const struct sockaddr *address, socklen_t length) {
   int (*real)(int, const struct sockaddr *, socklen_t) = dlsym(RTLD_NEXT, "connect");
   if (address->sa_family != AF_VSOCK) return real(fd, address, length);
   const struct sockaddr_vm *vm = (const struct sockaddr_vm *)address;
   note("connect %u:%u\n", vm->svm_cid, vm->svm_port);
+  if (fails("connect")) return -1;
   struct sockaddr_un unix_address = {.sun_family = AF_UNIX};
   const char *path = getenv("SHIM_VSOCK");
   if (path == NULL) {
