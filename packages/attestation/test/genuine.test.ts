@@ -71,49 +71,6 @@ describe.skipIf(!haveVectors)("genuine quotes", () => {
     expect(codeOf(() => verifyQuoteWith(authentic, quote, now + 40 * DAY))).toBe("not_in_date");
   });
 
-  it("E1: refuses every byte of the quote with one bit flipped", { timeout: 120_000 }, () => {
-    const { quote, collateral, now } = genuine("tdx_quote_v4");
-    const authentic = authenticateCollateral(collateral, anchors);
-    verifyQuoteWith(authentic, quote, now);
-    const accepted: number[] = [];
-    for (let at = 0; at < quote.length; at++) {
-      const flipped = quote.slice();
-      flipped[at] = (flipped[at] ?? 0) ^ (1 << ((at * 5 + 3) % 8));
-      if (codeOf(() => verifyQuoteWith(authentic, flipped, now)) === "accepted") accepted.push(at);
-    }
-    expect(accepted).toEqual([]);
-  });
-
-  it("E11: refuses the quote cut off anywhere before its padding, and takes less padding", () => {
-    const { quote, collateral, now } = genuine("tdx_quote_v4");
-    const authentic = authenticateCollateral(collateral, anchors);
-    const end = 4936;
-    for (let length = 0; length < end; length++) {
-      expect(codeOf(() => verifyQuoteWith(authentic, quote.subarray(0, length), now))).toBe(
-        "quote_malformed",
-      );
-    }
-    expect(verifyQuoteWith(authentic, quote.subarray(0, end), now).status).toBe("UpToDate");
-  });
-
-  it("E1: refuses edited collateral, whichever character it is", { timeout: 120_000 }, () => {
-    const { quote, collateral, now } = genuine("tdx_quote_v4");
-    const accepted: string[] = [];
-    for (const [name, text] of Object.entries(collateral)) {
-      for (let at = 0; at < text.length; at += 5) {
-        const flipped = String.fromCharCode(text.charCodeAt(at) ^ (1 << ((at * 3) % 7)));
-        const edited: Collateral = {
-          ...collateral,
-          [name]: text.slice(0, at) + flipped + text.slice(at + 1),
-        };
-        if (codeOf(() => verifyQuote({ quote, collateral: edited, now, anchors })) === "accepted") {
-          accepted.push(`${name}[${at}]`);
-        }
-      }
-    }
-    expect(accepted).toEqual([]);
-  });
-
   it("E1: refuses collateral with a part missing, or taken from another day", () => {
     const { quote, collateral, now } = genuine("tdx_quote_v4");
     const other = genuine("tdx_quote_v5").collateral;
