@@ -26,6 +26,9 @@ class Certificates implements AsyncDisposable {
     await c.#issue("kms", "root", false);
     await c.#issue("app-ca", "root", true);
     await c.#issue("app", "app-ca", false);
+    const genuine = Buffer.from(`\n${await c.read("kms.pem")}`).toString("hex");
+    const length = (genuine.length / 2).toString(16).padStart(4, "0");
+    await c.#issue("app-in-disguise", "app-ca", false, `1.2.3.4=DER:0482${length}${genuine}\n`);
     await c.#issue("stranger", "strange", false);
     return c;
   }
@@ -41,10 +44,10 @@ class Certificates implements AsyncDisposable {
     );
   }
 
-  async #issue(name: string, issuer: string, ca: boolean): Promise<void> {
+  async #issue(name: string, issuer: string, ca: boolean, extension = ""): Promise<void> {
     await writeFile(
       join(this.dir, `${name}.ext`),
-      `basicConstraints=critical,CA:${ca ? "TRUE" : "FALSE"}\nsubjectAltName=IP:127.0.0.1\n`,
+      `basicConstraints=critical,CA:${ca ? "TRUE" : "FALSE"}\nsubjectAltName=IP:127.0.0.1\n${extension}`,
     );
     await this.#openssl(
       ...["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", `/CN=${name}`],
@@ -125,6 +128,11 @@ describe("asking the KMS for an environment's public key", () => {
 
   it("K1: does not take an app's certificate for the KMS's, although it chains to the root and has the name", async () => {
     await using server = await certificates.serve("app", ["app-ca"], key);
+    await expect(ask(server.url)).rejects.toThrow("not issued by the KMS root CA itself");
+  });
+
+  it("K1: nor one that carries the text of the KMS's own certificate inside, which anybody can see", async () => {
+    await using server = await certificates.serve("app-in-disguise", ["app-ca"], key);
     await expect(ask(server.url)).rejects.toThrow("not issued by the KMS root CA itself");
   });
 

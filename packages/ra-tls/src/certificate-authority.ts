@@ -1,7 +1,7 @@
 import { X509Certificate, createPublicKey, randomBytes, webcrypto } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import { isIP } from "node:net";
-import { InputError, concatBytes } from "@dstack/core";
+import { InputError, concatBytes, x509FromDer } from "@dstack/core";
 import { generateP256, loadP256 } from "./p256.js";
 import { x509 } from "./x509.js";
 
@@ -177,7 +177,7 @@ export class CertificateAuthority {
     const chain = splitPem(certPem);
     const own = chain[0] ?? "";
     const pair = loadP256(key);
-    const certificate = new X509Certificate(pemToDer(own));
+    const certificate = x509FromDer(pemToDer(own));
     if (!certificate.ca) throw new InputError("certificate is not a CA certificate");
     if (!certificate.checkPrivateKey(pair.privateKey))
       throw new InputError("key does not belong to the CA certificate");

@@ -1,5 +1,5 @@
-import { X509Certificate } from "node:crypto";
-import { CodedError, errorMessage, hex, sameBytes } from "@dstack/core";
+import type { X509Certificate } from "node:crypto";
+import { CodedError, errorMessage, hex, sameBytes, x509FromDer } from "@dstack/core";
 import type { AppId } from "@dstack/core";
 import type { kms } from "@dstack/proto";
 import { loadP256, pemToDer, readAppId } from "@dstack/ra-tls";
@@ -101,7 +101,7 @@ function appIdIn(certificate: X509Certificate): AppId | undefined {
 
 function readCertificate(pem: string): X509Certificate {
   try {
-    return new X509Certificate(pemToDer(pem));
+    return x509FromDer(pemToDer(pem));
   } catch (err) {
     throw new AppKeysError(errorMessage(err));
   }

@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { checkServerIdentity } from "node:tls";
+import { x509FromDer } from "@dstack/core";
 import type { AppId } from "@dstack/core";
 import { kms } from "@dstack/proto";
 import { RpcError, createClient, httpTransport } from "@dstack/prpc";
@@ -36,7 +37,7 @@ export function kmsEnvKeys(kmsUrl: string, caPem: string): EnvKeySource {
       checkServerIdentity: (host, certificate) => {
         const mismatch = checkServerIdentity(host, certificate);
         if (mismatch !== undefined) return mismatch;
-        if (new X509Certificate(certificate.raw).verify(root.publicKey)) return undefined;
+        if (x509FromDer(certificate.raw).verify(root.publicKey)) return undefined;
         return new Error("the server's certificate is not issued by the KMS root CA itself");
       },
     },
