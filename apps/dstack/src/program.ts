@@ -6,6 +6,7 @@ import { registerDoctor } from "./commands/doctor.js";
 import { registerDown } from "./commands/down.js";
 import { registerLogs } from "./commands/logs.js";
 import { registerLs } from "./commands/ls.js";
+import { registerMeasure } from "./commands/measure.js";
 import { registerPower } from "./commands/power.js";
 import { registerSimulatedPcs } from "./commands/simulated-pcs.js";
 import { registerStatus } from "./commands/status.js";
@@ -16,7 +17,7 @@ import { registerVerify } from "./commands/verify.js";
 const GROUPS = [
   ["Apps:", [registerDeploy, registerUpgrade, registerLs, registerLogs, registerPower, registerVerify]],
   ["This machine:", [registerUp, registerDown, registerStatus, registerDoctor]],
-  ["Evidence:", [registerCollateral]],
+  ["Evidence:", [registerMeasure, registerCollateral]],
   ["Other:", [registerCompletion, registerSimulatedPcs]],
 ] as const;
 

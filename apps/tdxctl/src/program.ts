@@ -7,6 +7,7 @@ import { registerGenAppKeys } from "./commands/gen-app-keys.js";
 import { registerGenCaCert } from "./commands/gen-ca-cert.js";
 import { registerGenRaCert } from "./commands/gen-ra-cert.js";
 import { registerHex } from "./commands/hex.js";
+import { registerMeasure } from "./commands/measure.js";
 import { registerQuote } from "./commands/quote.js";
 import { registerRand } from "./commands/rand.js";
 import { registerReplay } from "./commands/replay.js";
@@ -22,6 +23,7 @@ const COMMANDS: readonly ((program: Command, context: CliContext) => void)[] = [
   registerShow,
   registerEventlog,
   registerReplay,
+  registerMeasure,
   registerHex,
   registerRand,
   registerGenRaCert,

@@ -41,3 +41,16 @@ export type { EventLogEntry } from "./event-log.js";
 export { parseCcel } from "./ccel.js";
 export { readAppIdentity } from "./identity.js";
 export type { AppIdentity } from "./identity.js";
+
+// Measurements of an image, computed.
+export { computeMeasurements } from "./measurement/compute.js";
+export type { ComputedMeasurements } from "./measurement/compute.js";
+export { explainMeasurements } from "./measurement/explain-difference.js";
+export type { Difference, MeasurementComparison } from "./measurement/explain-difference.js";
+export { differenceLines, measurementLines } from "./measurement/format.js";
+export { MAX_OBSERVED_BYTES, parseObserved } from "./measurement/observed.js";
+export type { Observed } from "./measurement/observed.js";
+export { qemuBehaviour } from "./measurement/launch.js";
+export type { HostBehaviour, Launch } from "./measurement/launch.js";
+export { MAX_KERNEL_BYTES } from "./measurement/authenticode.js";
+export { MAX_FIRMWARE_BYTES } from "./measurement/tdvf.js";

@@ -4,6 +4,8 @@ export { DEFAULT_RUNTIME_LOG, MAX_RUNTIME_LOG_BYTES, RuntimeEventLog } from "./r
 export type { RuntimeEventLogOptions } from "./runtime-event-log.js";
 export { DeviceError } from "./quote-provider.js";
 export type { DeviceErrorCode, QuoteProvider, RtmrIndex } from "./quote-provider.js";
+export { expectedMeasurements, readLaunch } from "./expected-measurements.js";
+export type { TdxShape } from "./expected-measurements.js";
 
 export { SimulatorClient } from "./simulator-client.js";
 export { DEFAULT_SIMULATOR_SOCKET } from "./simulator-protocol.js";
