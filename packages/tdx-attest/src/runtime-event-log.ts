@@ -27,6 +27,10 @@ export interface RuntimeEventLogOptions {
 /**
  * The events that dstack and the app put into RTMR3, one JSON object a line. The file always replays to the register:
  * an event is written only after the register took it and was read back, under a lock that all processes share.
+ *
+ * A process that dies between extend and append leaves a register that no log explains. Nothing repairs that: whoever
+ * wrote the missing event afterwards would only claim what was measured. Every open and extend is refused from then on
+ * (`rtmr_mismatch`), until the guest starts again.
  */
 export class RuntimeEventLog {
   readonly path: string;
@@ -132,10 +136,12 @@ export class RuntimeEventLog {
   async #requireRegister(expected: Uint8Array, when: string): Promise<void> {
     const found = await this.#provider.readRtmr(3);
     if (sameBytes(found, expected)) return;
-    throw new DeviceError("rtmr_mismatch", `RTMR3 does not hold what the event log replays to ${when}`, {
-      found: hex(found),
-      expected: hex(expected),
-    });
+    throw new DeviceError(
+      "rtmr_mismatch",
+      `RTMR3 does not hold what the event log replays to ${when}: ` +
+        "this boot can prove nothing about itself any more, restart the guest",
+      { found: hex(found), expected: hex(expected) },
+    );
   }
 
   async #append(line: string): Promise<void> {

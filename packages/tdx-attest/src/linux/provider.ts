@@ -189,24 +189,20 @@ class LinuxProvider implements QuoteProvider {
     const { port } = this.#quotes;
     let answer: Uint8Array;
     try {
-      answer = await this.#addon().qgsRequest(
-        HOST_CID,
-        port,
-        request,
-        this.#limits.qgsMs,
-        MAX_QGS_MESSAGE_BYTES,
-      );
+      const { qgsMs } = this.#limits;
+      const addon = this.#addon();
+      answer = await addon.qgsRequest(HOST_CID, port, request, qgsMs, MAX_QGS_MESSAGE_BYTES);
     } catch (err) {
       const what = `asking the host's quote generation service (does it run, and listen on vsock port ${port}?)`;
       throw deviceError(err, what, QGS_MEANINGS);
     }
-    return decodeGetQuoteResponse(answer);
+    return decodeGetQuoteResponse(new Uint8Array(answer));
   }
 
   async #report(reportData: Uint8Array): Promise<Uint8Array> {
     let report: Uint8Array;
     try {
-      report = await this.#addon().getReport(this.#device, reportData, this.#limits.callMs);
+      report = new Uint8Array(await this.#addon().getReport(this.#device, reportData, this.#limits.callMs));
     } catch (err) {
       throw deviceError(err, "getting a TDREPORT");
     }
@@ -228,6 +224,7 @@ class LinuxProvider implements QuoteProvider {
     }
   }
 
+  /** What it gives are Buffers, whose slices share memory: they go no further than the methods above. */
   #addon(): NativeAddon {
     return this.#givenAddon ?? nativeAddon();
   }
