@@ -6,14 +6,15 @@ import {
   measurementLines,
   parseObserved,
 } from "@dstack/attestation";
-import type { AllowedImage, ComputedMeasurements, Observed } from "@dstack/attestation";
+import type { AllowedImage, Observed } from "@dstack/attestation";
 import { readRegularFile } from "@dstack/core";
 import { readLaunch } from "@dstack/tdx-attest";
 import type { Command } from "commander";
 import { basename, resolve } from "node:path";
 import { stringify } from "smol-toml";
-import { CliError, printResult } from "../output.js";
+import { printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
+import { imageEntry } from "../verify/given-image.js";
 import { wholeNumber } from "./options.js";
 
 interface MeasureOptions extends GlobalOptions {
@@ -59,7 +60,7 @@ export function registerMeasure(program: Command): void {
       const log = options.log === undefined ? undefined : (await readObserved(options.log)).log;
       const measured = computeMeasurements(launch, log);
       if (options.policy === true) {
-        const entry = policyEntry(basename(resolve(image)), measured);
+        const entry = imageEntry(basename(resolve(image)), measured);
         printResult(options, entry, () => policyText(entry));
       } else printResult(options, measured, () => measurementLines(measured).join("\n"));
     });
@@ -67,14 +68,6 @@ export function registerMeasure(program: Command): void {
 
 async function readObserved(path: string): Promise<Observed> {
   return parseObserved(await readRegularFile(path, MAX_OBSERVED_BYTES));
-}
-
-/** @throws {CliError} registers that cannot be computed from what was given */
-function policyEntry(name: string, { mrtd, rtmr0, rtmr1, rtmr2 }: ComputedMeasurements): AllowedImage {
-  if (rtmr1 === undefined) {
-    throw new CliError("under QEMU before 10.0 RTMR1 depends on the VM's memory: give --memory or --log");
-  }
-  return { name, mrtd, rtmr0: rtmr0 === undefined ? "any" : [rtmr0], rtmr1, rtmr2 };
 }
 
 function policyText(entry: AllowedImage): string {

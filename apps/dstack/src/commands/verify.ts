@@ -63,8 +63,8 @@ Exit codes:
   1  refused: something is wrong; REFUSED lines say what
   2  could not tell: nobody answers, there is no evidence or no collateral, or nothing was given to compare with
 
---image is for the simulated platform. On hardware registers depend on the VM too: \`dstack measure <dir> --policy\`
-prints what to give as --policy.
+--image on Intel hardware needs the event log: the digests of the host's ACPI tables are taken from it, and told as not
+checked. \`dstack measure <dir> --log <log> --policy\` prints registers with those of a VM you trust, for --policy.
 What each line means: docs/attestation.md`;
 
 /** `dstack verify`: exit code 0 verified, 1 refused, 2 could not tell. */

@@ -5,15 +5,16 @@ import {
   explain,
   group,
   info,
-  notChecked,
   parseQuote,
   quoteCollateralKeys,
   skipped,
 } from "@dstack/attestation";
-import type { CheckNode, Collateral, Missing, Policy } from "@dstack/attestation";
+import type { AllowedImage, CheckNode, Collateral, Missing, Policy } from "@dstack/attestation";
 import { CollateralError } from "@dstack/ra-tls";
 import { checkIdentity } from "./expectation.js";
 import type { Expectation } from "./expectation.js";
+import { compareWith } from "./given-image.js";
+import type { ImageComparison } from "./given-image.js";
 import type { Presented } from "./presented.js";
 import { reportOf } from "./report.js";
 import type { Report } from "./report.js";
@@ -30,6 +31,7 @@ export async function judge(
   if ("missing" in quote) {
     return reportOf(presented, group("evidence", [...checks, skipped("quote", quote.missing)]));
   }
+  const image = await imageFor(quote, presented.eventLog, trust);
   const explanation = explain({
     quote,
     eventLog: presented.eventLog,
@@ -37,13 +39,11 @@ export async function judge(
     collateral: await collateralFor(quote, trust, signal),
     now: trust.now,
     anchors: trust.anchors,
-    policy: policyFor(quote, trust),
+    policy: policyWith(image.allowed, trust.policy),
   });
-  const { simulatedImage } = trust;
-  const image = simulatedImage !== undefined && isIntels(quote) ? [otherRegisters(simulatedImage.name)] : [];
   const app = checkIdentity(explanation.identity, expected, presented);
   const time = trust.atGivenTime ? [asOf(trust.now)] : [];
-  const tree = group("evidence", [...checks, ...time, ...explanation.tree.children, ...image, app]);
+  const tree = group("evidence", [...checks, ...time, ...explanation.tree.children, ...image.remarks, app]);
   return reportOf(presented, tree, explanation);
 }
 
@@ -54,17 +54,18 @@ function asOf(now: number): CheckNode {
   );
 }
 
-function otherRegisters(name: string): CheckNode {
-  return notChecked(
-    `image ${name}`,
-    "on hardware its registers depend on the VM too: `dstack measure <dir> --policy` prints them for --policy",
-  );
+async function imageFor(
+  quote: Uint8Array,
+  eventLog: Presented["eventLog"],
+  { image }: Trust,
+): Promise<ImageComparison> {
+  if (image === undefined) return { allowed: [], remarks: [] };
+  return compareWith(image, isIntels(quote) ? "intel" : "simulated", eventLog);
 }
 
 /** Without an image to compare with any is accepted, which the tree tells as not checked. */
-function policyFor(quote: Uint8Array, { policy, simulatedImage }: Trust): Policy {
+function policyWith(further: readonly AllowedImage[], policy: Policy): Policy {
   const { allow_all, allowed } = policy.images;
-  const further = simulatedImage === undefined || isIntels(quote) ? [] : [simulatedImage];
   const all = [...allowed, ...further];
   return { ...policy, images: { allow_all: allow_all || all.length === 0, allowed: allow_all ? [] : all } };
 }

@@ -1,5 +1,5 @@
-import { INTEL_ROOT, PolicyConfig, allowedImage, simulatedAnchor } from "@dstack/attestation";
-import type { AllowedImage, Policy, TrustAnchor } from "@dstack/attestation";
+import { INTEL_ROOT, PolicyConfig, simulatedAnchor } from "@dstack/attestation";
+import type { Policy, TrustAnchor } from "@dstack/attestation";
 import {
   AttestationConfig,
   CollateralClient,
@@ -7,19 +7,19 @@ import {
   parseCollateralBundle,
 } from "@dstack/ra-tls";
 import type { CollateralSource } from "@dstack/ra-tls";
-import { measureImage } from "@dstack/tdx-attest";
-import { basename, resolve } from "node:path";
 import { parse as parseToml } from "smol-toml";
 import { z } from "zod";
 import { CliError } from "../output.js";
 import { readTextFile } from "../read-file.js";
+import { readGivenImage } from "./given-image.js";
+import type { GivenImage } from "./given-image.js";
 
 /** What somebody verifies by. */
 export interface Trust {
   readonly anchors: readonly TrustAnchor[];
   readonly policy: Policy;
-  /** The image of --image as the simulated platform measures it; on hardware its registers are others. */
-  readonly simulatedImage?: AllowedImage;
+  /** An image that is allowed beside the policy's. */
+  readonly image?: GivenImage;
   readonly collateral: CollateralSource;
   /** Unix seconds. */
   readonly now: number;
@@ -50,19 +50,15 @@ export async function loadTrust(options: TrustOptions): Promise<Trust> {
   const roots = [...given.insecure_simulated_roots, ...options.simulatedRoot];
   const anchors = [INTEL_ROOT];
   for (const path of roots) anchors.push(simulatedAnchor(await readTextFile(path)));
-  const image = options.image === undefined ? undefined : await measure(options.image);
+  const image = options.image === undefined ? undefined : await readGivenImage(options.image);
   return {
     anchors,
     policy: { ...given, insecure_simulated_roots: roots },
-    ...(image === undefined ? {} : { simulatedImage: image }),
+    ...(image === undefined ? {} : { image }),
     collateral: await collateralSource(options, anchors),
     now: options.at === undefined ? Math.floor(Date.now() / 1000) : readTime(options),
     atGivenTime: options.at !== undefined,
   };
-}
-
-async function measure(dir: string): Promise<AllowedImage> {
-  return allowedImage(basename(resolve(dir)), await measureImage(dir));
 }
 
 async function readPolicy(path: string): Promise<Policy> {

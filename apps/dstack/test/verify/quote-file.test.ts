@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { hex } from "@dstack/core";
 import { SimulatedPlatform } from "@dstack/tdx-attest";
+import { writeTdxImage } from "../../../../packages/tdx-attest/test/fixtures/tdx-image.js";
 import { APP_ID, COMPOSE_HASH, NONCE, OTHER_ID, Site, verify, verifyJson } from "./site.js";
 
 let site: Site;
@@ -306,14 +306,21 @@ describe.skipIf(vectors === undefined)("dstack verify with a genuine quote", () 
     const flipped = await site.write("flipped.bin", bytes);
     expect((await verify(flipped, ...args.slice(1), ...at)).code).toBe(1);
     expect((await verify(...args)).code, "E8: out of date today").toBe(2);
+  });
 
-    const reportData = hex(new Uint8Array(bytes.subarray(568, 568 + 64)));
-    expect(reportData).toHaveLength(128);
-    const simulated = await verify(...args, ...at, ...site.image);
-    expect(simulated.out, "registers of hardware are not compared with simulated ones").not.toContain(
-      "REFUSED",
+  it("E9: compares it with what an image measures on hardware, not on the simulated platform", async () => {
+    const file = (name: string): string => join(vectors ?? "", name);
+    const genuine = [file("tdx_quote_v4.bin"), "--collateral", file("tdx_quote_v4.collateral.json")];
+    const args = [...genuine, "--at", "2025-06-20T00:00:00Z"];
+    const other = await writeTdxImage(site.path("tdx-image"));
+    const refused = await verify(...args, "--image", other);
+    expect(refused.code).toBe(1);
+    expect(refused.out).toMatch(
+      /^REFUSED: image: no allowed image has mrtd [^;]*; the nearest is tdx-image$/m,
     );
-    expect(simulated.out).toContain("NOT CHECKED: image dstack-test: on hardware its registers depend");
+    const none = await verify(...args, ...site.image);
+    expect(none.code).toBe(2);
+    expect(none.out).toMatch(/^NOT CHECKED: image dstack-test: .*metadata.json names no bios/m);
   });
 });
 
