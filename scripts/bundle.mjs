@@ -1,10 +1,11 @@
-// Bundles one program into a single ES module: `node scripts/bundle.mjs <entry.ts> <out.mjs>`.
+// Bundles one program into one file: `node scripts/bundle.mjs <entry.ts> <out.mjs | out.cjs>`. The ending decides
+// what it becomes: an ES module, or a CommonJS one, for which Node can be given a code cache (the guest image does).
 // Native addons stay outside and are found by path at run time.
 import { build } from "esbuild";
 
 const [entry, out] = process.argv.slice(2);
 if (entry === undefined || out === undefined) {
-  console.error("usage: node bundle.mjs <entry.ts> <out.mjs>");
+  console.error("usage: node bundle.mjs <entry.ts> <out.mjs | out.cjs>");
   process.exit(2);
 }
 
@@ -30,30 +31,40 @@ const localDockerOnly = {
   },
 };
 
+const moduleFormat = out.endsWith(".cjs")
+  ? {
+      format: "cjs",
+      define: { "import.meta.url": "__moduleUrl" },
+      banner: { js: 'const __moduleUrl = require("node:url").pathToFileURL(__filename).href;' },
+    }
+  : {
+      format: "esm",
+      // CommonJS dependencies in an ES module bundle still expect these three.
+      banner: {
+        js: [
+          "#!/usr/bin/env node",
+          'import { createRequire as __createRequire } from "node:module";',
+          'import { fileURLToPath as __fileURLToPath } from "node:url";',
+          'import { dirname as __pathDirname } from "node:path";',
+          "const require = __createRequire(import.meta.url);",
+          "const __filename = __fileURLToPath(import.meta.url);",
+          "const __dirname = __pathDirname(__filename);",
+        ].join("\n"),
+      },
+    };
+
 await build({
+  ...moduleFormat,
   plugins: [englishOnly, localDockerOnly],
   entryPoints: [entry],
   outfile: out,
   bundle: true,
   platform: "node",
   target: "node20",
-  format: "esm",
   // Less text to parse at each start: it counts in a guest under emulation. Names stay for stack traces.
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "none",
   logLevel: "warning",
   external: ["*.node", "cpu-features"],
-  // CommonJS dependencies in an ES module bundle still expect these three.
-  banner: {
-    js: [
-      "#!/usr/bin/env node",
-      'import { createRequire as __createRequire } from "node:module";',
-      'import { fileURLToPath as __fileURLToPath } from "node:url";',
-      'import { dirname as __pathDirname } from "node:path";',
-      "const require = __createRequire(import.meta.url);",
-      "const __filename = __fileURLToPath(import.meta.url);",
-      "const __dirname = __pathDirname(__filename);",
-    ].join("\n"),
-  },
 });

@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -30,8 +30,8 @@ interface LogLine {
   tlsPort?: number;
 }
 
-describe("the bundled program", () => {
-  let bundle: string;
+describe("the bundled program, started as in the guest", () => {
+  let tappdCommand: string[];
   let guest: Guest;
   let tappd: ChildProcess;
   let serving: LogLine;
@@ -40,8 +40,10 @@ describe("the bundled program", () => {
   beforeAll(async () => {
     const dir = await mkdtemp(join(tmpdir(), "tappd-bundle-"));
     stack.defer(() => rm(dir, { recursive: true, force: true }));
-    bundle = join(dir, "tappd.mjs");
-    await run("node", [join(ROOT, "scripts/bundle.mjs"), join(ROOT, "apps/tappd/src/main.ts"), bundle]);
+    tappdCommand = [join(dir, "start.cjs"), "tappd"];
+    await copyFile(join(ROOT, "images/guest/files/usr/lib/dstack/start.cjs"), join(dir, "start.cjs"));
+    const bundle = [join(ROOT, "apps/tappd/src/main.ts"), join(dir, "tappd.cjs")];
+    await run("node", [join(ROOT, "scripts/bundle.mjs"), ...bundle]);
     const simulator = stack.use(
       await startSimulatorService({
         seed: new Uint8Array(32).fill(3),
@@ -54,11 +56,14 @@ describe("the bundled program", () => {
         compose: { public_logs: true, public_sysinfo: true },
       }),
     );
-    await writeFile(join(dir, "tappd.toml"), configFile(guest.config, simulator.socketPath));
-    tappd = spawn("node", [bundle, "-c", join(dir, "tappd.toml")], {
+    const config = join(dir, "tappd.toml");
+    tappd = spawn("node", [...tappdCommand, "--wait", "-c", config], {
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, MALLOC_ARENA_MAX: "1" }, // as the README tells the guest image
+      env: { ...process.env, MALLOC_ARENA_MAX: "1" }, // as tappd.service does
     });
+    // The boot writes it while the program loads.
+    await writeFile(`${config}.new`, configFile(guest.config, simulator.socketPath));
+    await rename(`${config}.new`, config);
     stack.defer(() => tappd.kill("SIGKILL"));
     const output = createInterface({ input: tappd.stdout ?? process.stdin });
     serving = await new Promise((resolve, reject) => {
@@ -121,7 +126,7 @@ describe("the bundled program", () => {
   it("names a key it does not know and ends with exit code 1", async () => {
     const config = join(guest.dir, "bad.toml");
     await writeFile(config, '[core]\napp_compose_file = "x"\nsocket = "y"\n');
-    const failed = await run("node", [bundle, "-c", config]).catch((err: unknown) => err);
+    const failed = await run("node", [...tappdCommand, "-c", config]).catch((err: unknown) => err);
     expect(failed).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('unknown key "core.socket"') as string,
@@ -129,7 +134,7 @@ describe("the bundled program", () => {
   });
 
   it("has the version of its package", async () => {
-    const { stdout } = await run("node", [bundle, "--version"]);
+    const { stdout } = await run("node", [...tappdCommand, "--version"]);
     expect([stdout.trim(), VERSION]).toEqual([packageJson.version, packageJson.version]);
   });
 });

@@ -1,4 +1,6 @@
 import { createProgram, run } from "./program.js";
 import { systemContext } from "./system-context.js";
 
-process.exitCode = await run(createProgram(systemContext), process.argv);
+void run(createProgram(systemContext), process.argv).then((code) => {
+  process.exitCode = code;
+});

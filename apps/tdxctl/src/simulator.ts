@@ -1,5 +1,5 @@
 // The simulated platform's service, which only the development image contains. NOT hardware.
-// usage: simulator.mjs <file with the seed and the launch measurements> [socket]
+// usage: simulator <file with the seed and the launch measurements> [socket]
 import { InputError, readRegularFile } from "@dstack/core";
 import { createLogger, runDaemon } from "@dstack/daemon";
 import { startSimulatorService } from "@dstack/tdx-attest";
@@ -9,9 +9,9 @@ const MAX_FILE_BYTES = 1024 * 1024;
 
 const log = createLogger({ name: "simulator" });
 
-await runDaemon("simulator", async () => {
+void runDaemon("simulator", async () => {
   const [file, socketPath] = process.argv.slice(2);
-  if (file === undefined) throw new InputError("usage: simulator.mjs <file> [socket]");
+  if (file === undefined) throw new InputError("usage: simulator <file> [socket]");
   const { seed, launch } = parseSimulatorFile(await readRegularFile(file, MAX_FILE_BYTES));
   const service = await startSimulatorService({ seed, launch, socketPath });
   log.warn(

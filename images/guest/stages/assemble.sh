@@ -9,8 +9,11 @@ flavour=$1 stage=$2 programs=$3 packages=$4 name=$5 out=$6
 umask 022
 unset SOURCE_DATE_EPOCH # mksquashfs refuses it beside the options below
 
-rm -rf "$stage/root/usr/lib/dstack/"*.mjs "$stage/root/usr/lib/dstack/"*.node
-install -m 755 "$programs"/* "$stage/root/usr/lib/dstack/"
+for file in "$stage"/root/usr/lib/dstack/*; do
+  case ${file##*/} in start.cjs | dhcp-script) ;; *) rm "$file" ;; esac
+done
+install -m 644 "$programs"/* "$stage/root/usr/lib/dstack/"
+"$here/stages/code-cache.sh" "$stage/root"
 [ "$flavour" != prod ] || "$here/stages/check-production.sh" "$stage/root"
 rm -rf "$out"
 mkdir -p "$out"

@@ -17,7 +17,7 @@ for dir in bin sbin lib lib64; do [ ! -e $dir ] || [ -L $dir ] || bad "/$dir is 
 
 # The same by name, anywhere: what the list must never take in, and what packages keep outside the usual places.
 for name in login su sudo sulogin agetty getty sshd sshd-session dropbear telnetd bash zsh apt apt-get dpkg perl \
-  python3 gcc cc gdb strace tcpdump curl wget qemu-ga systemd-sulogin-shell debug-shell.service simulator.mjs \
+  python3 gcc cc gdb strace tcpdump curl wget qemu-ga systemd-sulogin-shell debug-shell.service simulator.cjs simulator.cjs.cache \
   dstack-simulator.service 'getty@.service' 'serial-getty@.service' console-getty.service ssh.service ssh.socket \
   rescue.service emergency.service dev-console.service dev-ssh.service authorized_keys; do
   while read -r path; do bad "there is $path"; done < <(find . -name "$name")

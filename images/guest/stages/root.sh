@@ -131,8 +131,6 @@ fi
   echo "VARIANT_ID=$flavour"
   echo "PRETTY_NAME=\"dstack guest $IMAGE_VERSION ($flavour)\""
 } > "$root/usr/lib/os-release"
-mkdir -p "$root/usr/lib/dstack"
-ln -sf ../lib/dstack/tdxctl.mjs "$root/usr/bin/tdxctl"
 find "$root" -xdev -xtype l -lname '/etc/alternatives/*' -delete
 chroot "$root" /usr/sbin/ldconfig 2> /dev/null || ldconfig -r "$root"
 rm -rf "$root/var/cache/ldconfig" "$root/etc/ld.so.conf.d/README"

@@ -89,12 +89,15 @@ export interface GuestSystem {
   /** Writes a file below `paths.run`, mode 0600, and gives its path. */
   writeRunFile(name: string, content: string | Uint8Array): Promise<string>;
   /**
-   * Settles when the engine answers.
+   * Settles when the engine answers and tappd's sockets are there to be mounted.
    * @param daemonConfig `daemon.json`
    * @param containers what becomes of those on the disk: `remove` takes them away before any of them runs
    */
   startDocker(daemonConfig: string, containers: OldContainers, signal: AbortSignal): Promise<void>;
-  /** @param configFile path of `tappd.toml`. Settles when the sockets are there. */
+  /**
+   * @param configFile path of `tappd.toml`. Settles when tappd answers. Containers may be started meanwhile: who asks it
+   * early waits.
+   */
   startTappd(configFile: string, signal: AbortSignal): Promise<void>;
   /** Settles when every container of the app has been started. */
   composeUp(project: ComposeProject, signal: AbortSignal): Promise<void>;

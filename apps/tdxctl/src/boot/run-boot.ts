@@ -27,12 +27,23 @@ export interface BootResult {
 const SECOND_MS = 1000;
 
 /**
- * The guest's start-up (docs/architecture.md, steps 4 to 9), one step after the other.
+ * The guest's start-up (docs/architecture.md, steps 4 to 9): one step after the other up to `system-ready`, after it
+ * tappd and the app's containers side by side.
  * @throws {BootError} naming the step that failed. What was done until then stays done: the caller ends the machine.
  */
 export async function runBoot(system: GuestSystem, options: BootOptions = {}): Promise<BootResult> {
-  const steps = new Stepper(system, options.signal ?? new AbortController().signal);
+  // A step that fails ends those beside it.
+  const failed = new AbortController();
+  const stop = AbortSignal.any([failed.signal, ...(options.signal === undefined ? [] : [options.signal])]);
+  try {
+    return await boot(system, new Stepper(system, stop), stop);
+  } catch (err) {
+    failed.abort(err);
+    throw err;
+  }
+}
 
+async function boot(system: GuestSystem, steps: Stepper, stop: AbortSignal): Promise<BootResult> {
   await steps.run("prepare", 60 * SECOND_MS, (signal) => system.prepare(signal));
   const host = await steps.run("read-share", 30 * SECOND_MS, (signal) => readHostShare(system, signal));
   const { provider, identity } = await steps.run("identity", 120 * SECOND_MS, (signal) =>
@@ -57,7 +68,7 @@ export async function runBoot(system: GuestSystem, options: BootOptions = {}): P
   // (E5). On a disk made a moment ago there are none: there it starts while we go on.
   const startDocker = (signal: AbortSignal): Promise<void> =>
     startEngine(system, { mirror: host.config.dockerRegistry, identity }, signal);
-  const early = disk.fresh ? startEarly(startDocker, options.signal) : undefined;
+  const early = disk.fresh ? startEarly(startDocker, stop) : undefined;
 
   const environment = await steps.run("environment", 30 * SECOND_MS, async () =>
     openEnvironment(keys.envKey, host.encryptedEnv, host.compose),
@@ -70,19 +81,21 @@ export async function runBoot(system: GuestSystem, options: BootOptions = {}): P
   await steps.run("system-ready", 60 * SECOND_MS, async () => {
     await events.extend(SYSTEM_READY.name, SYSTEM_READY.payload);
   });
-  // Docker starts beside it: under emulation, with other VMs on the host, that has taken more than two minutes.
-  await steps.run("tappd", 300 * SECOND_MS, (signal) => startTappd(system, { host, keys, identity }, signal));
-  await steps.run("compose", 900 * SECOND_MS, async (signal) => {
-    await (early ?? startDocker(signal));
-    await startCompose(system, host.compose, environment, signal);
-  });
+  // Under emulation, with other VMs on the host, starting tappd and Docker has taken more than two minutes.
+  await Promise.all([
+    steps.run("tappd", 300 * SECOND_MS, (signal) => startTappd(system, { host, keys, identity }, signal)),
+    steps.run("compose", 900 * SECOND_MS, async (signal) => {
+      await (early ?? startDocker(signal));
+      await startCompose(system, host.compose, environment, signal);
+    }),
+  ]);
   await steps.ready();
   return { appId: identity.appId, instanceId: identity.instanceId };
 }
 
 /** Whoever needs the result awaits it; until then its failure is nobody's unhandled one. */
-function startEarly(start: (signal: AbortSignal) => Promise<void>, signal?: AbortSignal): Promise<void> {
-  const started = start(signal ?? new AbortController().signal);
+function startEarly(start: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+  const started = start(signal);
   started.catch(() => {});
   return started;
 }

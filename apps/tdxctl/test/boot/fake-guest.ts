@@ -91,7 +91,7 @@ export class FakeGuest implements GuestSystem, AsyncDisposable {
   async startTappd(): Promise<void> {
     this.calls.push(`tappd${(await this.measured("system-ready")) ? " after" : " before"} system-ready`);
   }
-  async composeUp(project: ComposeProject): Promise<void> {
+  async composeUp(project: ComposeProject, _signal: AbortSignal): Promise<void> {
     this.calls.push("compose");
     this.project = project;
   }

@@ -104,7 +104,7 @@ describe("check-production.sh", () => {
     ["QEMU's guest agent", "usr/sbin/qemu-ga"],
     ["a package manager", "usr/bin/dpkg"],
     ["an interpreter", "usr/libexec/python3"],
-    ["the simulated platform", "usr/lib/dstack/simulator.mjs"],
+    ["the simulated platform", "usr/lib/dstack/simulator.cjs"],
     ["a program nobody listed", "usr/local/bin/helper"],
     ["SSH keys", "root/.ssh/authorized_keys"],
     ["a generator of units", "usr/lib/systemd/system-generators/evil"],

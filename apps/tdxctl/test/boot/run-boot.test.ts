@@ -47,7 +47,8 @@ describe("runBoot", () => {
       systemReady: false,
     });
     expect(site.registered).toEqual([result.instanceId]);
-    expect(system.progress.filter((line) => line.state === "done").map((line) => line.step)).toEqual([
+    const done = system.progress.filter((line) => line.state === "done").map((line) => line.step);
+    expect(done.slice(0, 9)).toEqual([
       "prepare",
       "read-share",
       "identity",
@@ -57,10 +58,10 @@ describe("runBoot", () => {
       "environment",
       "wireguard",
       "system-ready",
-      "tappd",
-      "compose",
-      "ready",
     ]);
+    // The last two run side by side.
+    expect(new Set(done.slice(9, 11))).toEqual(new Set(["tappd", "compose"]));
+    expect(done.slice(11)).toEqual(["ready"]);
     expect(await system.eventNames()).toEqual([
       "system-preparing",
       "rootfs-hash",
@@ -113,9 +114,30 @@ describe("runBoot", () => {
     await using second = await again(first);
     await runBoot(second);
     expect(second.calls).toContain("docker after system-ready");
-    expect(second.calls.indexOf("tappd after system-ready")).toBeLessThan(
-      second.calls.indexOf("docker after system-ready"),
-    );
+    expect(second.calls).toContain("tappd after system-ready");
+  });
+
+  it("starts the app while tappd is starting, and is ready when both are", async () => {
+    await using system = await guest(site.share());
+    let appStarted = (): void => {};
+    const app = new Promise<void>((resolve) => (appStarted = resolve));
+    system.startTappd = () => app;
+    system.composeUp = async () => appStarted();
+    await runBoot(system);
+    expect(system.progress.at(-1)).toMatchObject({ step: "ready", state: "done" });
+  });
+
+  it("stops the app's start when tappd fails", async () => {
+    await using system = await guest(site.share());
+    system.startTappd = async () => {
+      throw new Error("no keys");
+    };
+    system.composeUp = (_project, signal) =>
+      new Promise<void>((_resolve, reject) =>
+        signal.addEventListener("abort", () => reject(signal.reason as Error)),
+      );
+    await expect(runBoot(system)).rejects.toThrow("tappd: no keys");
+    expect(failure(system)).toBe("tappd: no keys");
   });
 
   it("E3: containers of an earlier compose document do not run under the identity of the next", async () => {

@@ -1,4 +1,5 @@
 import { chmod, lstat, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { get } from "node:http";
 import { join } from "node:path";
 import { errorMessage, sleep, writeFileAtomic } from "@dstack/core";
 import { openQuoteProvider } from "@dstack/tdx-attest";
@@ -24,7 +25,7 @@ import { runCommand } from "./run-command.js";
 const RUN = "/run/dstack";
 const HOST_SHARE = join(RUN, "host-shared");
 const HOST_STATUS = join(RUN, "host-status");
-const SIMULATOR_PROGRAM = "/usr/lib/dstack/simulator.mjs";
+const SIMULATOR_PROGRAM = "/usr/lib/dstack/simulator.cjs";
 const SIMULATOR_SOCKET = join(RUN, "simulator.sock");
 /** Docker's compose plugin, which is a program of its own: the Docker client in front of it would only cost time. */
 const COMPOSE_PROGRAM = "/usr/libexec/docker/cli-plugins/docker-compose";
@@ -53,6 +54,8 @@ export class LinuxSystem implements GuestSystem {
     await mkdir(RUN, { recursive: true, mode: 0o700 });
     await chmod(RUN, 0o700);
     await this.#mountStatusShare(signal);
+    // Loading it takes seconds, so it begins now, and waits for its configuration, which comes after system-ready.
+    await runCommand("systemctl", ["--no-ask-password", "--no-block", "start", "tappd.service"], { signal });
     if (/^flags\s*:.*\btdx_guest\b/m.test(await readFile("/proc/cpuinfo", "utf8")))
       await this.#prepareTdx(signal);
   }
@@ -105,6 +108,8 @@ export class LinuxSystem implements GuestSystem {
   }
 
   async startDocker(daemonConfig: string, containers: OldContainers, signal: AbortSignal): Promise<void> {
+    // A container that mounts a socket which is not there gets a directory instead.
+    for (const socket of Object.values(this.paths.sockets)) await untilExists(socket, signal);
     await mkdir(DOCKER_ROOT, { recursive: true, mode: 0o710 });
     const old = containers === "remove" ? await disarmContainers(join(DOCKER_ROOT, "containers")) : 0;
     await mkdir("/etc/docker", { recursive: true });
@@ -114,9 +119,8 @@ export class LinuxSystem implements GuestSystem {
   }
 
   async startTappd(_configFile: string, signal: AbortSignal): Promise<void> {
-    await runCommand("systemctl", ["--no-ask-password", "start", "tappd.service"], { signal });
-    // A container that mounts a socket which is not there yet gets a directory instead.
-    for (const socket of Object.values(this.paths.sockets)) await untilExists(socket, signal);
+    // It has been waiting for this file. The connection waits in turn, on the socket that systemd holds.
+    await untilAnswers(this.paths.sockets.tappd, signal);
   }
 
   async composeUp(project: ComposeProject, signal: AbortSignal): Promise<void> {
@@ -193,4 +197,14 @@ async function exists(path: string): Promise<boolean> {
 
 async function untilExists(path: string, signal: AbortSignal): Promise<void> {
   while (!(await exists(path))) await sleep(POLL_MS, signal);
+}
+
+/** Settles when an HTTP server answers, whatever it says. */
+function untilAnswers(socketPath: string, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    get({ socketPath, path: "/", agent: false, signal }, (response) => {
+      response.resume();
+      resolve();
+    }).once("error", reject);
+  });
 }
