@@ -49,23 +49,26 @@ describe("authenticodeSha384", () => {
     expect(digest(signed)).toBe(digest(unsigned));
   });
 
-  it.each([
-    ["no file", new Uint8Array()],
-    ["a kernel without EFI stub", changed(KERNEL.pe, 0)],
-    ["a PE header past the end", changed(0x3c, 0xff, 0xff, 0xff, 0xff)],
-    ["97 sections", changed(KERNEL.pe + 6, 97)],
-    ["no known header", changed(KERNEL.optional, 0)],
-    ["no room for signatures", changed(KERNEL.optional + 108, 4)],
-    ["a section table inside the header", changed(KERNEL.pe + 20, 8, 0)],
-    ["headers longer than the file", changed(KERNEL.optional + 60, 0, 0, 0, 1)],
-    ["headers shorter than the table", changed(KERNEL.optional + 60, 0x10, 4, 0, 0)],
-    ["sections that overlap", changed(KERNEL.table + 17, 0x21)],
-    ["a gap between sections", changed(KERNEL.table + 40 + 17, 0x0f)],
-    ["a section past the end", changed(KERNEL.table + 19, 1)],
-    ["signatures inside a section", changed(KERNEL.security, 0, 0x30, 0, 0, 0, 0x10, 0, 0)],
-    ["signatures past the end", changed(KERNEL.security, 0, 0x40, 0, 0, 8, 0, 0, 0)],
-    ["less than the whole file", makeKernel().subarray(0, 0x2000)],
-  ])("refuses %s", (_name, image) => expect(() => authenticodeSha384(image)).toThrow(InputError));
+  it.each<[string, Uint8Array, RegExp]>([
+    ["no file", new Uint8Array(), /offset of the PE header/],
+    ["a kernel without EFI stub", changed(KERNEL.pe, 0), /CONFIG_EFI_STUB/],
+    ["a PE header past the end", changed(0x3c, 0xff, 0xff, 0xff, 0xff), /PE signature/],
+    ["97 sections", changed(KERNEL.pe + 6, 97), /97 sections/],
+    ["no known header", changed(KERNEL.optional, 0), /neither PE32 nor/],
+    ["no room for signatures", changed(KERNEL.optional + 108, 4), /no room for signatures/],
+    ["a section table inside the header", changed(KERNEL.pe + 20, 8, 0), /headers do not fit/],
+    ["headers longer than the file", changed(KERNEL.optional + 60, 0, 0, 0, 1), /headers do not fit/],
+    ["headers shorter than the table", changed(KERNEL.optional + 60, 0x10, 4, 0, 0), /headers do not fit/],
+    ["sections that overlap", changed(KERNEL.table + 40 + 17, 0x11), /follow one another/],
+    ["a gap between sections", changed(KERNEL.table + 40 + 17, 0x0f), /follow one another/],
+    ["a section past the end", changed(KERNEL.table + 17, 0x40), /sections reach past the end/],
+    ["signatures in a section", changed(KERNEL.security, 0, 0x30, 0, 0, 0, 0x10, 0, 0), /ends with/],
+    ["signatures past the end", changed(KERNEL.security, 0, 0x40, 0, 0, 8, 0, 0, 0), /ends with/],
+    ["less than the whole file", makeKernel().subarray(0, 0x2000), /sections reach past the end/],
+  ])("refuses %s", (_name, image, message) => {
+    expect(() => authenticodeSha384(image)).toThrow(InputError);
+    expect(() => authenticodeSha384(image)).toThrow(message);
+  });
 
   it("answers or refuses with a sentence, whatever the bytes", () => {
     const edit = fc.tuple(
@@ -112,6 +115,11 @@ describe("patchSetupHeader", () => {
     const patched = patchSetupHeader(makeKernel(), { ...shape, memoryMib });
     expect(field(patched, 0x218)).toBe(address);
     expect(field(patched, 0x21c)).toBe(shape.initrdBytes);
+  });
+
+  it("leaves a byte between a RAM disk of whole pages and the ACPI tables", () => {
+    const patched = patchSetupHeader(makeKernel(), { ...shape, initrdBytes: 0x10_0000 });
+    expect(field(patched, 0x218)).toBe(0x4000_0000 - 0x2_8000 - 0x10_0000 - 0x1000);
   });
 
   it("changes loader, heap, command line and initial RAM disk, and nothing else", () => {
