@@ -125,7 +125,7 @@ describe("GetAppKey", () => {
     expect(decryptEnv(envCryptKey, blob)).toEqual([{ key: "A", value: "1" }]);
   });
 
-  it("gives disk keys as the original did in mode seed", async () => {
+  it("K3: gives disk keys as the original did in mode seed", async () => {
     const seed = await install({ disk_key_mode: "seed" });
     await using old = await start(seed);
     const guest = await bootGuest({ caPem: seed.caPem });
