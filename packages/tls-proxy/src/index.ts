@@ -15,6 +15,8 @@ export { createJsDataPlane } from "./js/js-data-plane.js";
 export type { JsDataPlaneOptions } from "./js/js-data-plane.js";
 export { dialTcp } from "./js/dial.js";
 export type { Dial } from "./js/dial.js";
+export { createNativeDataPlane } from "./native/native-data-plane.js";
+export type { NativeDataPlaneOptions } from "./native/native-data-plane.js";
 export { DEFAULT_LIMITS } from "./limits.js";
 export type { Limits } from "./limits.js";
 export { CertificateError, CheckedCertificate, checkCertificate } from "./certificate.js";

@@ -1,0 +1,221 @@
+#include "connection.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "tls.h"
+
+static void deadline_passed(struct timer *timer);
+static void run_again(struct task *task);
+
+// --- beginning ---
+
+static void turn_away(struct engine *engine, int fd, const struct source *source, enum outcome outcome) {
+  const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+  // Costs as little as possible: whoever is over a limit may come back at once, many times a second.
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  struct watch watch = {.fd = fd};
+  watch_close(&watch);
+  report_turned_away(engine, source, outcome);
+}
+
+static struct connection *make_connection(struct engine *engine, const struct source *source, struct count *count) {
+  struct connection *made = calloc(1, sizeof *made);
+  if (made == NULL) return NULL;
+  made->engine = engine;
+  made->source = *source;
+  made->source_count = count;
+  made->deadline.fire = deadline_passed;
+  made->again.run = run_again;
+  made->hello.most = MAX_HELLO_BYTES;
+  made->to_app.pipe = made->to_client.pipe = (struct pipe_pair){.in = -1, .out = -1};
+  made->accepted_us = engine->loop.now_us;
+  made->next = engine->connections;
+  made->previous = &engine->connections;
+  if (made->next != NULL) made->next->previous = &made->next;
+  engine->connections = made;
+  engine->sockets++;
+  engine->open++;
+  engine->open_changed = true;
+  return made;
+}
+
+void connection_accept(struct engine *engine, int fd, const struct sockaddr_storage *peer, bool passthrough_only) {
+  struct source source = source_of(peer);
+  uint8_t key[KEY_BYTES];
+  source_key(&source, key);
+  if (engine->sockets >= engine->limits.connections) return turn_away(engine, fd, &source, OUTCOME_TOO_MANY);
+  struct count *count = counts_enter(&engine->sources, key);
+  if (count == NULL) return turn_away(engine, fd, &source, OUTCOME_TOO_MANY_OF_SOURCE);
+  struct connection *made = make_connection(engine, &source, count);
+  if (made == NULL) {
+    counts_leave(&engine->sources, count);
+    return turn_away(engine, fd, &source, OUTCOME_INTERNAL_ERROR);
+  }
+  made->passthrough_only = passthrough_only;
+  made->client = end_make(made, fd, connection_ready);
+  if (made->client == NULL) return connection_end(made, OUTCOME_INTERNAL_ERROR, true);
+  uint64_t first = engine->limits.first_byte_us, whole = engine->limits.hello_us;
+  connection_enter(made, STEP_HELLO, first < whole ? first : whole);
+}
+
+void connection_enter(struct connection *connection, enum step step, uint64_t limit_us) {
+  struct loop *loop = &connection->engine->loop;
+  connection->step = step;
+  connection->step_us = loop->now_us;
+  timer_set(loop, &connection->deadline, loop->now_us + limit_us);
+}
+
+// --- events ---
+
+static void go_on_with_handshake(struct connection *connection) {
+  enum tls_handshake state = tls_handshake(connection->client);
+  if (state == TLS_GOES_ON) return;
+  if (state == TLS_FAILED) return refuse_silently(connection, OUTCOME_HANDSHAKE_FAILED);
+  connection->handshake_us = connection->engine->loop.now_us - connection->step_us;
+  // Only now: a bare ClientHello must not make us knock on anybody's door.
+  dial_start(connection);
+}
+
+void connection_ready(struct watch *watch, uint32_t events) {
+  struct end *end = end_of_watch(watch);
+  struct connection *connection = end->connection;
+  end_note(end, events);
+  switch (connection->step) {
+    case STEP_HELLO:
+      return first_bytes_read(connection);
+    case STEP_HANDSHAKE:
+      return go_on_with_handshake(connection);
+    case STEP_LOOKUP:
+    case STEP_DIAL:
+      // What it sends now waits in the kernel. That it is gone altogether, epoll says so.
+      if ((events & (EPOLLERR | EPOLLHUP)) != 0) connection_end(connection, OUTCOME_CLIENT_GONE, false);
+      return;
+    case STEP_RELAY:
+      return relay_run(connection);
+    case STEP_LINGER:
+      return refuse_linger(connection);
+    case STEP_CLOSED:
+      return;
+  }
+}
+
+static void run_again(struct task *task) {
+  relay_run((struct connection *)((char *)task - offsetof(struct connection, again)));
+}
+
+static void deadline_passed(struct timer *timer) {
+  struct connection *connection = (struct connection *)((char *)timer - offsetof(struct connection, deadline));
+  switch (connection->step) {
+    case STEP_HELLO:
+      return connection_end(connection, OUTCOME_SLOW_HELLO, false);
+    case STEP_LOOKUP:
+      lookup_cancel(connection);
+      return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
+    case STEP_HANDSHAKE:
+      return connection_end(connection, OUTCOME_HANDSHAKE_FAILED, false);
+    case STEP_DIAL:
+      dial_cancel(connection);
+      return connection_dialled(connection, NULL, NULL);
+    case STEP_RELAY:
+      return relay_check_time(connection);
+    case STEP_LINGER:
+      return connection_end(connection, OUTCOME_FINISHED, false);  // reported when it was refused
+    case STEP_CLOSED:
+      return;
+  }
+}
+
+// --- routing ---
+
+void connection_route(struct connection *connection) {
+  const struct routes *routes = &connection->engine->routes;
+  if (connection->server_name == NULL) {
+    return refuse_with_alert(connection, OUTCOME_NO_NAME, ALERT_UNRECOGNIZED_NAME);
+  }
+  struct destination found = destination_parse(connection->server_name, routes->base_domains,
+                                               routes->base_domain_count, connection->passthrough_only);
+  switch (found.kind) {
+    case DESTINATION_APP:
+      return connection_go_to(connection, found.id, found.port, found.mode);
+    case DESTINATION_UNKNOWN:
+      return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
+    case DESTINATION_CUSTOM:
+      return lookup_start(connection);
+  }
+}
+
+static void start_tls(struct connection *connection) {
+  if (!tls_begin(connection->client)) {
+    return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
+  }
+  connection_enter(connection, STEP_HANDSHAKE, connection->engine->limits.handshake_us);
+  go_on_with_handshake(connection);
+}
+
+void connection_go_to(struct connection *connection, const uint8_t id[ID_BYTES], uint16_t port, enum route_mode mode) {
+  struct engine *engine = connection->engine;
+  const struct route *route = routes_find(&engine->routes, id);
+  // One answer to everything that is not there: whether an id exists, or a port is closed to the public, stays ours.
+  if (route == NULL) return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
+  if (!routes_allow(&engine->routes, port)) {
+    return refuse_with_alert(connection, OUTCOME_PORT_NOT_ALLOWED, ALERT_UNRECOGNIZED_NAME);
+  }
+  connection->mode = mode;
+  connection->port = port;
+  connection->backend_count = route->backend_count;
+  memcpy(connection->backends, route->backends, route->backend_count * sizeof *route->backends);
+  connection->app_count = counts_enter(&engine->apps, route->backends[0].app);
+  if (connection->app_count == NULL) {
+    return refuse_with_alert(connection, OUTCOME_TOO_MANY_OF_APP, ALERT_INTERNAL_ERROR);
+  }
+  if (mode == MODE_PASSTHROUGH) return dial_start(connection);
+  if (engine->tls == NULL) return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
+  start_tls(connection);
+}
+
+void connection_dialled(struct connection *connection, struct end *app, const struct backend *backend) {
+  struct engine *engine = connection->engine;
+  connection->connect_us = engine->loop.now_us - connection->step_us;
+  if (app != NULL) {
+    connection->app = app;
+    connection->backends[0] = *backend;
+    connection->is_connected = true;
+    connection->instance_count = counts_enter(&engine->instances, backend->instance);
+    relay_start(connection);
+  } else if (connection->mode == MODE_PASSTHROUGH) {
+    refuse_with_alert(connection, OUTCOME_CONNECT_FAILED, ALERT_INTERNAL_ERROR);
+  } else {
+    refuse_with_bad_gateway(connection);
+  }
+}
+
+// --- end ---
+
+static void unlink_connection(struct connection *connection) {
+  *connection->previous = connection->next;
+  if (connection->next != NULL) connection->next->previous = connection->previous;
+}
+
+void connection_end(struct connection *connection, enum outcome outcome, bool by_reset) {
+  struct engine *engine = connection->engine;
+  if (connection->step == STEP_CLOSED) return;
+  report_connection(connection, outcome);
+  connection->step = STEP_CLOSED;
+  timer_clear(&engine->loop, &connection->deadline);
+  loop_unqueue(&engine->loop, &connection->again);
+  lookup_cancel(connection);
+  dial_cancel(connection);
+  pipes_return(&engine->pipes, &connection->to_app.pipe);
+  pipes_return(&engine->pipes, &connection->to_client.pipe);
+  if (connection->client != NULL) end_close(connection->client, by_reset);
+  if (connection->app != NULL) end_close(connection->app, by_reset);
+  counts_leave(&engine->sources, connection->source_count);
+  buffer_free(&connection->hello);
+  free(connection->server_name);
+  engine->sockets--;
+  unlink_connection(connection);
+  loop_discard(&engine->loop, &connection->garbage);
+}

@@ -1,0 +1,112 @@
+// One accepted connection, from its first byte to its end. Its files are the steps it goes through: connection.c (the
+// steps and their deadlines), first_bytes.c, lookup.c, dial.c, relay.c, refuse.c, report.c.
+#ifndef DSTACK_PROXY_CONNECTION_H
+#define DSTACK_PROXY_CONNECTION_H
+
+#include <sys/socket.h>
+
+#include "counts.h"
+#include "end.h"
+#include "hello.h"
+#include "pipes.h"
+#include "protocol.h"
+#include "routes.h"
+#include "source.h"
+
+struct engine;
+struct dial;
+struct lookup;
+
+enum step {
+  STEP_HELLO,      // waits for the ClientHello
+  STEP_LOOKUP,     // for the control plane, where a custom domain leads
+  STEP_HANDSHAKE,  // for the end of the TLS handshake
+  STEP_DIAL,       // for an instance
+  STEP_RELAY,      // for bytes
+  STEP_LINGER,     // refused, and for the client to go away
+  STEP_CLOSED,     // memory that lives to the end of the turn
+};
+
+// From one end to the other.
+struct direction {
+  struct end *from, *to;
+  struct pipe_pair pipe;
+  uint64_t bytes;
+  bool spliced;   // bulk: moved through the pipe
+  bool ended;     // `from` has no more
+  bool notified;  // inside TLS: `to` has been told by close_notify
+  bool done;      // `to` has been told that it has no more
+};
+
+struct connection {
+  struct garbage garbage;
+  struct engine *engine;
+  struct connection *next, **previous;
+  struct end *client, *app;
+  enum step step;
+  bool passthrough_only, is_connected, is_reported;
+  enum route_mode mode;
+  uint16_t port;
+  struct timer deadline;
+  struct task again;
+  struct source source;
+  struct count *source_count, *app_count, *instance_count;
+  struct hello_scan scan;
+  struct buffer hello;  // what came before there was anybody to pass it on to
+  char *server_name;    // NULL: none yet
+  struct lookup *lookup;
+  struct dial *dial;
+  size_t backend_count;
+  struct backend backends[MAX_CONTESTANTS];  // to try; later the one connected to, alone
+  struct direction to_app, to_client;
+  size_t lingered;
+  uint64_t accepted_us, step_us, active_us;
+  uint64_t handshake_us, connect_us;  // how long they took; 0: not done
+};
+
+// connection.c
+void connection_accept(struct engine *engine, int fd, const struct sockaddr_storage *peer, bool passthrough_only);
+void connection_enter(struct connection *connection, enum step step, uint64_t limit_us);
+// Finds out who the name is for and goes on to them.
+void connection_route(struct connection *connection);
+void connection_go_to(struct connection *connection, const uint8_t id[ID_BYTES], uint16_t port, enum route_mode mode);
+void connection_dialled(struct connection *connection, struct end *app, const struct backend *backend);
+// Reports, unless that is done, and closes everything.
+void connection_end(struct connection *connection, enum outcome outcome, bool by_reset);
+void connection_ready(struct watch *watch, uint32_t events);
+
+// first_bytes.c
+void first_bytes_read(struct connection *connection);
+
+// lookup.c: asks the control plane; its answer comes to lookup_found.
+void lookup_start(struct connection *connection);
+void lookup_cancel(struct connection *connection);
+void lookup_found(struct engine *engine, uint64_t number, bool found, const uint8_t id[ID_BYTES], uint16_t port);
+
+// dial.c: races for one of `backends`; ends in connection_dialled, with NULL when none answers.
+void dial_start(struct connection *connection);
+void dial_cancel(struct connection *connection);
+
+// relay.c
+void relay_start(struct connection *connection);
+void relay_run(struct connection *connection);
+// Ends it when it has been silent, or open, for too long; else sets the next look.
+void relay_check_time(struct connection *connection);
+
+// refuse.c: says why, reports, and waits a moment for the client to read it: closing at once would reset it away.
+enum alert { ALERT_DECODE_ERROR = 50, ALERT_INTERNAL_ERROR = 80, ALERT_UNRECOGNIZED_NAME = 112 };
+void refuse_with_alert(struct connection *connection, enum outcome outcome, enum alert alert);
+void refuse_plain_http(struct connection *connection);
+// Inside TLS, after the handshake.
+void refuse_with_bad_gateway(struct connection *connection);
+void refuse_silently(struct connection *connection, enum outcome outcome);
+void refuse_linger(struct connection *connection);
+
+// report.c
+void report_connection(struct connection *connection, enum outcome outcome);
+void report_turned_away(struct engine *engine, const struct source *source, enum outcome outcome);
+// Tells the control plane which counts have changed; soon, if it was told just now.
+void report_counts(struct engine *engine);
+void report_counts_now(struct engine *engine);
+
+#endif

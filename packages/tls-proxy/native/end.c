@@ -1,0 +1,107 @@
+#include "end.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "connection.h"
+#include "engine.h"
+#include "tls.h"
+
+// One read that could not be sent, or what TLS makes of it, and then some for alerts and tickets.
+#define MAX_WAITING_BYTES (2 * SCRATCH_BYTES)
+
+struct end *end_of_watch(struct watch *watch) { return (struct end *)((char *)watch - offsetof(struct end, watch)); }
+
+struct end *end_make(struct connection *connection, int fd, void (*ready)(struct watch *, uint32_t)) {
+  struct end *end = calloc(1, sizeof *end);
+  struct watch watch = {.fd = fd, .ready = ready};
+  if (end == NULL) {
+    watch_close(&watch);
+    return NULL;
+  }
+  end->watch = watch;
+  end->connection = connection;
+  end->waiting.most = MAX_WAITING_BYTES;
+  if (!loop_watch(&connection->engine->loop, &end->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
+    end_close(end, false);
+    return NULL;
+  }
+  return end;
+}
+
+void end_note(struct end *end, uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) end->can_read = true;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) end->can_write = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) end->hung_up = true;
+  if ((events & EPOLLERR) != 0) end->broken = true;
+}
+
+static ssize_t read_raw(struct end *end, uint8_t *bytes, size_t length) {
+  while (end->can_read) {
+    ssize_t count = recv(end->watch.fd, bytes, length, 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno != EAGAIN) return END_BROKEN;
+    // A short read means dry: epoll tells of anything later. Only an end that came before is not told again.
+    if (count < 0 || (count > 0 && (size_t)count < length && !end->hung_up)) end->can_read = false;
+    return count < 0 ? END_AGAIN : count;
+  }
+  return END_AGAIN;
+}
+
+ssize_t end_read(struct end *end, uint8_t *bytes, size_t length) {
+  return end->tls == NULL ? read_raw(end, bytes, length) : tls_read(end, bytes, length);
+}
+
+// How many bytes the kernel took; -1: broken.
+static ssize_t send_some(struct end *end, const uint8_t *bytes, size_t length) {
+  size_t sent = 0;
+  while (end->can_write && sent < length) {
+    ssize_t count = send(end->watch.fd, bytes + sent, length - sent, MSG_NOSIGNAL);
+    if (count >= 0) {
+      sent += (size_t)count;
+    } else if (errno == EAGAIN) {
+      end->can_write = false;
+    } else if (errno != EINTR) {
+      return -1;
+    }
+  }
+  return (ssize_t)sent;
+}
+
+bool end_write_raw(struct end *end, const uint8_t *bytes, size_t length) {
+  if (!end_flush(end)) return false;
+  if (length == 0) return true;
+  ssize_t sent = end_is_full(end) ? 0 : send_some(end, bytes, length);
+  if (sent < 0) return false;
+  buffer_put(&end->waiting, bytes + sent, length - (size_t)sent);
+  return !end->waiting.failed;
+}
+
+bool end_write(struct end *end, const uint8_t *bytes, size_t length) {
+  return end->tls == NULL ? end_write_raw(end, bytes, length) : tls_write(end, bytes, length);
+}
+
+bool end_is_full(const struct end *end) { return end->waiting.length > 0; }
+
+bool end_flush(struct end *end) {
+  if (!end_is_full(end) || !end->can_write) return true;
+  ssize_t sent = send_some(end, end->waiting.bytes, end->waiting.length);
+  if (sent < 0) return false;
+  if (sent > 0) buffer_drop(&end->waiting, (size_t)sent);
+  return true;
+}
+
+bool end_shut(struct end *end) { return shutdown(end->watch.fd, SHUT_WR) == 0; }
+
+void end_close(struct end *end, bool by_reset) {
+  const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+  // Refused: then it is closed the ordinary way.
+  if (by_reset) setsockopt(end->watch.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  watch_close(&end->watch);
+  if (end->tls != NULL) SSL_free(end->tls);
+  end->tls = NULL;
+  buffer_free(&end->waiting);
+  loop_discard(&end->connection->engine->loop, &end->garbage);
+}

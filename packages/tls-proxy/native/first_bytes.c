@@ -1,0 +1,56 @@
+// Waits for the ClientHello and keeps every byte, so that they can be handed on to TLS or to an app untouched.
+#include <errno.h>
+#include <string.h>
+
+#include "connection.h"
+#include "engine.h"
+
+static void take_hello(struct connection *connection) {
+  char name[MAX_NAME_BYTES + 1];
+  const struct buffer *hello = &connection->hello;
+  if (!hello_parse(hello->bytes, hello->length, connection->engine->scratch, name)) {
+    return refuse_with_alert(connection, OUTCOME_BAD_HELLO, ALERT_DECODE_ERROR);
+  }
+  if (name[0] != '\0') {
+    connection->server_name = strdup(name);
+    if (connection->server_name == NULL) {
+      return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
+    }
+  }
+  connection_route(connection);
+}
+
+static void take_bytes(struct connection *connection, size_t count) {
+  struct engine *engine = connection->engine;
+  struct buffer *hello = &connection->hello;
+  // One deadline from accept, however slowly it trickles.
+  if (hello->length == 0) {
+    timer_set(&engine->loop, &connection->deadline, connection->accepted_us + engine->limits.hello_us);
+  }
+  buffer_put(hello, engine->scratch, count);
+  if (hello->failed) return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
+  switch (hello_scan(&connection->scan, hello->bytes + hello->length - count, count)) {
+    case HELLO_MORE:
+      return;
+    case HELLO_WHOLE:
+      return take_hello(connection);
+    case HELLO_BAD:
+      return refuse_with_alert(connection, OUTCOME_BAD_HELLO, ALERT_DECODE_ERROR);
+    case HELLO_NOT_TLS:
+      // An HTTP request line begins with an upper-case method name.
+      if (hello->bytes[0] >= 'A' && hello->bytes[0] <= 'Z') return refuse_plain_http(connection);
+      return refuse_silently(connection, OUTCOME_NOT_TLS);
+  }
+}
+
+void first_bytes_read(struct connection *connection) {
+  while (connection->step == STEP_HELLO) {
+    size_t room = MAX_HELLO_BYTES - connection->hello.length;
+    // Full, and the scan wants more still.
+    if (room == 0) return refuse_with_alert(connection, OUTCOME_BAD_HELLO, ALERT_DECODE_ERROR);
+    ssize_t count = end_read(connection->client, connection->engine->scratch, room);
+    if (count == END_AGAIN) return;
+    if (count <= 0) return connection_end(connection, OUTCOME_CLIENT_GONE, false);
+    take_bytes(connection, (size_t)count);
+  }
+}

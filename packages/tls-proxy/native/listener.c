@@ -1,0 +1,92 @@
+#include "listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "engine.h"
+
+#define BACKLOG 4096
+// So many in a turn; the connections there are must have their turn too.
+#define ACCEPTS_PER_TURN 64
+// How long no one is accepted when descriptors or memory have run out: some may have been given back by then.
+#define PAUSE_US 100000
+
+static void listener_ready(struct watch *watch, uint32_t events);
+static void pause_over(struct timer *timer);
+
+static socklen_t address_length(const struct sockaddr_storage *address) {
+  return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+static uint16_t address_port(const struct sockaddr_storage *address) {
+  return ntohs(address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
+                                              : ((const struct sockaddr_in *)address)->sin_port);
+}
+
+int listener_open(struct listener *listener, struct engine *engine, const struct sockaddr_storage *address) {
+  const int on = 1;
+  struct sockaddr_storage bound;
+  socklen_t length = sizeof bound;
+  *listener = (struct listener){.watch = {.ready = listener_ready}, .pause = {.fire = pause_over}, .engine = engine};
+  int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  listener->watch.fd = fd;
+  if (fd < 0) return errno;
+  // Accepted sockets inherit the last two.
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+      setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0 ||
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
+      bind(fd, (const struct sockaddr *)address, address_length(address)) < 0 || listen(fd, BACKLOG) < 0 ||
+      getsockname(fd, (struct sockaddr *)&bound, &length) < 0) {
+    int error = errno;
+    watch_close(&listener->watch);
+    return error;
+  }
+  listener->port = address_port(&bound);
+  return 0;
+}
+
+int listener_start(struct listener *listener) {
+  // Level-triggered: whom one turn leaves in the queue, the next one takes.
+  return loop_watch(&listener->engine->loop, &listener->watch, EPOLLIN) ? 0 : errno;
+}
+
+void listener_close(struct listener *listener) {
+  timer_clear(&listener->engine->loop, &listener->pause);
+  watch_close(&listener->watch);
+}
+
+static void pause_over(struct timer *timer) {
+  struct listener *listener = (struct listener *)((char *)timer - offsetof(struct listener, pause));
+  if (!loop_rewatch(&listener->engine->loop, &listener->watch, EPOLLIN)) {
+    timer_set(&listener->engine->loop, timer, listener->engine->loop.now_us + PAUSE_US);
+  }
+}
+
+static void pause_accepting(struct listener *listener) {
+  struct loop *loop = &listener->engine->loop;
+  loop_rewatch(loop, &listener->watch, 0);  // refused: then we are asked again at once, and try again
+  timer_set(loop, &listener->pause, loop->now_us + PAUSE_US);
+}
+
+static void listener_ready(struct watch *watch, uint32_t events) {
+  struct listener *listener = (struct listener *)watch;
+  (void)events;
+  for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    int fd = accept4(watch->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      connection_accept(listener->engine, fd, &peer, listener->passthrough_only);
+      continue;
+    }
+    if (errno == EAGAIN) return;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      pause_accepting(listener);
+      return;
+    }
+    // Anything else is the fate of one connection that was over before we had it (accept(2)).
+  }
+}

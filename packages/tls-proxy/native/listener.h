@@ -1,0 +1,25 @@
+// Accepts connections, and pauses when there are no descriptors for more.
+#ifndef DSTACK_PROXY_LISTENER_H
+#define DSTACK_PROXY_LISTENER_H
+
+#include <sys/socket.h>
+
+#include "loop.h"
+
+struct engine;
+
+struct listener {
+  struct watch watch;
+  struct timer pause;
+  struct engine *engine;
+  bool passthrough_only;
+  uint16_t port;  // as bound
+};
+
+// Binds and listens, without accepting yet. Gives 0 or an errno.
+int listener_open(struct listener *listener, struct engine *engine, const struct sockaddr_storage *address);
+// Gives 0 or an errno.
+int listener_start(struct listener *listener);
+void listener_close(struct listener *listener);
+
+#endif

@@ -1,0 +1,61 @@
+// Questions to the control plane: where a custom domain leads. The connection waits under its deadline.
+#include <stdlib.h>
+#include <string.h>
+
+#include "connection.h"
+#include "engine.h"
+
+struct lookup {
+  struct table_node node;
+  struct connection *connection;
+};
+
+static void make_key(uint64_t number, uint8_t key[KEY_BYTES]) {
+  memset(key, 0, KEY_BYTES);
+  memcpy(key, &number, sizeof number);
+}
+
+static bool ask(struct connection *connection, uint64_t number) {
+  struct control *control = &connection->engine->control;
+  char source[SOURCE_TEXT_BYTES];
+  source_key_text(&connection->source, source);
+  struct buffer *out = control_begin(control, EVENT_LOOKUP);
+  buffer_put_uint(out, number, 8);
+  buffer_put_uint(out, strlen(connection->server_name), 1);
+  buffer_put(out, connection->server_name, strlen(connection->server_name));
+  buffer_put_uint(out, strlen(source), 1);
+  buffer_put(out, source, strlen(source));
+  return control_end(control);
+}
+
+void lookup_start(struct connection *connection) {
+  struct engine *engine = connection->engine;
+  struct lookup *lookup = calloc(1, sizeof *lookup);
+  if (lookup == NULL || !ask(connection, engine->last_lookup + 1)) {
+    free(lookup);
+    return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
+  }
+  make_key(++engine->last_lookup, lookup->node.key);
+  lookup->connection = connection;
+  table_add(&engine->lookups, &lookup->node);
+  connection->lookup = lookup;
+  connection_enter(connection, STEP_LOOKUP, engine->limits.lookup_us);
+}
+
+void lookup_cancel(struct connection *connection) {
+  if (connection->lookup == NULL) return;
+  table_remove(&connection->engine->lookups, &connection->lookup->node);
+  free(connection->lookup);
+  connection->lookup = NULL;
+}
+
+void lookup_found(struct engine *engine, uint64_t number, bool found, const uint8_t id[ID_BYTES], uint16_t port) {
+  uint8_t key[KEY_BYTES];
+  make_key(number, key);
+  struct lookup *lookup = (struct lookup *)table_find(&engine->lookups, key);
+  if (lookup == NULL) return;  // the client did not wait
+  struct connection *connection = lookup->connection;
+  lookup_cancel(connection);
+  if (found) return connection_go_to(connection, id, port, MODE_PASSTHROUGH);
+  refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
+}

@@ -1,0 +1,52 @@
+// What the control plane and the engine say to each other over a stream socket. A frame is its length (4 bytes, of what
+// follows), a type (1 byte) and fields: big-endian numbers, ids of 20 bytes, texts with their length in front.
+// ../src/native/protocol.ts is the other side.
+#ifndef DSTACK_PROXY_PROTOCOL_H
+#define DSTACK_PROXY_PROTOCOL_H
+
+// A whole routing table is one frame: what it changes, it changes at once.
+#define MAX_FRAME_BYTES (64u << 20)
+#define MAX_LISTENERS 16
+#define MAX_BASE_DOMAINS 64
+#define MAX_PORT_RANGES 64
+
+enum command {
+  COMMAND_START = 1,        // limits, listeners
+  COMMAND_ROUTES = 2,       // base domains, port ranges, ids gone, ids with their backends
+  COMMAND_CERTIFICATE = 3,  // chain, key
+  COMMAND_FOUND = 4,        // answer to EVENT_LOOKUP: its number, whether there is anything, id, port
+  COMMAND_STOP = 5,         // end everything, then the process
+};
+
+enum event {
+  EVENT_STARTED = 1,  // the ports that were bound
+  EVENT_FAILED = 2,   // errno, which listener
+  EVENT_LOOKUP = 3,   // number, domain, source
+  EVENT_COUNTS = 4,   // open now, and the apps and instances whose counts have changed
+  EVENT_REPORT = 5,   // one connection is over
+  EVENT_REFUSED_CERTIFICATE = 6,
+};
+
+enum outcome {
+  OUTCOME_FINISHED,
+  OUTCOME_RESET,
+  OUTCOME_IDLE,
+  OUTCOME_TOTAL_TIME,
+  OUTCOME_SHUTDOWN,
+  OUTCOME_NOT_TLS,
+  OUTCOME_PLAIN_HTTP,
+  OUTCOME_BAD_HELLO,
+  OUTCOME_SLOW_HELLO,
+  OUTCOME_NO_NAME,
+  OUTCOME_UNKNOWN_NAME,
+  OUTCOME_PORT_NOT_ALLOWED,
+  OUTCOME_TOO_MANY,
+  OUTCOME_TOO_MANY_OF_SOURCE,
+  OUTCOME_TOO_MANY_OF_APP,
+  OUTCOME_HANDSHAKE_FAILED,
+  OUTCOME_CONNECT_FAILED,
+  OUTCOME_CLIENT_GONE,
+  OUTCOME_INTERNAL_ERROR,
+};
+
+#endif

@@ -1,0 +1,183 @@
+// Carries bytes between client and app until both directions are done. An end in one direction ends only that
+// direction; a reset on one side becomes a reset on the other; a slow reader stops the reading opposite.
+//
+// Bytes are copied through one buffer that all connections share. Once a read has filled half of it, the flow is bulk,
+// and in clear it is spliced from then on, until it comes in small pieces again.
+#include <errno.h>
+#include <fcntl.h>
+
+#include "connection.h"
+#include "engine.h"
+#include "tls.h"
+
+#define BULK_READ_BYTES (SCRATCH_BYTES / 2)
+#define SMALL_SPLICE_BYTES (16u << 10)
+// What one connection may move in one direction before the others have their turn.
+#define TURN_BYTES (4 * SCRATCH_BYTES)
+
+enum pumped { PUMP_WAITS, PUMP_AGAIN, PUMP_DONE, PUMP_BROKEN };
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+// --- splice ---
+
+// Moves what the pipe holds into the socket. False: broken.
+static bool splice_out(struct direction *direction) {
+  struct pipe_pair *pipe = &direction->pipe;
+  while (pipe->bytes > 0 && direction->to->can_write) {
+    ssize_t count = splice(pipe->out, NULL, direction->to->watch.fd, NULL, pipe->bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (count > 0) {
+      pipe->bytes -= (size_t)count;
+    } else if (count < 0 && errno == EAGAIN) {
+      direction->to->can_write = false;
+    } else if (count == 0 || errno != EINTR) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Fills the empty pipe from the socket: as end_read.
+static ssize_t splice_in(struct direction *direction) {
+  struct end *from = direction->from;
+  while (from->can_read) {
+    ssize_t count = splice(from->watch.fd, NULL, direction->pipe.in, NULL, direction->pipe.size,
+                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EAGAIN) {
+      from->can_read = false;  // the pipe was empty: it is the socket that has nothing
+      return END_AGAIN;
+    }
+    if (count < 0) return END_BROKEN;
+    direction->pipe.bytes = (size_t)count;
+    return count;
+  }
+  return END_AGAIN;
+}
+
+static bool can_splice(const struct direction *direction) {
+  return direction->from->tls == NULL && direction->to->tls == NULL;
+}
+
+// --- one direction ---
+
+static ssize_t splice_some(struct direction *direction) {
+  ssize_t count = splice_in(direction);
+  if (count > 0 && count < (ssize_t)SMALL_SPLICE_BYTES) direction->spliced = false;
+  return count > 0 && !splice_out(direction) ? END_BROKEN : count;
+}
+
+static ssize_t copy_some(struct engine *engine, struct direction *direction) {
+  ssize_t count = end_read(direction->from, engine->scratch, SCRATCH_BYTES);
+  if (count >= (ssize_t)BULK_READ_BYTES) direction->spliced = can_splice(direction);
+  return count > 0 && !end_write(direction->to, engine->scratch, (size_t)count) ? END_BROKEN : count;
+}
+
+static ssize_t move_some(struct engine *engine, struct direction *direction) {
+  if (direction->spliced && direction->pipe.in < 0) {
+    direction->spliced = pipes_borrow(&engine->pipes, &direction->pipe);
+  }
+  return direction->spliced ? splice_some(direction) : copy_some(engine, direction);
+}
+
+// Sends on what was read before. False: broken.
+static bool drain(struct connection *connection, struct direction *direction) {
+  struct end *to = direction->to;
+  if ((!end_is_full(to) && direction->pipe.bytes == 0) || !to->can_write) return true;
+  if (!end_flush(to)) return false;
+  if (!end_is_full(to) && !splice_out(direction)) return false;
+  connection->active_us = connection->engine->loop.now_us;
+  return true;
+}
+
+// Passes the end of the data on. False: broken.
+static bool pass_end(struct direction *direction) {
+  if (direction->to->tls != NULL && !direction->notified) {
+    direction->notified = true;
+    return tls_notify_end(direction->to);
+  }
+  direction->done = true;
+  return end_shut(direction->to);
+}
+
+static enum pumped pump(struct connection *connection, struct direction *direction) {
+  size_t moved = 0;
+  while (!direction->done) {
+    if (!drain(connection, direction)) return PUMP_BROKEN;
+    if (end_is_full(direction->to) || direction->pipe.bytes > 0) {
+      // Who resets now is not seen by reading: there is no reading before this is sent.
+      return direction->from->broken || direction->to->broken ? PUMP_BROKEN : PUMP_WAITS;
+    }
+    if (direction->ended) {
+      if (!pass_end(direction)) return PUMP_BROKEN;
+      continue;
+    }
+    if (moved >= TURN_BYTES) return PUMP_AGAIN;
+    ssize_t count = move_some(connection->engine, direction);
+    if (count == END_BROKEN) return PUMP_BROKEN;
+    if (count == END_AGAIN) return PUMP_WAITS;
+    connection->active_us = connection->engine->loop.now_us;
+    direction->ended = count == 0;
+    direction->bytes += (uint64_t)count;
+    moved += (size_t)count;
+  }
+  return PUMP_DONE;
+}
+
+// --- both ---
+
+static bool is_half_closed(const struct connection *connection) {
+  return connection->to_app.ended || connection->to_client.ended;
+}
+
+void relay_check_time(struct connection *connection) {
+  struct engine *engine = connection->engine;
+  const struct limits *limits = &engine->limits;
+  uint64_t silence =
+      is_half_closed(connection) ? least(limits->half_closed_us, limits->idle_us) : limits->idle_us;
+  uint64_t idle_at = connection->active_us + silence;
+  uint64_t total_at = limits->total_us == 0 ? UINT64_MAX : connection->accepted_us + limits->total_us;
+  if (engine->loop.now_us >= idle_at) return connection_end(connection, OUTCOME_IDLE, false);
+  if (engine->loop.now_us >= total_at) return connection_end(connection, OUTCOME_TOTAL_TIME, false);
+  timer_set(&engine->loop, &connection->deadline, least(idle_at, total_at));
+}
+
+// A pipe is two descriptors: who waits with nothing in it gives it back.
+static enum pumped pump_with_pipe(struct connection *connection, struct direction *direction) {
+  enum pumped pumped = pump(connection, direction);
+  if (direction->pipe.in >= 0 && direction->pipe.bytes == 0) {
+    pipes_return(&connection->engine->pipes, &direction->pipe);
+  }
+  return pumped;
+}
+
+// There is nothing left to read that would tell.
+static bool is_reset(const struct direction *direction) { return direction->ended && direction->from->broken; }
+
+void relay_run(struct connection *connection) {
+  bool was_half_closed = is_half_closed(connection);
+  enum pumped up = pump_with_pipe(connection, &connection->to_app);
+  enum pumped down = up == PUMP_BROKEN ? PUMP_BROKEN : pump_with_pipe(connection, &connection->to_client);
+  if (up == PUMP_DONE && down == PUMP_DONE) return connection_end(connection, OUTCOME_FINISHED, false);
+  if (down == PUMP_BROKEN || is_reset(&connection->to_app) || is_reset(&connection->to_client)) {
+    return connection_end(connection, OUTCOME_RESET, true);
+  }
+  if (up == PUMP_AGAIN || down == PUMP_AGAIN) loop_queue(&connection->engine->loop, &connection->again);
+  if (!was_half_closed && is_half_closed(connection)) relay_check_time(connection);
+}
+
+void relay_start(struct connection *connection) {
+  struct end *client = connection->client, *app = connection->app;
+  struct buffer *hello = &connection->hello;
+  connection->step = STEP_RELAY;
+  connection->active_us = connection->engine->loop.now_us;
+  connection->to_app.from = connection->to_client.to = client;
+  connection->to_app.to = connection->to_client.from = app;
+  if (client->tls == NULL) {
+    connection->to_app.bytes = hello->length;
+    if (!end_write(app, hello->bytes, hello->length)) return connection_end(connection, OUTCOME_RESET, true);
+    buffer_free(hello);
+  }
+  relay_check_time(connection);
+  if (connection->step == STEP_RELAY) relay_run(connection);
+}

@@ -1,0 +1,108 @@
+#include "routes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool routes_init(struct routes *routes) {
+  *routes = (struct routes){0};
+  return table_init(&routes->by_id);
+}
+
+static void free_base_domains(struct routes *routes) {
+  while (routes->base_domain_count > 0) free(routes->base_domains[--routes->base_domain_count]);
+}
+
+void routes_free(struct routes *routes) {
+  struct table_node *node;
+  while ((node = table_take_any(&routes->by_id)) != NULL) free(node);
+  table_free(&routes->by_id);
+  free_base_domains(routes);
+}
+
+static bool read_base_domains(struct routes *routes, struct cursor *update) {
+  size_t count = (size_t)cursor_uint(update, 2);
+  if (update->failed || count > MAX_BASE_DOMAINS) return false;
+  free_base_domains(routes);
+  for (size_t i = 0; i < count; i++) {
+    struct cursor text = cursor_vector(update, 2);
+    if (text.failed || text.left == 0 || text.left > MAX_NAME_BYTES) return false;
+    char *domain = strndup((const char *)text.at, text.left);
+    if (domain == NULL) return false;
+    routes->base_domains[routes->base_domain_count++] = domain;
+  }
+  return true;
+}
+
+static bool read_ports(struct routes *routes, struct cursor *update) {
+  size_t count = (size_t)cursor_uint(update, 2);
+  if (update->failed || count > MAX_PORT_RANGES) return false;
+  for (size_t i = 0; i < count; i++) {
+    routes->ports[i].from = (uint16_t)cursor_uint(update, 2);
+    routes->ports[i].to = (uint16_t)cursor_uint(update, 2);
+  }
+  routes->port_count = count;
+  return !update->failed;
+}
+
+static void remove_id(struct routes *routes, const uint8_t id[ID_BYTES]) {
+  struct table_node *node = table_find(&routes->by_id, id);
+  if (node == NULL) return;
+  table_remove(&routes->by_id, node);
+  free(node);
+}
+
+static bool read_backend(struct cursor *update, struct backend *backend) {
+  const uint8_t *app = cursor_take(update, ID_BYTES), *instance = cursor_take(update, ID_BYTES);
+  uint64_t family = cursor_uint(update, 1);
+  const uint8_t *address = cursor_take(update, sizeof backend->address);
+  if (app == NULL || instance == NULL || address == NULL || (family != 4 && family != 6)) return false;
+  memcpy(backend->app, app, ID_BYTES);
+  memcpy(backend->instance, instance, ID_BYTES);
+  memcpy(backend->address, address, sizeof backend->address);
+  backend->is_ipv6 = family == 6;
+  return true;
+}
+
+static bool read_route(struct routes *routes, struct cursor *update) {
+  const uint8_t *id = cursor_take(update, ID_BYTES);
+  size_t count = (size_t)cursor_uint(update, 1);
+  if (id == NULL || update->failed || count == 0 || count > MAX_CONTESTANTS) return false;
+  struct route *route = calloc(1, sizeof *route + count * sizeof *route->backends);
+  if (route == NULL) return false;
+  memcpy(route->node.key, id, ID_BYTES);
+  route->backend_count = count;
+  for (size_t i = 0; i < count; i++) {
+    if (read_backend(update, &route->backends[i])) continue;
+    free(route);
+    return false;
+  }
+  remove_id(routes, id);
+  table_add(&routes->by_id, &route->node);
+  return true;
+}
+
+bool routes_update(struct routes *routes, struct cursor update) {
+  if (!read_base_domains(routes, &update) || !read_ports(routes, &update)) return false;
+  uint64_t gone = cursor_uint(&update, 4);
+  for (uint64_t i = 0; i < gone; i++) {
+    const uint8_t *id = cursor_take(&update, ID_BYTES);
+    if (id == NULL) return false;
+    remove_id(routes, id);
+  }
+  uint64_t changed = cursor_uint(&update, 4);
+  for (uint64_t i = 0; i < changed; i++) {
+    if (!read_route(routes, &update)) return false;
+  }
+  return !update.failed && update.left == 0;
+}
+
+const struct route *routes_find(const struct routes *routes, const uint8_t id[ID_BYTES]) {
+  return (const struct route *)table_find(&routes->by_id, id);
+}
+
+bool routes_allow(const struct routes *routes, uint16_t port) {
+  for (size_t i = 0; i < routes->port_count; i++) {
+    if (routes->ports[i].from <= port && port <= routes->ports[i].to) return true;
+  }
+  return false;
+}

@@ -1,0 +1,47 @@
+// The routing table: which names are ours, which ports are open, and where apps and instances are.
+#ifndef DSTACK_PROXY_ROUTES_H
+#define DSTACK_PROXY_ROUTES_H
+
+#include <netinet/in.h>
+
+#include "bytes.h"
+#include "name.h"
+#include "protocol.h"
+#include "table.h"
+
+// How many instances are tried for one connection; more are not kept.
+#define MAX_CONTESTANTS 3
+
+struct backend {
+  uint8_t app[ID_BYTES];
+  uint8_t instance[ID_BYTES];
+  bool is_ipv6;
+  uint8_t address[16];  // of IPv4 the first four bytes
+};
+
+struct route {
+  struct table_node node;
+  size_t backend_count;  // at least one
+  struct backend backends[];
+};
+
+struct port_range {
+  uint16_t from, to;  // inclusive
+};
+
+struct routes {
+  char *base_domains[MAX_BASE_DOMAINS];
+  size_t base_domain_count;
+  struct port_range ports[MAX_PORT_RANGES];
+  size_t port_count;
+  struct table by_id;
+};
+
+bool routes_init(struct routes *routes);
+void routes_free(struct routes *routes);
+// Takes the fields of COMMAND_ROUTES over. False: malformed, or no memory; the table may be half changed then.
+bool routes_update(struct routes *routes, struct cursor update);
+const struct route *routes_find(const struct routes *routes, const uint8_t id[ID_BYTES]);
+bool routes_allow(const struct routes *routes, uint16_t port);
+
+#endif

@@ -1,0 +1,27 @@
+// TLS on the client's side of a connection, by OpenSSL over a BIO of our own: it reads from the socket, after the
+// bytes in which the ClientHello came, and collects the records of one call to send them all at once.
+#ifndef DSTACK_PROXY_TLS_H
+#define DSTACK_PROXY_TLS_H
+
+#include "end.h"
+
+struct engine;
+
+// False: OpenSSL is another one than we were built for, or has no memory.
+bool tls_init(struct engine *engine);
+void tls_free(struct engine *engine);
+// Connections from now on get this certificate. False, with the old one kept, when it cannot be used.
+bool tls_set_certificate(struct engine *engine, struct cursor chain_pem, struct cursor key_pem);
+
+// Begins TLS as the server. False: no memory.
+bool tls_begin(struct end *end);
+enum tls_handshake { TLS_GOES_ON, TLS_DONE, TLS_FAILED };
+enum tls_handshake tls_handshake(struct end *end);
+// Whether both sides have agreed on http/1.1.
+bool tls_speaks_http1(const struct end *end);
+ssize_t tls_read(struct end *end, uint8_t *bytes, size_t length);
+bool tls_write(struct end *end, const uint8_t *bytes, size_t length);
+// Writes close_notify. False: broken.
+bool tls_notify_end(struct end *end);
+
+#endif

@@ -1,0 +1,58 @@
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { Duplex } from "node:stream";
+import { EventReader } from "./protocol.js";
+import type { EngineEvent } from "./protocol.js";
+
+/** How long an engine that was told to stop may take for its last reports. */
+const STOP_LIMIT_MS = 3_000;
+
+/** One run of the engine in a process of its own, and the stream to it. */
+export class EngineProcess {
+  /** Settles when the process is over, with how it ended. Never rejects. */
+  readonly ended: Promise<string>;
+  readonly #child: ChildProcess;
+  readonly #stream: Duplex;
+
+  /**
+   * @param command program and arguments; the stream is its descriptor 3
+   * @param onEvent gets everything the engine says, in its order
+   */
+  constructor(command: readonly string[], onEvent: (event: EngineEvent) => void) {
+    const [program = "", ...args] = command;
+    // Nothing of our environment is its business.
+    this.#child = spawn(program, args, { stdio: ["ignore", "inherit", "inherit", "pipe"], env: {} });
+    const stream = this.#child.stdio[3];
+    if (!(stream instanceof Duplex)) throw new TypeError("a pipe of a child process is a duplex stream");
+    this.#stream = stream;
+    const reader = new EventReader();
+    stream.on("data", (chunk: Buffer) => {
+      try {
+        for (const event of reader.push(chunk)) onEvent(event);
+      } catch {
+        this.kill(); // what it says makes no sense any more
+      }
+    });
+    // Broken by the engine's end, which `ended` tells.
+    stream.on("error", () => {});
+    this.ended = new Promise((resolve) => {
+      this.#child.once("error", (err) => resolve(err.message));
+      this.#child.once("close", (code, signal) => resolve(signal ?? `exit code ${code}`));
+    });
+  }
+
+  send(frame: Buffer): void {
+    if (this.#stream.writable) this.#stream.write(frame);
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  /** Waits for its end, which has been asked for, and forces it after a while. */
+  async waitForEnd(): Promise<void> {
+    const timer = setTimeout(() => this.kill(), STOP_LIMIT_MS);
+    await this.ended;
+    clearTimeout(timer);
+  }
+}

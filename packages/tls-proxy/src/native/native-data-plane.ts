@@ -1,0 +1,266 @@
+import { getSystemErrorName } from "node:util";
+import { assertNever, sleep } from "@dstack/core";
+import type { CheckedCertificate } from "../certificate.js";
+import type {
+  CustomDestination,
+  DataPlane,
+  DataPlaneOptions,
+  DataPlaneStats,
+  RouteTable,
+} from "../data-plane.js";
+import { DEFAULT_LIMITS } from "../limits.js";
+import type { Limits } from "../limits.js";
+import type { ServerName } from "../server-name.js";
+import { engineCommand } from "./engine-command.js";
+import { EngineProcess } from "./engine-process.js";
+import {
+  certificateCommand,
+  foundCommand,
+  isId,
+  routesCommand,
+  startCommand,
+  stopCommand,
+} from "./protocol.js";
+import type { EngineEvent, SentRoutes } from "./protocol.js";
+
+export interface NativeDataPlaneOptions extends DataPlaneOptions {
+  readonly limits?: Partial<Limits>;
+  /** Program and arguments that run the engine, where it is not the addon; for checks built into a whole process. */
+  readonly command?: readonly string[];
+  /** Told what an operator should know: the engine ended and is started again, or it does not take a certificate. */
+  readonly onTrouble?: (error: Error) => void;
+}
+
+/** Between two starts of an engine that does not stay up; doubles up to the longest. */
+const FIRST_BACK_OFF_MS = 100;
+const LONGEST_BACK_OFF_MS = 5_000;
+/** An engine that has run so long starts again at once when it ends. */
+const STABLE_AFTER_MS = 10_000;
+/** From spawning to listening. */
+const START_LIMIT_MS = 30_000;
+/** A certificate taken anew brings new keys for session tickets: no key opens more than this time's sessions. */
+const TICKET_KEY_MS = 12 * 3_600_000;
+
+/**
+ * The data plane in C, in a process of its own (`native/`). An engine that dies is started again with what the last one
+ * was told; connections that were open are lost, and have no report.
+ * @throws a system error when a listener cannot be bound, or an error that says that the addon is missing
+ */
+export async function createNativeDataPlane(options: NativeDataPlaneOptions): Promise<DataPlane> {
+  const plane = new NativeDataPlane(options);
+  try {
+    await plane.start();
+  } catch (err) {
+    await plane.close();
+    throw err;
+  }
+  return plane;
+}
+
+class NativeDataPlane implements DataPlane {
+  readonly #command: readonly string[];
+  readonly #limits: Limits;
+  readonly #ticketKeys: NodeJS.Timeout;
+  readonly #stopping = new AbortController();
+  #listeners: DataPlaneOptions["listeners"];
+  #routes: RouteTable;
+  #sent: SentRoutes = new Map();
+  #certificate: CheckedCertificate | undefined;
+  #engine: EngineProcess | undefined;
+  #running: Promise<void> | undefined;
+  #open = 0;
+  readonly #openByApp = new Map<string, number>();
+  readonly #openByInstance = new Map<string, number>();
+
+  constructor(readonly options: NativeDataPlaneOptions) {
+    this.#command = options.command ?? engineCommand();
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#listeners = options.listeners;
+    this.#routes = options.routes;
+    this.#certificate = options.certificate;
+    this.#ticketKeys = setInterval(() => this.#sendCertificate(), TICKET_KEY_MS);
+    this.#ticketKeys.unref();
+  }
+
+  get listeners(): DataPlane["listeners"] {
+    return this.#listeners.map(({ host, port }) => ({ host, port }));
+  }
+
+  /** Starts the first engine and keeps one running from then on. */
+  async start(): Promise<void> {
+    this.#running = this.#keepRunning(await this.#startEngine());
+  }
+
+  setRoutes(routes: RouteTable): void {
+    this.#routes = routes;
+    this.#sendRoutes();
+  }
+
+  setCertificate(certificate: CheckedCertificate): void {
+    this.#certificate = certificate;
+    this.#sendCertificate();
+  }
+
+  stats(): DataPlaneStats {
+    return {
+      open: this.#open,
+      openByApp: new Map(this.#openByApp),
+      openByInstance: new Map(this.#openByInstance),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    clearInterval(this.#ticketKeys);
+    this.#engine?.send(stopCommand());
+    await this.#engine?.waitForEnd();
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** @returns when it listens, on the ports of the one before */
+  async #startEngine(): Promise<EngineProcess> {
+    const { promise, resolve, reject } = deferred<readonly number[]>();
+    const engine: EngineProcess = new EngineProcess(this.#command, (event) => {
+      if (event.type === "started") resolve(event.ports);
+      else if (event.type === "failed") reject(this.#listenError(event));
+      else this.#take(engine, event, reject);
+    });
+    this.#engine = engine;
+    void engine.ended.then((how) => reject(new Error(`the native data plane does not start (${how})`)));
+    const limit = setTimeout(() => engine.kill(), START_LIMIT_MS);
+    this.#sent = new Map();
+    this.#sendRoutes();
+    this.#sendCertificate();
+    engine.send(startCommand(this.#limits, this.#listeners));
+    try {
+      const ports = await promise;
+      this.#listeners = this.#listeners.map((listener, index) => ({ ...listener, port: ports[index] ?? 0 }));
+      return engine;
+    } catch (err) {
+      engine.kill();
+      throw err;
+    } finally {
+      clearTimeout(limit);
+    }
+  }
+
+  async #keepRunning(first: EngineProcess): Promise<void> {
+    let engine: EngineProcess | undefined = first;
+    let delayMs = 0;
+    while (engine !== undefined) {
+      const since = performance.now();
+      const how: string = await engine.ended;
+      this.#forgetCounts();
+      if (this.#stopping.signal.aborted) return;
+      this.options.onTrouble?.(new Error(`the native data plane ended (${how}) and is started again`));
+      const wasStable = performance.now() - since >= STABLE_AFTER_MS;
+      engine = await this.#startAgain(wasStable ? 0 : Math.max(delayMs, FIRST_BACK_OFF_MS));
+      delayMs = wasStable ? 0 : Math.min(2 * Math.max(delayMs, FIRST_BACK_OFF_MS), LONGEST_BACK_OFF_MS);
+    }
+  }
+
+  /** @returns undefined when we are to stop */
+  async #startAgain(firstDelayMs: number): Promise<EngineProcess | undefined> {
+    const { signal } = this.#stopping;
+    let delayMs = firstDelayMs;
+    for (;;) {
+      await sleep(delayMs, signal).catch(() => {});
+      if (signal.aborted) return undefined;
+      try {
+        return await this.#startEngine();
+      } catch (err) {
+        if (signal.aborted) return undefined;
+        this.options.onTrouble?.(err instanceof Error ? err : new Error(String(err)));
+        delayMs = Math.min(2 * Math.max(delayMs, FIRST_BACK_OFF_MS), LONGEST_BACK_OFF_MS);
+      }
+    }
+  }
+
+  #take(
+    engine: EngineProcess,
+    event: Exclude<EngineEvent, { type: "started" | "failed" }>,
+    failStart: (error: Error) => void,
+  ): void {
+    switch (event.type) {
+      case "report":
+        this.options.onConnection?.(event.report);
+        return;
+      case "counts":
+        this.#open = event.open;
+        update(this.#openByApp, event.apps);
+        update(this.#openByInstance, event.instances);
+        return;
+      case "lookup":
+        void this.#lookUp(event.domain, event.source).then((destination) =>
+          engine.send(foundCommand(event.number, destination)),
+        );
+        return;
+      case "refusedCertificate": {
+        const error = new Error("OpenSSL does not take the certificate; the one before stays");
+        failStart(error); // says nothing once it has started
+        this.options.onTrouble?.(error);
+        return;
+      }
+      default:
+        assertNever(event);
+    }
+  }
+
+  /** Never rejects: who cannot be asked knows nothing. */
+  async #lookUp(domain: ServerName, source: string): Promise<CustomDestination | undefined> {
+    try {
+      const found = await this.options.lookup?.(domain, source);
+      return found === undefined || !isId(found.id) ? undefined : found;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #sendRoutes(): void {
+    const { command, sent } = routesCommand(this.#routes, this.#sent);
+    this.#sent = sent;
+    this.#engine?.send(command);
+  }
+
+  #sendCertificate(): void {
+    if (this.#certificate !== undefined) this.#engine?.send(certificateCommand(this.#certificate));
+  }
+
+  #forgetCounts(): void {
+    this.#open = 0;
+    this.#openByApp.clear();
+    this.#openByInstance.clear();
+  }
+
+  #listenError({ errno, listener }: { errno: number; listener: number }): Error {
+    const { host, port } = this.#listeners[listener] ?? { host: "", port: 0 };
+    const code = getSystemErrorName(-errno);
+    const facts = { code, errno: -errno, syscall: "listen", address: host, port };
+    return Object.assign(new Error(`listen ${code}: ${host}:${port}`), facts);
+  }
+}
+
+function deferred<T>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (error: Error) => void;
+} {
+  let resolve: (value: T) => void = () => {};
+  let reject: (error: Error) => void = () => {};
+  const promise = new Promise<T>((res, rej) => {
+    resolve = res;
+    reject = rej;
+  });
+  return { promise, resolve, reject };
+}
+
+function update(counts: Map<string, number>, changes: readonly (readonly [string, number])[]): void {
+  for (const [id, open] of changes) {
+    if (open === 0) counts.delete(id);
+    else counts.set(id, open);
+  }
+}
