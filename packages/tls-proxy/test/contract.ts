@@ -294,15 +294,17 @@ export function dataPlaneContract(make: MakeDataPlane): void {
         expect(await answerTo(plane, helloFor(name)), name).toEqual(alertBytes("unrecognized_name"));
       }
       expect(await answerTo(plane, records(helloMessage()))).toEqual(alertBytes("unrecognized_name"));
-      expect(seen.map((report) => report.outcome)).toEqual([
-        "unknown_name",
-        "port_not_allowed",
-        "unknown_name",
-        "unknown_name",
-        "unknown_name",
-        "no_name",
-        "no_name",
-      ]);
+      await expect
+        .poll(() => seen.map((report) => report.outcome))
+        .toEqual([
+          "unknown_name",
+          "port_not_allowed",
+          "unknown_name",
+          "unknown_name",
+          "unknown_name",
+          "no_name",
+          "no_name",
+        ]);
     });
 
     it("answers plain HTTP with a page that says what is wrong", async () => {

@@ -4,6 +4,9 @@ import { Duplex } from "node:stream";
 import { EventReader } from "./protocol.js";
 import type { EngineEvent } from "./protocol.js";
 
+/** How an engine ends that was told to. */
+export const ENDED_WELL = "exit code 0";
+
 /** How long an engine that was told to stop may take for its last reports. */
 const STOP_LIMIT_MS = 3_000;
 
@@ -50,9 +53,10 @@ export class EngineProcess {
   }
 
   /** Waits for its end, which has been asked for, and forces it after a while. */
-  async waitForEnd(): Promise<void> {
+  async waitForEnd(): Promise<string> {
     const timer = setTimeout(() => this.kill(), STOP_LIMIT_MS);
-    await this.ended;
+    const how = await this.ended;
     clearTimeout(timer);
+    return how;
   }
 }

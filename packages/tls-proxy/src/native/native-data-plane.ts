@@ -12,7 +12,7 @@ import { DEFAULT_LIMITS } from "../limits.js";
 import type { Limits } from "../limits.js";
 import type { ServerName } from "../server-name.js";
 import { engineCommand } from "./engine-command.js";
-import { EngineProcess } from "./engine-process.js";
+import { ENDED_WELL, EngineProcess } from "./engine-process.js";
 import {
   certificateCommand,
   foundCommand,
@@ -113,8 +113,12 @@ class NativeDataPlane implements DataPlane {
     this.#stopping.abort();
     clearInterval(this.#ticketKeys);
     this.#engine?.send(stopCommand());
-    await this.#engine?.waitForEnd();
+    const how = await this.#engine?.waitForEnd();
+    const wasRunning = this.#running !== undefined;
     await this.#running;
+    if (wasRunning && how !== ENDED_WELL) {
+      this.options.onTrouble?.(new Error(`the native data plane did not end as it was told to (${how})`));
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,47 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const native = fileURLToPath(new URL("../native/", import.meta.url));
+const fuzz = fileURLToPath(new URL("./fuzz/", import.meta.url));
+
+/** Every bad access ends the program, and so does memory nobody frees. */
+const CHECKS = [
+  ...["-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+];
+
+export async function temporaryDirectory(): Promise<string> {
+  return mkdtemp(join(tmpdir(), "dstack-tls-proxy-"));
+}
+
+/** Builds the engine as a program, checks included, against the system's OpenSSL. */
+export async function buildCheckedEngine(directory: string): Promise<string> {
+  const files = (await readdir(native)).filter((name) => name.endsWith(".c") && name !== "addon.c");
+  const program = join(directory, "engine");
+  const sources = files.map((name) => join(native, name));
+  await run("cc", [
+    ...["-std=c11", "-D_GNU_SOURCE", ...CHECKS, "-o", program],
+    ...[...sources, "-lssl", "-lcrypto"],
+  ]);
+  return program;
+}
+
+/** Builds a program of `test/fuzz` together with the parsers it needs. */
+export async function buildWithParsers(directory: string, ...names: string[]): Promise<string> {
+  const program = join(directory, names[0] ?? "program");
+  const parsers = ["bytes", "name", "hello", "table", "routes"].map((name) => join(native, `${name}.c`));
+  await run("cc", [
+    ...["-std=c11", "-D_GNU_SOURCE", ...CHECKS, `-I${native}`, "-o", program],
+    ...names.map((name) => join(fuzz, `${name}.c`)),
+    ...parsers,
+  ]);
+  return program;
+}
+
+/** Whether the headers are there that the program needs; `scripts/setup` installs them. */
+export const hasOpenSslHeaders = existsSync("/usr/include/openssl/ssl.h");
