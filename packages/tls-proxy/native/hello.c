@@ -135,13 +135,8 @@ static bool parse_extensions(struct cursor extensions, char server_name[MAX_NAME
   return !extensions.failed;
 }
 
-bool hello_parse(const uint8_t *stream, size_t length, uint8_t scratch[MAX_HELLO_BYTES],
-                 char server_name[MAX_NAME_BYTES + 1]) {
-  server_name[0] = '\0';
-  size_t whole = reassemble(stream, length, scratch);
-  if (whole == 0) return false;
-  // RFC 8446 §4.1.2.
-  struct cursor body = cursor_over(scratch + MESSAGE_HEADER_BYTES, whole - MESSAGE_HEADER_BYTES);
+// RFC 8446 §4.1.2.
+static bool parse_body(struct cursor body, char server_name[MAX_NAME_BYTES + 1]) {
   cursor_take(&body, 2 + 32);  // version and random
   if (cursor_vector(&body, 1).left > MAX_SESSION_ID_BYTES) return false;
   size_t suites = cursor_vector(&body, 2).left;
@@ -151,4 +146,15 @@ bool hello_parse(const uint8_t *stream, size_t length, uint8_t scratch[MAX_HELLO
   struct cursor extensions = cursor_vector(&body, 2);
   if (body.failed || body.left > 0) return false;
   return parse_extensions(extensions, server_name);
+}
+
+bool hello_parse(const uint8_t *stream, size_t length, uint8_t scratch[MAX_HELLO_BYTES],
+                 char server_name[MAX_NAME_BYTES + 1]) {
+  server_name[0] = '\0';
+  size_t whole = reassemble(stream, length, scratch);
+  if (whole == 0) return false;
+  struct cursor body = cursor_over(scratch + MESSAGE_HEADER_BYTES, whole - MESSAGE_HEADER_BYTES);
+  if (parse_body(body, server_name)) return true;
+  server_name[0] = '\0';
+  return false;
 }

@@ -27,7 +27,7 @@ struct hello_scan {
 enum hello_result hello_scan(struct hello_scan *scan, const uint8_t *bytes, size_t length);
 
 // Reads the name from a stream for which hello_scan said HELLO_WHOLE. `scratch` takes the message out of its records.
-// The name is empty when the client sent none, or something that is no host name. False: malformed.
+// The name is empty when the client sent none, or something that is no host name. False, with an empty name: malformed.
 bool hello_parse(const uint8_t *stream, size_t length, uint8_t scratch[MAX_HELLO_BYTES],
                  char server_name[MAX_NAME_BYTES + 1]);
 
