@@ -3,6 +3,7 @@ import { AttestationConfig } from "@dstack/ra-tls";
 import { DEFAULT_LIMITS, parseServerName } from "@dstack/tls-proxy";
 import { checkCidr, parseInterfaceName } from "@dstack/wireguard-tools-wrapper";
 import { z } from "zod";
+import { ENGINES } from "./data-plane.js";
 import { ipv4ToNumber, parseIpv4Range } from "./registry/ipv4.js";
 
 const port = z.int().min(0).max(65535);
@@ -93,6 +94,8 @@ export const TproxyConfig = z.strictObject({
     cert_key: path,
     /** Apps are `<id>[-<port>][s|g].<base_domain>`. */
     base_domain: baseDomain,
+    /** Who carries the bytes: plain Node, or the engine in C in a process of its own. */
+    engine: z.enum(ENGINES).default("js"),
     listen_addr: ipAddress.default("0.0.0.0"),
     /** 0: any free one. */
     listen_port: port.default(443),

@@ -11,6 +11,7 @@ export interface TproxyMetrics {
   readonly certificateEnd: Gauge;
   readonly certificateRefused: Counter;
   readonly tunnelRestarts: Counter;
+  readonly dataPlaneTroubles: Counter;
   connection(report: ConnectionReport): void;
   /** Gauges that are read when they are asked for. */
   watch(registry: InstanceRegistry, plane: DataPlane): void;
@@ -63,6 +64,10 @@ export function registerMetrics(
     ),
     certificateRefused: counter("certificate_refused_total", "New certificates that were not taken into use"),
     tunnelRestarts: counter("wireguard_restarts_total", "Times wireguard-go was found dead"),
+    dataPlaneTroubles: counter(
+      "data_plane_troubles_total",
+      "Times the native data plane ended by itself, did not start, or did not take a certificate",
+    ),
     connection(report) {
       connections.inc({ outcome: report.outcome, mode: report.mode ?? "none" });
       bytes.inc({ direction: "to_app" }, report.bytesToApp);

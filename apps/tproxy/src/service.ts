@@ -9,7 +9,7 @@ import { tproxy } from "@dstack/proto";
 import { listenRaRpc, requireAttested } from "@dstack/ra-rpc";
 import { PeerVerifier, describeCollateralEvent } from "@dstack/ra-tls";
 import type { VerifiedPeer } from "@dstack/ra-tls";
-import { CustomDomains, createJsDataPlane } from "@dstack/tls-proxy";
+import { CustomDomains } from "@dstack/tls-proxy";
 import type { CheckedCertificate, DataPlane, Dial, ResolveTxt } from "@dstack/tls-proxy";
 import { WireGuard } from "@dstack/wireguard-tools-wrapper";
 import type { WireGuardDevice } from "@dstack/wireguard-tools-wrapper";
@@ -18,6 +18,7 @@ import { ProxyCertificate } from "./certificate/proxy-certificate.js";
 import { tunnelAddress } from "./config.js";
 import type { TproxyConfig } from "./config.js";
 import type { NodeInfo, TproxyContext } from "./context.js";
+import { startDataPlane } from "./data-plane.js";
 import { registerMetrics } from "./metrics.js";
 import type { TproxyMetrics } from "./metrics.js";
 import type { Instance } from "./registry/instance.js";
@@ -43,7 +44,7 @@ export interface TproxyParts {
   readonly verifier: PeerVerifier;
   /** The tunnel; tproxy disposes of it. */
   readonly wireguard: WireGuardDevice;
-  /** Leads connections to instances elsewhere. */
+  /** Leads connections to instances elsewhere; with `engine = "js"`. */
   readonly dial: Dial;
   readonly resolveTxt: ResolveTxt;
 }
@@ -152,24 +153,33 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   });
   const { listen_addr: host, listen_port: port, listen_port_passthrough: passthroughPort } = config.proxy;
   plane = stack.use(
-    await createJsDataPlane({
-      listeners: [
-        { host, port },
-        ...(passthroughPort === undefined ? [] : [{ host, port: passthroughPort, passthroughOnly: true }]),
-      ],
-      routes: routes(),
-      ...(loaded === undefined ? {} : { certificate: loaded }),
-      limits: limitsOf(config),
-      lookup: (domain, source) => domains.lookup(domain, source),
-      onConnection: (report) => {
-        metrics.connection(report);
-        const { error, ...facts } = report;
-        if (report.outcome === "internal_error")
-          log.error({ ...facts, err: error }, "connection failed by our fault");
-        else log.debug(facts, "connection over");
+    await startDataPlane(
+      config.proxy.engine,
+      {
+        listeners: [
+          { host, port },
+          ...(passthroughPort === undefined ? [] : [{ host, port: passthroughPort, passthroughOnly: true }]),
+        ],
+        routes: routes(),
+        ...(loaded === undefined ? {} : { certificate: loaded }),
+        limits: limitsOf(config),
+        lookup: (domain, source) => domains.lookup(domain, source),
+        onConnection: (report) => {
+          metrics.connection(report);
+          const { error, ...facts } = report;
+          if (report.outcome === "internal_error")
+            log.error({ ...facts, err: error }, "connection failed by our fault");
+          else log.debug(facts, "connection over");
+        },
       },
-      ...(parts.dial === undefined ? {} : { dial: parts.dial }),
-    }),
+      {
+        onTrouble: (err) => {
+          metrics.dataPlaneTroubles.inc();
+          log.error({ err }, "the data plane is in trouble");
+        },
+        dial: parts.dial,
+      },
+    ),
   );
   metrics.watch(registry, plane);
   const proxyPort = plane.listeners[0]?.port ?? port;

@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
 import { mkdtemp, readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,6 +41,3 @@ export async function buildWithParsers(directory: string, ...names: string[]): P
   ]);
   return program;
 }
-
-/** Whether the headers are there that the program needs; `scripts/setup` installs them. */
-export const hasOpenSslHeaders = existsSync("/usr/include/openssl/ssl.h");
