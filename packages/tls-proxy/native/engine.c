@@ -12,6 +12,8 @@
 // Every connection has a deadline, and a head start while it dials; the rest is listeners and counts.
 #define TIMERS_PER_CONNECTION 2
 #define OTHER_TIMERS (MAX_LISTENERS + 8)
+// Descriptors of ours, of Node around us, and some for pipes.
+#define OTHER_DESCRIPTORS 64
 // How long the last reports may take to leave when we stop.
 #define LAST_WORDS_MS 1000
 
@@ -166,9 +168,10 @@ static void release(struct engine *engine) {
 }
 
 int engine_run(int control_fd) {
-  process_prepare();
+  size_t descriptors = process_prepare();
   struct engine *engine = calloc(1, sizeof *engine);
   if (engine == NULL || !init(engine, control_fd)) return 1;  // the process ends, and its memory with it
+  engine->most_sockets = descriptors > OTHER_DESCRIPTORS ? (descriptors - OTHER_DESCRIPTORS) / 2 : 1;
   while (!engine->loop.stopped) {
     loop_turn(&engine->loop);
     report_counts(engine);

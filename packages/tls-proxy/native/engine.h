@@ -31,7 +31,8 @@ struct engine {
   uint64_t last_lookup;
   struct pipes pipes;
   struct connection *connections;
-  uint32_t sockets;  // accepted ones that are not closed yet
+  uint32_t sockets;      // accepted ones that are not closed yet
+  uint64_t most_sockets; // for which there are descriptors, one for the app of each included
   uint32_t open;     // of these, those not reported yet
   bool open_changed;
   struct timer counts_timer;

@@ -75,6 +75,8 @@ static void listener_ready(struct watch *watch, uint32_t events) {
   struct listener *listener = (struct listener *)watch;
   (void)events;
   for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+    // Whom we accept we must be able to connect: clients that only wait must not take the last descriptors.
+    if (listener->engine->sockets >= listener->engine->most_sockets) return pause_accepting(listener);
     struct sockaddr_storage peer;
     socklen_t length = sizeof peer;
     int fd = accept4(watch->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -84,8 +86,7 @@ static void listener_ready(struct watch *watch, uint32_t events) {
     }
     if (errno == EAGAIN) return;
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      pause_accepting(listener);
-      return;
+      return pause_accepting(listener);
     }
     // Anything else is the fate of one connection that was over before we had it (accept(2)).
   }

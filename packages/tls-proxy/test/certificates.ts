@@ -10,6 +10,15 @@ export interface TestCertificate {
 
 /** A self-signed P-256 certificate, valid from now for a day. */
 export function makeCertificate(...names: string[]): TestCertificate {
+  return make(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], names);
+}
+
+/** One with a key too short for TLS (OpenSSL's security level 1 wants RSA of 1024 bits). */
+export function weakCertificate(...names: string[]): TestCertificate {
+  return make(["-newkey", "rsa:512"], names);
+}
+
+function make(newKey: string[], names: string[]): TestCertificate {
   const directory = mkdtempSync(join(tmpdir(), "tls-proxy-test-"));
   try {
     const [key, cert] = [join(directory, "key.pem"), join(directory, "cert.pem")];
@@ -17,7 +26,7 @@ export function makeCertificate(...names: string[]): TestCertificate {
     execFileSync(
       "openssl",
       [
-        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"],
+        ...["req", "-x509", ...newKey, "-nodes", "-days", "1"],
         ...["-subj", `/CN=${names[0] ?? "none"}`.slice(0, 60), "-addext", `subjectAltName=${altNames}`],
         ...["-keyout", key, "-out", cert],
       ],

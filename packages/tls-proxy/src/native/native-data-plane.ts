@@ -66,6 +66,8 @@ class NativeDataPlane implements DataPlane {
   #routes: RouteTable;
   #sent: SentRoutes = new Map();
   #certificate: CheckedCertificate | undefined;
+  /** Stays when the engine refuses the new one, also for the next engine. */
+  #certificateBefore: CheckedCertificate | undefined;
   #engine: EngineProcess | undefined;
   #running: Promise<void> | undefined;
   #open = 0;
@@ -97,6 +99,7 @@ class NativeDataPlane implements DataPlane {
   }
 
   setCertificate(certificate: CheckedCertificate): void {
+    this.#certificateBefore = this.#certificate;
     this.#certificate = certificate;
     this.#sendCertificate();
   }
@@ -204,6 +207,7 @@ class NativeDataPlane implements DataPlane {
         );
         return;
       case "refusedCertificate": {
+        this.#certificate = this.#certificateBefore;
         const error = new Error("OpenSSL does not take the certificate; the one before stays");
         failStart(error); // says nothing once it has started
         this.options.onTrouble?.(error);
