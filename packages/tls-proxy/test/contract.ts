@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import type { Socket } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
 import { describe, expect, it } from "vitest";
 import { checkCertificate } from "../src/index.js";
@@ -63,6 +64,16 @@ async function expectWholeExchange(client: TLSSocket): Promise<void> {
   const answer = await readAll(client);
   expect(answer.subarray(0, 32)).toEqual(createHash("sha256").update(upload).digest());
   expect(answer.length).toBe(100_032);
+}
+
+/** Reads in small steps with pauses, so that everything on the way fills up. */
+async function readSlowly(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+    chunks.push(chunk as Buffer);
+    if (chunks.length % 40 === 0) await wait(5);
+  }
+  return Buffer.concat(chunks);
 }
 
 /** What every data plane has to do. `make` gets options as a control plane gives them. */
@@ -581,6 +592,54 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       });
       expect(seen[0]?.handshakeMs).toBeGreaterThan(0);
       expect(plane.stats()).toMatchObject({ open: 0, openByApp: new Map(), openByInstance: new Map() });
+    });
+
+    it.each([
+      ["in clear", "s"],
+      ["inside TLS", ""],
+    ])(
+      "brings 8 MB back as they went, past slow readers, %s",
+      async (_, suffix) => {
+        await using app = await startApp(echo);
+        await using plane = await start();
+        const name = `${APP}-${app.port}${suffix}.${BASE}`;
+        await Promise.all(
+          [1, 2].map(async () => {
+            const hello = suffix === "s" ? records(helloMessage({ serverName: name })) : Buffer.alloc(0);
+            const client = suffix === "s" ? await connectTcp(plane) : await connectThrough(plane, name);
+            const sent = Buffer.concat([hello, randomBytes(8 << 20)]);
+            const received = readSlowly(client);
+            client.end(sent);
+            const digest = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
+            expect(digest(await received)).toBe(digest(sent));
+          }),
+        );
+      },
+      60_000,
+    );
+
+    it("keeps reports and counts right when many connections come and go at once", async () => {
+      const seen: ConnectionReport[] = [];
+      await using app = await startApp(echo);
+      await using plane = await start({ onConnection: (report) => seen.push(report) });
+      const hello = records(helloMessage({ serverName: `${APP}-${app.port}s.${BASE}` }));
+      for (let round = 0; round < 10; round++) {
+        await Promise.all(
+          Array.from({ length: 30 }, async (_, index) => {
+            const client = await connectTcp(plane);
+            client.write(hello);
+            await once(client, "data");
+            if (index % 3 === 0) client.resetAndDestroy();
+            else if (index % 3 === 1) client.end();
+            else client.destroy();
+          }),
+        );
+      }
+      await expect.poll(() => seen.length).toBe(300);
+      await expect
+        .poll(() => plane.stats())
+        .toMatchObject({ open: 0, openByApp: new Map(), openByInstance: new Map() });
+      expect(seen.every(({ bytesToApp }) => bytesToApp === hello.length)).toBe(true);
     });
 
     it("carries on when clients are killed in the middle of transfers", async () => {
