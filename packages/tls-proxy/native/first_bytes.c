@@ -1,5 +1,4 @@
 // Waits for the ClientHello and keeps every byte, so that they can be handed on to TLS or to an app untouched.
-#include <errno.h>
 #include <string.h>
 
 #include "connection.h"

@@ -1,6 +1,6 @@
 // What the control plane and the engine say to each other over a stream socket. A frame is its length (4 bytes, of what
 // follows), a type (1 byte) and fields: big-endian numbers, ids of 20 bytes, texts with their length in front.
-// ../src/native/protocol.ts is the other side.
+// ../src/native/commands.ts and events.ts are the other side.
 #ifndef DSTACK_PROXY_PROTOCOL_H
 #define DSTACK_PROXY_PROTOCOL_H
 

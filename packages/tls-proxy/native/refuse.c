@@ -9,10 +9,11 @@
 #define LINGER_US 1000000
 #define MAX_LINGER_BYTES (256u << 10)
 
-#define HTTP_HEAD(status, type) \
-  "HTTP/1.1 " status "\r\nContent-Type: text/" type "; charset=utf-8\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s"
 #define PAGE_BYTES 512
 
+// Status, kind of text, length, text.
+static const char http_answer[] =
+    "HTTP/1.1 %s\r\nContent-Type: text/%s; charset=utf-8\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s";
 static const char plain_http_page[] =
     "<!doctype html><title>400 Bad Request</title><p>This port speaks HTTPS. Use an https:// address.</p>\n";
 static const char bad_gateway_text[] = "The app does not answer on this port now.\n";
@@ -47,14 +48,16 @@ void refuse_with_alert(struct connection *connection, enum outcome outcome, enum
 
 void refuse_plain_http(struct connection *connection) {
   char page[PAGE_BYTES];
-  int length = snprintf(page, sizeof page, HTTP_HEAD("400 Bad Request", "html"), strlen(plain_http_page), plain_http_page);
+  const char *text = plain_http_page;
+  int length = snprintf(page, sizeof page, http_answer, "400 Bad Request", "html", strlen(text), text);
   end_write_raw(connection->client, (const uint8_t *)page, (size_t)length);
   linger(connection, OUTCOME_PLAIN_HTTP);
 }
 
 void refuse_with_bad_gateway(struct connection *connection) {
   char page[PAGE_BYTES];
-  int length = snprintf(page, sizeof page, HTTP_HEAD("502 Bad Gateway", "plain"), strlen(bad_gateway_text), bad_gateway_text);
+  const char *text = bad_gateway_text;
+  int length = snprintf(page, sizeof page, http_answer, "502 Bad Gateway", "plain", strlen(text), text);
   if (tls_speaks_http1(connection->client)) tls_write(connection->client, (const uint8_t *)page, (size_t)length);
   tls_notify_end(connection->client);
   linger(connection, OUTCOME_CONNECT_FAILED);

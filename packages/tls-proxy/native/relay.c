@@ -25,7 +25,8 @@ static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static bool splice_out(struct direction *direction) {
   struct pipe_pair *pipe = &direction->pipe;
   while (pipe->bytes > 0 && direction->to->can_write) {
-    ssize_t count = splice(pipe->out, NULL, direction->to->watch.fd, NULL, pipe->bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    ssize_t count = splice(pipe->out, NULL, direction->to->watch.fd, NULL, pipe->bytes,
+                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (count > 0) {
       pipe->bytes -= (size_t)count;
     } else if (count < 0 && errno == EAGAIN) {

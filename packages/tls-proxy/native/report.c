@@ -18,7 +18,7 @@ static void put_optional_id(struct buffer *out, bool is_known, const uint8_t *id
   if (is_known) buffer_put(out, id, ID_BYTES);
 }
 
-// What `readReport` of ../src/native/protocol.ts reads. Dropped when the control plane is far behind.
+// What `readReport` of ../src/native/events.ts reads. Dropped when the control plane is far behind.
 static void send_report(struct engine *engine, const struct connection *connection, enum outcome outcome) {
   char source[SOURCE_TEXT_BYTES];
   source_text(&connection->source, source);
@@ -55,8 +55,8 @@ void report_turned_away(struct engine *engine, const struct source *source, enum
   send_report(engine, &nothing, outcome);
 }
 
-// Each change: 1, an id, what is open of it now. 0 ends them. Lost with a frame that is dropped, and told again when the
-// count changes again: a control plane that far behind gets a new engine anyway.
+// Each change: 1, an id, what is open of it now. 0 ends them. Those in a frame that is dropped are told again when the
+// count changes again.
 static void put_changes(struct buffer *out, struct counts *counts) {
   uint8_t id[KEY_BYTES];
   uint32_t open;

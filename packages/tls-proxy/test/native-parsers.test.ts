@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseClientHello } from "../src/index.js";
-import { routesCommand } from "../src/native/protocol.js";
+import { routesCommand } from "../src/native/commands.js";
 import { APP, BASE, backend, routesTo } from "./apps.js";
 import { helloMessage, messageOf, records, serverNameExtension } from "./hello.js";
 import { buildWithParsers, temporaryDirectory } from "./native-engine.js";

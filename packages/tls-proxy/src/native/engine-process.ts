@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { Duplex } from "node:stream";
-import { EventReader } from "./protocol.js";
-import type { EngineEvent } from "./protocol.js";
+import { EventReader } from "./events.js";
+import type { EngineEvent } from "./events.js";
 
 /** How an engine ends that was told to. */
 export const ENDED_WELL = "exit code 0";

@@ -12,6 +12,7 @@ import { DEFAULT_LIMITS } from "../limits.js";
 import type { Limits } from "../limits.js";
 import type { ServerName } from "../server-name.js";
 import { engineCommand } from "./engine-command.js";
+import type { EngineEvent } from "./events.js";
 import { ENDED_WELL, EngineProcess } from "./engine-process.js";
 import {
   certificateCommand,
@@ -20,8 +21,8 @@ import {
   routesCommand,
   startCommand,
   stopCommand,
-} from "./protocol.js";
-import type { EngineEvent, SentRoutes } from "./protocol.js";
+} from "./commands.js";
+import type { SentRoutes } from "./commands.js";
 
 export interface NativeDataPlaneOptions extends DataPlaneOptions {
   readonly limits?: Partial<Limits>;

@@ -1,0 +1,149 @@
+import { isIPv4, isIPv6 } from "node:net";
+import type { CheckedCertificate } from "../certificate.js";
+import type { Backend, CustomDestination, ListenerOptions, RouteTable } from "../data-plane.js";
+import type { Limits } from "../limits.js";
+
+/**
+ * What we say to the engine; `native/protocol.h` is the other side. A frame is its length (4 bytes, of what follows), a
+ * type (1 byte) and fields: big-endian numbers, ids of 20 bytes, texts with their length in front.
+ */
+const COMMAND = { start: 1, routes: 2, certificate: 3, found: 4, stop: 5 } as const;
+
+/** The engine tries no more instances for one connection (`MAX_CONTESTANTS`). */
+const CONTESTANTS = 3;
+
+export function startCommand(limits: Limits, listeners: readonly ListenerOptions[]): Buffer {
+  const times = [
+    limits.firstByteMs,
+    limits.helloMs,
+    limits.handshakeMs,
+    limits.lookupMs,
+    limits.connectMs,
+    limits.idleMs,
+    limits.halfClosedMs,
+    limits.totalMs,
+  ];
+  const counts = [limits.connections, limits.connectionsPerApp, limits.connectionsPerSource];
+  return frame(COMMAND.start, [
+    ...times.map((ms) => uint(8, BigInt(Math.ceil(ms)))),
+    ...counts.map((count) => uint(4, Math.min(count, 0xffff_ffff))),
+    uint(1, listeners.length),
+    ...listeners.flatMap(({ host, port, passthroughOnly }) => [
+      address(host),
+      uint(2, port),
+      uint(1, passthroughOnly === true ? 1 : 0),
+    ]),
+  ]);
+}
+
+/** Routes as they are sent, by id: what the next {@link routesCommand} is compared with. */
+export type SentRoutes = ReadonlyMap<string, Buffer>;
+
+/** Only what has changed since `before` travels: a table of thousands is published every few seconds. */
+export function routesCommand(routes: RouteTable, before: SentRoutes): { command: Buffer; sent: SentRoutes } {
+  const sent = new Map<string, Buffer>();
+  const changed: Buffer[] = [];
+  for (const [id, backends] of routes.backends) {
+    if (backends.length === 0) continue;
+    const encoded = route(backends);
+    sent.set(id, encoded);
+    if (before.get(id)?.equals(encoded) !== true) changed.push(idBytes(id), encoded);
+  }
+  const gone = [...before.keys()].filter((id) => !sent.has(id));
+  const command = frame(COMMAND.routes, [
+    uint(2, routes.baseDomains.length),
+    ...routes.baseDomains.map((domain) => text(2, domain)),
+    uint(2, routes.allowedPorts.length),
+    ...routes.allowedPorts.flatMap(({ from, to }) => [uint(2, from), uint(2, to)]),
+    uint(4, gone.length),
+    ...gone.map(idBytes),
+    uint(4, changed.length / 2),
+    ...changed,
+  ]);
+  return { command, sent };
+}
+
+export function certificateCommand({ certPem, keyPem }: CheckedCertificate): Buffer {
+  return frame(COMMAND.certificate, [text(4, certPem), text(4, keyPem)]);
+}
+
+export function foundCommand(number: bigint, destination: CustomDestination | undefined): Buffer {
+  return frame(COMMAND.found, [
+    uint(8, number),
+    uint(1, destination === undefined ? 0 : 1),
+    destination === undefined ? Buffer.alloc(20) : idBytes(destination.id),
+    uint(2, destination?.port ?? 0),
+  ]);
+}
+
+export function stopCommand(): Buffer {
+  return frame(COMMAND.stop, []);
+}
+
+function frame(type: number, fields: readonly Buffer[]): Buffer {
+  const length = fields.reduce((sum, field) => sum + field.length, 1);
+  return Buffer.concat([uint(4, length), uint(1, type), ...fields]);
+}
+
+function uint(size: 1 | 2 | 4, value: number): Buffer;
+function uint(size: 8, value: bigint): Buffer;
+function uint(size: number, value: number | bigint): Buffer {
+  const bytes = Buffer.alloc(size);
+  if (typeof value === "bigint") bytes.writeBigUInt64BE(value);
+  else bytes.writeUIntBE(value, 0, size);
+  return bytes;
+}
+
+function text(size: 1 | 2 | 4, value: string): Buffer {
+  const bytes = Buffer.from(value, "utf8");
+  return Buffer.concat([uint(size, bytes.length), bytes]);
+}
+
+/** Only such ids have a place in a frame. */
+export function isId(text: string): boolean {
+  return /^[0-9a-f]{40}$/.test(text);
+}
+
+function idBytes(id: string): Buffer {
+  if (!isId(id)) throw new TypeError("the id of an app or instance is 40 lower-case hex digits");
+  return Buffer.from(id, "hex");
+}
+
+function route(backends: readonly Backend[]): Buffer {
+  const contestants = backends.slice(0, CONTESTANTS);
+  return Buffer.concat([
+    uint(1, contestants.length),
+    ...contestants.flatMap(({ appId, instanceId, host }) => [
+      idBytes(appId),
+      idBytes(instanceId),
+      address(host),
+    ]),
+  ]);
+}
+
+/** Its family, 4 or 6, and 16 bytes, of IPv4 the first four. */
+function address(host: string): Buffer {
+  const bytes = Buffer.alloc(17);
+  bytes[0] = isIPv6(host) ? 6 : 4;
+  if (isIPv6(host)) ipv6Bytes(host).copy(bytes, 1);
+  else ipv4Bytes(host).copy(bytes, 1);
+  return bytes;
+}
+
+function ipv4Bytes(host: string): Buffer {
+  if (!isIPv4(host)) throw new TypeError("listeners and backends have an IP address");
+  return Buffer.from(host.split(".").map(Number));
+}
+
+function ipv6Bytes(host: string): Buffer {
+  // A last part in the form of IPv4 stands for two groups.
+  const plain = host.replace(/\d+\.\d+\.\d+\.\d+$/, (ipv4) => {
+    const hex = ipv4Bytes(ipv4).toString("hex");
+    return `${hex.slice(0, 4)}:${hex.slice(4)}`;
+  });
+  const [front = [], back = []] = plain
+    .split("::")
+    .map((part) => (part === "" ? [] : part.split(":").map((group) => parseInt(group, 16))));
+  const groups = [...front, ...Array<number>(8 - front.length - back.length).fill(0), ...back];
+  return Buffer.concat(groups.map((group) => uint(2, group)));
+}

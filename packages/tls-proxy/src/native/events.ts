@@ -1,0 +1,170 @@
+import type { ConnectionReport } from "../data-plane.js";
+import type { RouteMode } from "../destination.js";
+import type { ServerName } from "../server-name.js";
+
+/** What the engine says to us, in frames as `commands.ts` has them. */
+const EVENT = { started: 1, failed: 2, lookup: 3, counts: 4, report: 5, refusedCertificate: 6 } as const;
+
+/** An event that is longer is not the engine's. */
+const MAX_EVENT_BYTES = 1 << 24;
+
+/** In the order of `enum outcome`. */
+const OUTCOMES: readonly ConnectionReport["outcome"][] = [
+  "finished",
+  "reset",
+  "idle",
+  "total_time",
+  "shutdown",
+  "not_tls",
+  "plain_http",
+  "bad_hello",
+  "slow_hello",
+  "no_name",
+  "unknown_name",
+  "port_not_allowed",
+  "too_many",
+  "too_many_of_source",
+  "too_many_of_app",
+  "handshake_failed",
+  "connect_failed",
+  "client_gone",
+  "internal_error",
+];
+/** In the order of `enum route_mode`. */
+const MODES: readonly (RouteMode | undefined)[] = [undefined, "terminate", "http2", "passthrough"];
+
+export type EngineEvent =
+  | { readonly type: "started"; readonly ports: readonly number[] }
+  /** `listener` is the index of the one that could not be opened. */
+  | { readonly type: "failed"; readonly errno: number; readonly listener: number }
+  | { readonly type: "lookup"; readonly number: bigint; readonly domain: ServerName; readonly source: string }
+  | {
+      readonly type: "counts";
+      readonly open: number;
+      /** Ids and what is open of them now, of those that have changed. */
+      readonly apps: readonly (readonly [string, number])[];
+      readonly instances: readonly (readonly [string, number])[];
+    }
+  | { readonly type: "report"; readonly report: ConnectionReport }
+  | { readonly type: "refusedCertificate" };
+
+/** Puts events together from the chunks they come in. */
+export class EventReader {
+  #rest: Buffer = Buffer.alloc(0);
+
+  /** @throws {RangeError} the engine says what it cannot say */
+  *push(chunk: Buffer): Generator<EngineEvent> {
+    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    while (bytes.length >= 4) {
+      const length = bytes.readUInt32BE();
+      if (length === 0 || length > MAX_EVENT_BYTES)
+        throw new RangeError("an event of the engine is too long");
+      if (bytes.length < 4 + length) break;
+      yield readEvent(new Fields(bytes.subarray(4, 4 + length)));
+      bytes = bytes.subarray(4 + length);
+    }
+    this.#rest = bytes;
+  }
+}
+
+/** Reading past the end throws a RangeError, as Buffer does. */
+class Fields {
+  #at = 0;
+  constructor(readonly bytes: Buffer) {}
+
+  get left(): number {
+    return this.bytes.length - this.#at;
+  }
+
+  uint(size: 1 | 2 | 4): number {
+    this.#at += size;
+    return this.bytes.readUIntBE(this.#at - size, size);
+  }
+
+  uint64(): bigint {
+    this.#at += 8;
+    return this.bytes.readBigUInt64BE(this.#at - 8);
+  }
+
+  text(): string {
+    return this.#take(this.uint(1)).toString("latin1");
+  }
+
+  id(): string {
+    return this.#take(20).toString("hex");
+  }
+
+  #take(length: number): Buffer {
+    if (length > this.left) throw new RangeError("an event of the engine is cut short");
+    this.#at += length;
+    return this.bytes.subarray(this.#at - length, this.#at);
+  }
+}
+
+function readEvent(fields: Fields): EngineEvent {
+  switch (fields.uint(1)) {
+    case EVENT.started: {
+      const ports: number[] = [];
+      while (fields.left > 0) ports.push(fields.uint(2));
+      return { type: "started", ports };
+    }
+    case EVENT.failed:
+      return { type: "failed", errno: fields.uint(4), listener: fields.uint(1) };
+    case EVENT.lookup:
+      // Its parser let it through: it has the form of a name.
+      return {
+        type: "lookup",
+        number: fields.uint64(),
+        domain: fields.text() as ServerName,
+        source: fields.text(),
+      };
+    case EVENT.counts:
+      return {
+        type: "counts",
+        open: fields.uint(4),
+        apps: readCounts(fields),
+        instances: readCounts(fields),
+      };
+    case EVENT.report:
+      return { type: "report", report: readReport(fields) };
+    case EVENT.refusedCertificate:
+      return { type: "refusedCertificate" };
+    default:
+      throw new RangeError("an event of the engine has an unknown type");
+  }
+}
+
+function readCounts(fields: Fields): [string, number][] {
+  const counts: [string, number][] = [];
+  while (fields.uint(1) === 1) counts.push([fields.id(), fields.uint(4)]);
+  return counts;
+}
+
+function readReport(fields: Fields): ConnectionReport {
+  const outcome = OUTCOMES[fields.uint(1)];
+  if (outcome === undefined) throw new RangeError("a report of the engine has an unknown outcome");
+  const source = fields.text();
+  const name = fields.text();
+  const mode = MODES[fields.uint(1)];
+  const appId = fields.uint(1) === 1 ? fields.id() : undefined;
+  const instanceId = fields.uint(1) === 1 ? fields.id() : undefined;
+  const [handshakeUs, connectUs, durationUs, up, down] = [1, 2, 3, 4, 5].map(() => Number(fields.uint64()));
+  return {
+    source,
+    serverName: name === "" ? undefined : (name as ServerName),
+    mode,
+    appId,
+    instanceId,
+    outcome,
+    handshakeMs: milliseconds(handshakeUs),
+    connectMs: milliseconds(connectUs),
+    durationMs: (durationUs ?? 0) / 1000,
+    bytesToApp: up ?? 0,
+    bytesToClient: down ?? 0,
+  };
+}
+
+/** 0: there was none. */
+function milliseconds(us: number | undefined): number | undefined {
+  return us === undefined || us === 0 ? undefined : us / 1000;
+}
