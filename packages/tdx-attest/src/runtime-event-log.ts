@@ -8,8 +8,15 @@ import {
   replayEventLog,
   runtimeEvent,
 } from "@dstack/attestation";
-import { InputError, fromHex, hex, readRegularFileIfAny, sameBytes, sha384 } from "@dstack/core";
-import { withProcessLock } from "./process-lock.js";
+import {
+  InputError,
+  fromHex,
+  hex,
+  readRegularFileIfAny,
+  sameBytes,
+  sha384,
+  withProcessLock,
+} from "@dstack/core";
 import { DeviceError, type QuoteProvider } from "./quote-provider.js";
 
 export const DEFAULT_RUNTIME_LOG = "/run/log/dstack/runtime_events.log";

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type Server, type Socket, connect, createServer } from "node:net";
-import { errorCode, withDeadline } from "@dstack/core";
+import { errorCode } from "./errors.js";
+import { withDeadline } from "./time.js";
 
 /**
  * Runs work while no other process of this network namespace, and nothing else in this one, holds the lock.
