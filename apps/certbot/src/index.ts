@@ -1,0 +1,3 @@
+export { startCertbot } from "./service.js";
+export type { CertbotService } from "./service.js";
+export { CertbotConfig } from "./config.js";

@@ -1,0 +1,40 @@
+import { CodedError } from "@dstack/core";
+
+/**
+ * A certificate authority did not do what it was asked.
+ * - `unreachable`, `unavailable`: no answer, or one of its own trouble (5xx)
+ * - `rate_limited`: not before `retryAt`
+ * - `refused`: it said no; `details.type` is the problem of RFC 8555 §6.7
+ * - `account`: the account is unknown, deactivated or of another CA
+ */
+export class CaError extends CodedError<
+  "unreachable" | "unavailable" | "rate_limited" | "refused" | "account"
+> {
+  override name = "CaError";
+
+  /** When the CA said to come back, if it did. */
+  get retryAt(): Date | undefined {
+    return this.details["retryAt"] instanceof Date ? this.details["retryAt"] : undefined;
+  }
+}
+
+/**
+ * DNS records could not be read, written or seen.
+ * - `denied`: the provider does not accept our credentials, or not for this zone
+ * - `not_propagated`: written, but an authoritative server did not show it within the limit
+ */
+export class DnsError extends CodedError<
+  "zone_not_found" | "denied" | "rate_limited" | "unreachable" | "refused" | "not_propagated"
+> {
+  override name = "DnsError";
+}
+
+/** What the work directory holds cannot be used. The message says what to do. */
+export class StoreError extends CodedError<"corrupt" | "lost_account" | "foreign" | "locked"> {
+  override name = "StoreError";
+}
+
+/** A certificate that must not be installed: not ours, not for these names, or not valid. */
+export class CertificateError extends CodedError<"wrong_key" | "wrong_names" | "expired" | "unreadable"> {
+  override name = "CertificateError";
+}

@@ -1,0 +1,17 @@
+export { Certbot } from "./certbot.js";
+export type { CertbotOptions, RenewResult } from "./certbot.js";
+export type { Rehearsal } from "./rehearsal.js";
+export type { CertbotStatus } from "./status.js";
+export type { CaOptions } from "./ca/certificate-authority.js";
+export { Authority } from "./dns/authority.js";
+export { CLOUDFLARE_API_URL, Cloudflare } from "./dns/cloudflare.js";
+export { Rfc2136 } from "./dns/rfc2136.js";
+export { Route53 } from "./dns/route53.js";
+export { WebhookDns } from "./dns/webhook.js";
+export { TSIG_ALGORITHMS } from "./dns/tsig.js";
+export { recordText } from "./dns/provider.js";
+export type { CaaRecord, DnsProvider, DnsRecord, TxtRecord } from "./dns/provider.js";
+export { isDueForRenewal } from "./renewal.js";
+export { parseDomain } from "./names.js";
+export { CaError, CertificateError, DnsError, StoreError } from "./errors.js";
+export type { Log } from "./log.js";

@@ -1,0 +1,60 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { Resolver } from "node:dns/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TsigKey } from "../../src/dns/tsig.js";
+import { type RunningProgram, freePort, startProgram } from "./processes.js";
+
+export interface Knot extends RunningProgram {
+  port: number;
+  /** `ip:port` */
+  address: string;
+  key: TsigKey;
+}
+
+/** Debian's Knot as authoritative server of the zone, with dynamic update for one TSIG key. */
+export async function startKnot(zone = "example.test"): Promise<Knot> {
+  const dir = await mkdtemp(join(tmpdir(), "knot-"));
+  const port = await freePort();
+  const key: TsigKey = { name: "certbot", algorithm: "hmac-sha256", secret: randomBytes(32) };
+  await writeFile(
+    join(dir, `${zone}.zone`),
+    `$ORIGIN ${zone}.\n$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n`,
+  );
+  await writeFile(
+    join(dir, "knot.conf"),
+    `server:
+  rundir: ${dir}
+  listen: 127.0.0.1@${port}
+key:
+  - id: ${key.name}
+    algorithm: ${key.algorithm}
+    secret: ${key.secret.toString("base64")}
+database:
+  storage: ${dir}
+acl:
+  - id: certbot
+    key: ${key.name}
+    action: [update, query]
+template:
+  - id: default
+    storage: ${dir}
+    zonefile-sync: -1
+    journal-content: changes
+zone:
+  - domain: ${zone}
+    acl: certbot
+log:
+  - target: stderr
+    any: warning
+`,
+  );
+  const resolver = new Resolver({ timeout: 500, tries: 1 });
+  resolver.setServers([`127.0.0.1:${port}`]);
+  const program = await startProgram("knotd", ["-c", join(dir, "knot.conf")], {
+    dir,
+    ready: async () => (await resolver.resolveSoa(zone)).serial > 0,
+  });
+  return { ...program, port, address: `127.0.0.1:${port}`, key };
+}
