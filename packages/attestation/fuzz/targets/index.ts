@@ -2,10 +2,11 @@ import type { Target } from "../target.js";
 import { certificate, crl, derElements, pckChain, pckExtension, pem } from "./certificates.js";
 import { collateral, qeIdentity, tcbInfo } from "./documents.js";
 import { ccel, eventLog } from "./event-logs.js";
+import { kernel, observed, tdvf } from "./measurement.js";
 import { quote } from "./quote.js";
 import { raTlsCertificate } from "./ra-tls.js";
 
-/** Every reader of bytes that a peer, its host or a collateral service prepares. */
+/** Every reader of bytes that a peer, its host, a collateral service or the maker of an image prepares. */
 export const TARGETS: readonly Target[] = [
   quote,
   derElements,
@@ -20,4 +21,7 @@ export const TARGETS: readonly Target[] = [
   eventLog,
   ccel,
   raTlsCertificate,
+  tdvf,
+  kernel,
+  observed,
 ];
