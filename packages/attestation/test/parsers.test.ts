@@ -2,7 +2,7 @@ import { CodedError, concatBytes, hex } from "@dstack/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { integer, octetString, oid, sequence } from "../../tdx-attest/src/simulated/der.js";
-import { decodePem } from "../src/pem.js";
+import { MAX_PEM_CHARS, decodePem } from "../src/pem.js";
 import { readPckPlatform } from "../src/pck-extension.js";
 import { readCertificate } from "../src/certificate.js";
 import { DerReader } from "../src/der.js";
@@ -170,6 +170,22 @@ describe("decodePem", () => {
         JSON.stringify(edited.slice(0, 40)),
       ).toBe("certificate_malformed");
     }
+  });
+
+  it("E11: refuses lines of other lengths, and more text than a chain can have", () => {
+    const pem = (...lines: string[]): string =>
+      `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+    const line = "A".repeat(64);
+    expect(decodePem(pem(line, "AAAA"), 1, "x")[0]).toHaveLength(51);
+    for (const bad of [pem(line, ""), pem(line + "AAAA"), pem("AAAA", line), pem(line.slice(4), "AAAA")]) {
+      expect(codeOf(() => decodePem(bad, 1, "x"))).toBe("certificate_malformed");
+    }
+    const around = pem("").length;
+    const lines = (length: number): string =>
+      pem(...Array.from({ length }, () => line)).replace("\n\n", "\n");
+    const most = Math.floor((MAX_PEM_CHARS - around + 1) / 65);
+    expect(decodePem(lines(most), 1, "x")[0]).toHaveLength(most * 48);
+    expect(() => decodePem(lines(most + 2), 1, "x")).toThrow("longer than");
   });
 
   it("E11: refuses base64 with spare bits set", () => {
