@@ -111,6 +111,10 @@ export const TproxyConfig = z.strictObject({
   }),
   /** The port under which the world reaches `proxy.listen_port`, where it is another one. */
   external_port: z.int().min(1).max(65535).optional(),
+  /** tappd's socket of the CVM that tproxy runs in: with it, the keys of its certificates get quotes. */
+  tappd_socket: path.optional(),
+  /** What certbot says about its ACME accounts; `acme-account.json` in `state_dir` unless given. */
+  acme_account_file: path.optional(),
   attestation: AttestationConfig,
 });
 

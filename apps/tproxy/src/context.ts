@@ -1,7 +1,9 @@
 import type { Logger } from "@dstack/daemon";
 import type { DataPlane } from "@dstack/tls-proxy";
 import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
+import type { KeyEvidenceStore } from "./certificate/key-evidence.js";
 import type { KeyHistory } from "./certificate/key-history.js";
+import type { ProxyCertificate } from "./certificate/proxy-certificate.js";
 import type { TproxyMetrics } from "./metrics.js";
 import type { InstanceRegistry } from "./registry/registry.js";
 import type { Tunnel } from "./wireguard/tunnel.js";
@@ -26,8 +28,11 @@ export interface TproxyContext {
   readonly registry: InstanceRegistry;
   readonly tunnel: Tunnel;
   readonly plane: DataPlane;
+  readonly certificate: ProxyCertificate;
   readonly keyHistory: KeyHistory;
-  readonly stateDir: string;
+  readonly keyEvidence: KeyEvidenceStore;
+  /** What certbot says about its accounts. */
+  readonly acmeAccountFile: string;
   /** Gives the data plane the routes as they are now. */
   readonly publishRoutes: () => void;
   readonly metrics: TproxyMetrics;

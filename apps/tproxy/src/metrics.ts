@@ -10,6 +10,7 @@ export interface TproxyMetrics {
   readonly recycled: Counter;
   readonly certificateEnd: Gauge;
   readonly certificateRefused: Counter;
+  readonly certificateKeyQuoted: Gauge;
   readonly tunnelRestarts: Counter;
   readonly dataPlaneTroubles: Counter;
   connection(report: ConnectionReport): void;
@@ -63,6 +64,10 @@ export function registerMetrics(
       "Unix time at which the proxy's certificate runs out",
     ),
     certificateRefused: counter("certificate_refused_total", "New certificates that were not taken into use"),
+    certificateKeyQuoted: gauge(
+      "certificate_key_quoted",
+      "1 when there is a quote for the key of the proxy's certificate",
+    ),
     tunnelRestarts: counter("wireguard_restarts_total", "Times wireguard-go was found dead"),
     dataPlaneTroubles: counter(
       "data_plane_troubles_total",

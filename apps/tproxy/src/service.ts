@@ -13,6 +13,8 @@ import { CustomDomains } from "@dstack/tls-proxy";
 import type { CheckedCertificate, DataPlane, Dial, ResolveTxt } from "@dstack/tls-proxy";
 import { WireGuard } from "@dstack/wireguard-tools-wrapper";
 import type { WireGuardDevice } from "@dstack/wireguard-tools-wrapper";
+import { addAcmeInfo } from "./acme-info-page.js";
+import { KeyEvidenceStore, quotesFromTappd } from "./certificate/key-evidence.js";
 import { KeyHistory } from "./certificate/key-history.js";
 import { ProxyCertificate } from "./certificate/proxy-certificate.js";
 import { tunnelAddress } from "./config.js";
@@ -127,6 +129,13 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   await bringUp(config, tunnel);
 
   const keyHistory = await KeyHistory.open(join(config.state_dir, "certificate-keys.json"));
+  const keyEvidence = await KeyEvidenceStore.open(
+    join(config.state_dir, "key-evidence"),
+    config.tappd_socket === undefined ? undefined : quotesFromTappd(config.tappd_socket),
+  );
+  if (!keyEvidence.canQuote) {
+    log.info("no tappd_socket: certificate keys have no evidence, monitors have to take our word for them");
+  }
   let plane: DataPlane | undefined;
   let loaded: CheckedCertificate | undefined;
   const certificate = await ProxyCertificate.load({
@@ -134,6 +143,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     keyPath: config.proxy.cert_key,
     baseDomain: config.proxy.base_domain,
     history: keyHistory,
+    evidence: keyEvidence,
     log,
     onLoaded: (next) => {
       loaded = next;
@@ -141,6 +151,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
       metrics.certificateEnd.set(Math.floor(next.notAfterMs / 1000));
     },
     onRefused: () => metrics.certificateRefused.inc(),
+    onEvidence: (exists) => metrics.certificateKeyQuoted.set(Number(exists)),
   });
 
   const routes = () =>
@@ -189,8 +200,10 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     registry,
     tunnel,
     plane,
+    certificate,
     keyHistory,
-    stateDir: config.state_dir,
+    keyEvidence,
+    acmeAccountFile: config.acme_account_file ?? join(config.state_dir, "acme-account.json"),
     publishRoutes: () => plane?.setRoutes(routes()),
     metrics,
     log,
@@ -205,6 +218,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
       mount: (app) => {
         guardStatusRoutes(app, config.status_from);
         addHealthAndMetrics(app, { registry: prometheus, health: () => tunnel.assertAlive() });
+        addAcmeInfo(app, context);
         addStatusPage(app, context, warnings);
       },
       log,

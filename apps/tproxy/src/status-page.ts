@@ -1,5 +1,6 @@
-import { html, pageHeaders, styleElement } from "@dstack/daemon";
+import { Html, html, pageHeaders, styleElement } from "@dstack/daemon";
 import type { FastifyInstance } from "fastify";
+import { readAcmeAccount } from "./certificate/acme-account.js";
 import type { TproxyContext } from "./context.js";
 
 const STYLE =
@@ -16,11 +17,35 @@ export function addStatusPage(
     reply
       .headers(pageHeaders(STYLE))
       .type("text/html; charset=utf-8")
-      .send(statusPage(context, warnings, Math.floor(Date.now() / 1000))),
+      .send(statusPage(context, warnings, await certificateSection(context), Math.floor(Date.now() / 1000))),
   );
 }
 
-function statusPage(context: TproxyContext, warnings: readonly string[], now: number): string {
+/** Who may order certificates for the base domain, and what there is to check them with. */
+async function certificateSection(context: TproxyContext): Promise<Html> {
+  const { certificate, keyHistory, keyEvidence, acmeAccountFile } = context;
+  // A damaged file must not take the page away.
+  const account = await readAcmeAccount(acmeAccountFile).catch(() => undefined);
+  const end = certificate.current === undefined ? "" : new Date(certificate.current.notAfterMs).toISOString();
+  return html`<h2>Certificate</h2>
+    <p>Until ${end}; ${keyHistory.list().length} keys so far, <a href="/.dstack/acme-info">which</a>.</p>
+    <p>ACME account: <code>${account?.account_uri ?? "none told"}</code></p>
+    ${(account?.caa ?? []).map((record) => html`<p>CAA: <code>${record}</code></p>`)}
+    <p>
+      ${
+        keyEvidence.canQuote
+          ? "Each key has a quote of this guest."
+          : "Keys have no quotes: this tproxy was not told that it runs in a guest."
+      }
+    </p>`;
+}
+
+function statusPage(
+  context: TproxyContext,
+  warnings: readonly string[],
+  certificate: Html,
+  now: number,
+): string {
   const { openByInstance, open } = context.plane.stats();
   const { handshakes } = context.tunnel;
   const rows = context.registry.list().map((instance) => {
@@ -54,6 +79,7 @@ function statusPage(context: TproxyContext, warnings: readonly string[], now: nu
           </tr>
           ${rows}
         </table>
+        ${certificate}
       </body>
     </html> `.text;
 }

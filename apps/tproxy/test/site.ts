@@ -10,6 +10,7 @@ import { tproxy } from "@dstack/proto";
 import { raTlsTransport } from "@dstack/ra-rpc";
 import { CertificateAuthority, PeerVerifier, createRaTlsCertificate, generateP256 } from "@dstack/ra-tls";
 import { SimulatedPlatform, bareLaunch, createSimulatedProvider } from "@dstack/tdx-attest";
+import type { SimulatedProvider } from "@dstack/tdx-attest";
 import { TproxyConfig, startTproxy } from "../src/index.js";
 import type { Tproxy, TproxyConfigInput, TproxyParts } from "../src/index.js";
 import { MemoryWireGuard } from "./memory-wireguard.js";
@@ -120,8 +121,10 @@ export interface GuestShape {
 
 export const systemReady = runtimeEvent("system-ready", new Uint8Array());
 
-/** Key and RA-TLS certificate of a guest of this platform. */
-export async function guestIdentity(shape: GuestShape = {}): Promise<{ key: string; certChain: string }> {
+/** What a guest of this platform makes quotes with. */
+export async function guestEvidence(
+  shape: GuestShape = {},
+): Promise<{ provider: SimulatedProvider; eventLog: string }> {
   const appId = sha256(shape.app ?? "app").subarray(0, 20);
   const instanceId = fromHex(shape.instanceId ?? idOf(shape.instance ?? "instance"));
   const none = new Uint8Array();
@@ -138,11 +141,15 @@ export async function guestIdentity(shape: GuestShape = {}): Promise<{ key: stri
   ];
   const provider = createSimulatedProvider({ platform, launch });
   for (const event of events) await provider.extendRtmr(3, fromHex(event.digest));
+  return { provider, eventLog: JSON.stringify([...(await provider.bootEvents()), ...events]) };
+}
+
+/** Key and RA-TLS certificate of a guest of this platform. */
+export async function guestIdentity(shape: GuestShape = {}): Promise<{ key: string; certChain: string }> {
   const key = generateP256();
   const { chainPem } = await createRaTlsCertificate({
     key: key.privateKey,
-    provider,
-    eventLog: JSON.stringify([...(await provider.bootEvents()), ...events]),
+    ...(await guestEvidence(shape)),
     commonName: "guest",
   });
   return { key: key.privateKeyPem, certChain: chainPem };

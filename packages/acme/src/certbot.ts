@@ -2,10 +2,11 @@ import { errorMessage, withDeadline } from "@dstack/core";
 import { openAccount, permissionsOf } from "./accounts.js";
 import type { AcmeCa, CaOptions } from "./ca/certificate-authority.js";
 import { ariCertId } from "./ca/renewal-info.js";
+import { wantedCaa } from "./caa/policy.js";
 import { setCaa } from "./caa/set-caa.js";
 import { isForNames } from "./certificate.js";
 import type { Authority } from "./dns/authority.js";
-import type { CaaRecord, DnsProvider } from "./dns/provider.js";
+import { type CaaRecord, type DnsProvider, recordText } from "./dns/provider.js";
 import { CaError, CertificateError, StoreError } from "./errors.js";
 import type { Log } from "./log.js";
 import { recordName } from "./names.js";
@@ -13,6 +14,7 @@ import { obtainCertificate } from "./obtain.js";
 import { type Rehearsal, rehearse } from "./rehearsal.js";
 import { type RenewalDecision, isDueForRenewal } from "./renewal.js";
 import { type CertbotStatus, readStatus } from "./status.js";
+import { writeAccountFile } from "./store/account-file.js";
 import { CredentialsFile } from "./store/credentials.js";
 import { type State, readState, writeState } from "./store/state.js";
 import { type LiveCertificate, WorkDirectory } from "./store/work-directory.js";
@@ -77,6 +79,7 @@ export class Certbot {
     return this.#attempt(signal, async (limit) => {
       const credentials = await CredentialsFile.open(this.dir.credentialsPath);
       const cas = await this.#openAccounts(credentials, limit);
+      await this.#tellAccounts(credentials);
       await this.#applyCaa(credentials, limit);
       return { accounts: cas.map((ca) => ({ ca: ca.name, uri: ca.accountUri })) };
     });
@@ -101,6 +104,7 @@ export class Certbot {
       await this.dir.tidy();
       const credentials = await this.#credentials();
       const cas = await this.#openAccounts(credentials, limit);
+      await this.#tellAccounts(credentials);
       if (this.options.setCaa) await this.#applyCaa(credentials, limit);
       let live = await this.#liveIfUsable();
       log.info({}, "checking if certificate needs to be renewed");
@@ -186,6 +190,20 @@ export class Certbot {
     }
     if (opened.length === 0) throw failures[0];
     return opened;
+  }
+
+  /** The public half of the credentials, in a file of its own. */
+  async #tellAccounts(credentials: CredentialsFile): Promise<void> {
+    const { cas, names } = this.options;
+    const permissions = permissionsOf(credentials, cas);
+    const accounts = cas.flatMap(({ name, directory }) => {
+      const uri = credentials.get(directory)?.uri;
+      return uri === undefined ? [] : [{ ca: name, uri }];
+    });
+    const caa = [...new Set(names.map(recordName))].flatMap((name) =>
+      wantedCaa(name, permissions).map(recordText),
+    );
+    await writeAccountFile(this.dir.path, { accounts, caa });
   }
 
   async #applyCaa(credentials: CredentialsFile, signal: AbortSignal, always = false): Promise<CaaRecord[]> {

@@ -53,6 +53,20 @@ describe("setting CAA in DNS", () => {
     );
   });
 
+  it("tells accounts and CAA in a file of their own, without a key", async () => {
+    const given = await options();
+    await (await world.certbot(given)).init(signal);
+    const text = await readFile(join(given.workDir, "acme-account.json"), "utf8");
+    const uri = await accountUri(given.workDir);
+    const value = `pebble.test;validationmethods=dns-01;accounturi=${uri}`;
+    expect(JSON.parse(text)).toEqual({
+      account_uri: uri,
+      accounts: [{ ca: "pebble", uri }],
+      caa: [`${name} CAA 0 issue "${value}"`, `${name} CAA 0 issuewild "${value}"`],
+    });
+    expect(text).not.toContain("PRIVATE KEY");
+  });
+
   it("C1: stopped after any change, running again ends with the same records", async () => {
     const given = await options();
     await (await world.certbot(given)).init(signal);

@@ -8,6 +8,15 @@ export function raTlsReportData(spkiDer: Uint8Array): Uint8Array {
   return sha512("ratls-cert:", spkiDer);
 }
 
+/**
+ * The report data that says of a key, "it is one of this guest's certificate keys": SHA-512("zt-cert:" ‖ SPKI), 64 bytes.
+ * Unlike {@link raTlsReportData} it authenticates no connection; certificate transparency monitors ask for it.
+ * @param spkiDer the SubjectPublicKeyInfo as it stands in the certificate, never re-encoded
+ */
+export function certificateKeyReportData(spkiDer: Uint8Array): Uint8Array {
+  return sha512("zt-cert:", spkiDer);
+}
+
 /** What fresh evidence is asked for. Each purpose is a tag of its own, and no tag begins with another one. */
 export type FreshPurpose = "kms-challenge" | "kms-onboard";
 

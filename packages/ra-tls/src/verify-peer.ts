@@ -7,7 +7,7 @@ import {
   raTlsReportData,
   simulatedAnchor,
 } from "@dstack/attestation";
-import type { AnchorKind, Policy, TrustAnchor, VerifiedEvidence } from "@dstack/attestation";
+import type { AnchorKind, AppIdentity, Policy, TrustAnchor, VerifiedEvidence } from "@dstack/attestation";
 import { CodedError, InputError, errorMessage, hex, readRegularFile } from "@dstack/core";
 import type { AppId, InstanceId } from "@dstack/core";
 import { readCertificateDer } from "./certificate-der.js";
@@ -193,6 +193,21 @@ export class PeerVerifier {
     const again = new VerifiedPeer(seal, verified, peer.publicKeySpki);
     requireSameGuest(peer, again);
     return again;
+  }
+
+  /**
+   * Verifies evidence that authenticates no connection, such as for the key of a public certificate: as strictly as a
+   * peer's, but what it shows is only that a guest made this statement.
+   * @param reportData the 64 bytes the quote must have been made over
+   * @param now Unix seconds
+   * @throws the errors of {@link verifyPeer}
+   */
+  async verifyStatement(
+    evidence: Pick<CertificateEvidence, "quote" | "eventLog">,
+    reportData: Uint8Array,
+    now: number = this.#now(),
+  ): Promise<AppIdentity> {
+    return (await this.#verify(evidence, reportData, now)).identity;
   }
 
   async #verify(

@@ -1,8 +1,10 @@
 import { realpath } from "node:fs/promises";
-import { errorMessage, readRegularFile, sleep } from "@dstack/core";
+import { basename, dirname, join } from "node:path";
+import { Serial, errorMessage, readRegularFile, sleep } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import { checkCertificate } from "@dstack/tls-proxy";
 import type { CheckedCertificate } from "@dstack/tls-proxy";
+import type { KeyEvidenceStore } from "./key-evidence.js";
 import type { KeyHistory } from "./key-history.js";
 
 /** How often the files are read again. They are small, and a certificate is renewed while nobody watches. */
@@ -14,16 +16,22 @@ export interface ProxyCertificateOptions {
   readonly keyPath: string;
   readonly baseDomain: string;
   readonly history: KeyHistory;
+  readonly evidence: KeyEvidenceStore;
   readonly log: Logger;
   /** A new pair passed all checks; its key is in the history. */
   readonly onLoaded: (certificate: CheckedCertificate) => void;
   readonly onRefused: () => void;
+  /** Whether there is evidence for the key in use; told after each look. */
+  readonly onEvidence: (exists: boolean) => void;
 }
 
 /** The proxy's certificate: taken from two files, and taken anew when they change and fit together (P6). */
 export class ProxyCertificate {
+  readonly #looks = new Serial();
   #seen: string | undefined;
   #refusal: string | undefined;
+  #noEvidence: string | undefined;
+  #current: CheckedCertificate | undefined;
 
   private constructor(readonly options: ProxyCertificateOptions) {}
 
@@ -32,11 +40,25 @@ export class ProxyCertificate {
     const certificate = new ProxyCertificate(options);
     const [certPem, keyPem] = await certificate.#read();
     await certificate.#take(certPem, keyPem);
+    await certificate.#ensureEvidence();
     return certificate;
   }
 
+  /** The pair in use. */
+  get current(): CheckedCertificate | undefined {
+    return this.#current;
+  }
+
   /** Looks again. A pair that does not pass leaves the old one in place and is loud once. */
-  async reload(): Promise<void> {
+  reload(): Promise<void> {
+    // One look at a time: what was read first must not be taken last.
+    return this.#looks.run(async () => {
+      await this.#takeIfChanged();
+      await this.#ensureEvidence();
+    });
+  }
+
+  async #takeIfChanged(): Promise<void> {
     try {
       const [certPem, keyPem] = await this.#read();
       if (certPem + keyPem === this.#seen) return;
@@ -62,11 +84,32 @@ export class ProxyCertificate {
     }
   }
 
+  /** Without evidence the certificate serves all the same: what is missing is a monitor's, and is tried again. */
+  async #ensureEvidence(): Promise<void> {
+    if (this.#current === undefined) return;
+    const { evidence, onEvidence, log } = this.options;
+    try {
+      onEvidence(await evidence.ensure(this.#current.spkiDer));
+      this.#noEvidence = undefined;
+    } catch (err) {
+      onEvidence(false);
+      if (errorMessage(err) === this.#noEvidence) return;
+      this.#noEvidence = errorMessage(err);
+      log.error({ err }, "no evidence for the certificate's key: monitors will not know it; trying again");
+    }
+  }
+
   async #read(): Promise<[string, string]> {
     const { certPath, keyPath } = this.options;
-    // Links are followed: certificate managers swap `live/` links. The operator names these files, not a stranger.
-    const read = async (path: string): Promise<string> =>
-      Buffer.from(await readRegularFile(await realpath(path), MAX_PEM_BYTES)).toString("utf8");
+    // Links are followed: certificate managers swap `live/` links. The operator names these files, not a stranger. A
+    // directory both lie in is resolved once: a link that is swapped meanwhile cannot give one file of each pair.
+    const directories = new Map<string, string>();
+    const read = async (path: string): Promise<string> => {
+      const directory = directories.get(dirname(path)) ?? (await realpath(dirname(path)));
+      directories.set(dirname(path), directory);
+      const file = await realpath(join(directory, basename(path)));
+      return Buffer.from(await readRegularFile(file, MAX_PEM_BYTES)).toString("utf8");
+    };
     return [await read(certPath), await read(keyPath)];
   }
 
@@ -75,6 +118,7 @@ export class ProxyCertificate {
     const certificate = checkCertificate({ certPem, keyPem, baseDomains: [baseDomain], now: new Date() });
     await history.add(certificate.spkiDer);
     onLoaded(certificate);
+    this.#current = certificate;
     this.#seen = certPem + keyPem;
     this.#refusal = undefined;
   }

@@ -18,6 +18,7 @@ export interface LiveCertificate extends CertificateFacts {
  * credentials.json      ACME accounts, 0600
  * live -> backup/<id>   one link, so that certificate and key change together
  * backup/<id>/          cert.pem (chain, leaf first) and key.pem (0600) of every certificate ever got
+ * acme-account.json     their public half, for others to read
  * pending/<ca>/         key and order in progress, taken up again after a crash
  * state.json            what may be lost: pauses a CA asked for, the last failure
  * ```
