@@ -108,6 +108,8 @@ export const TproxyConfig = z.strictObject({
     /** Asked for custom domains; the system's unless given. */
     dns_servers: z.array(ipAddress).default([]),
     limits: limits.prefault({}),
+    /** How long open connections may go on when we are told to stop. */
+    drain_secs: z.number().min(0).default(5),
   }),
   /** The port under which the world reaches `proxy.listen_port`, where it is another one. */
   external_port: z.int().min(1).max(65535).optional(),

@@ -62,6 +62,8 @@ export interface Tproxy extends AsyncDisposable {
   readonly passthroughPort: number | undefined;
   /** Reads the certificate files now, not only at the next look. */
   reloadCertificate(): Promise<void>;
+  /** How long open connections may take to end when it is disposed of. */
+  readonly finishMs: number;
 }
 
 const MAX_PEM_BYTES = 256 * 1024;
@@ -193,6 +195,11 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     ),
   );
   metrics.watch(registry, plane);
+  const [draining, finishMs] = [plane, config.proxy.drain_secs * 1000];
+  stack.defer(async () => {
+    await draining.setAccepting(false);
+    await draining.drain("all", finishMs);
+  });
   const proxyPort = plane.listeners[0]?.port ?? port;
 
   const context: TproxyContext = {
@@ -242,6 +249,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     proxyPort,
     passthroughPort: plane.listeners[1]?.port,
     reloadCertificate: () => certificate.reload(),
+    finishMs,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
   };
 }

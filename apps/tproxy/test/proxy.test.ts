@@ -53,6 +53,33 @@ function leafOf(server: Tproxy): Promise<string> {
 }
 
 describe("an app behind tproxy", () => {
+  it("is let finish its answer when tproxy is told to stop, and nobody new comes in", async () => {
+    let finish = (): void => {};
+    const slow = createServer((_request, response) => {
+      response.write("first half, ");
+      finish = () => void response.end("second half");
+    });
+    slow.listen(0, "127.0.0.1");
+    await once(slow, "listening");
+    const { port } = slow.address() as AddressInfo;
+    await using site = await makeSite({ proxy: { drain_secs: 60 } });
+    const server = await start(site, {
+      dial: () => connect({ port, host: "127.0.0.1", allowHalfOpen: true }),
+    });
+    expect(server.finishMs).toBe(60_000);
+    await register(server, {}, newKey());
+    const requested = once(slow, "request");
+    const fetched = fetchApp(server, `${idOf("app")}.${BASE}`);
+    await requested;
+    const stopped = server[Symbol.asyncDispose]();
+    const refused = () => leafOf(server).catch((err: { code?: string }) => err.code);
+    await expect.poll(refused, { timeout: 5_000 }).toBe("ECONNREFUSED");
+    finish();
+    expect(await fetched).toMatchObject({ text: "first half, second half" });
+    await stopped;
+    slow.close();
+  });
+
   it("is reached by app id, instance id and port once it is registered", async () => {
     await using app = await startApp();
     await using site = await makeSite();

@@ -13,13 +13,14 @@ function isOperatorError(err: unknown): boolean {
 }
 
 /**
- * The whole life of a daemon's process: starts it, waits for SIGINT or SIGTERM, releases it within 10 s, exits.
+ * The whole life of a daemon's process: starts it, waits for SIGINT or SIGTERM, releases it within 10 s (and what it
+ * says it needs for finishing its work), exits.
  * Exit code 0 after a signal, 1 when it could not start or stop; a second signal exits at once with 1. Never returns.
  * @param start opens everything; its signal aborts on the first SIGINT or SIGTERM
  */
 export async function runDaemon(
   name: string,
-  start: (signal: AbortSignal) => Promise<AsyncDisposable>,
+  start: (signal: AbortSignal) => Promise<AsyncDisposable & { readonly finishMs?: number }>,
   options: { log?: Logger } = {},
 ): Promise<never> {
   const log = options.log ?? createLogger({ name });
@@ -36,7 +37,7 @@ export async function runDaemon(
     process.exit(1);
   });
 
-  let service: AsyncDisposable;
+  let service: Awaited<ReturnType<typeof start>>;
   try {
     service = await start(stop.signal);
   } catch (err) {
@@ -50,7 +51,8 @@ export async function runDaemon(
   if (!stop.signal.aborted) await once(stop.signal, "abort");
   clearInterval(alive);
   try {
-    await withDeadline("stopping", DISPOSE_LIMIT_MS, () => Promise.resolve(service[Symbol.asyncDispose]()));
+    const limitMs = DISPOSE_LIMIT_MS + (service.finishMs ?? 0);
+    await withDeadline("stopping", limitMs, () => Promise.resolve(service[Symbol.asyncDispose]()));
   } catch (err) {
     log.error({ err }, "could not stop cleanly");
     process.exit(1);

@@ -25,6 +25,7 @@ static struct connection *make_connection(struct engine *engine, const struct so
   struct connection *made = calloc(1, sizeof *made);
   if (made == NULL) return NULL;
   made->engine = engine;
+  made->id = ++engine->last_connection;
   made->source = *source;
   made->source_count = count;
   made->deadline.fire = deadline_passed;

@@ -44,6 +44,7 @@ struct connection {
   struct connection *next, **previous;
   struct end *client, *app;
   enum step step;
+  uint64_t id;
   bool passthrough_only, is_connected, is_reported;
   enum route_mode mode;
   uint16_t port;
@@ -103,6 +104,8 @@ void refuse_silently(struct connection *connection, enum outcome outcome);
 void refuse_linger(struct connection *connection);
 
 // report.c
+// Tells of those open now, the newest first.
+void report_open(struct engine *engine, uint64_t number, size_t most);
 void report_connection(struct connection *connection, enum outcome outcome);
 void report_turned_away(struct engine *engine, const struct source *source, enum outcome outcome);
 // Tells the control plane which counts have changed; soon, if it was told just now.

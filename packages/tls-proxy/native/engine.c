@@ -67,9 +67,21 @@ static bool make_shared_parts(struct engine *engine) {
          counts_init(&engine->instances, UINT32_MAX, true);
 }
 
+static bool set_accepting(struct engine *engine, bool accepting) {
+  for (size_t i = 0; i < engine->listener_count; i++) {
+    struct listener *listener = &engine->listeners[i];
+    int error = 0;
+    if (accepting) error = listener_start(listener);
+    else listener_stop(listener);
+    if (error != 0) return tell_failed(engine, error, i);
+  }
+  return true;
+}
+
 // All listeners are bound before any accepts: there is no half of a start.
 static bool start(struct engine *engine, struct cursor fields) {
   if (engine->listener_count > 0 || !limits_read(&engine->limits, &fields)) return false;
+  bool accepting = cursor_uint(&fields, 1) != 0;
   size_t count = (size_t)cursor_uint(&fields, 1);
   if (count == 0 || count > MAX_LISTENERS || !make_shared_parts(engine)) return false;
   for (size_t i = 0; i < count; i++) {
@@ -81,10 +93,8 @@ static bool start(struct engine *engine, struct cursor fields) {
     engine->listeners[i].passthrough_only = passthrough_only;
     engine->listener_count++;
   }
-  for (size_t i = 0; i < count; i++) {
-    int error = listener_start(&engine->listeners[i]);
-    if (error != 0) return tell_failed(engine, error, i);
-  }
+  if (accepting && !set_accepting(engine, true)) return false;
+  if (engine->loop.stopped) return true;
   if (!process_confine()) return tell_failed(engine, EPERM, 0);
   return !fields.failed && tell_started(engine);
 }
@@ -108,6 +118,39 @@ static bool found(struct engine *engine, struct cursor fields) {
   return true;
 }
 
+static bool tell_done(struct engine *engine, uint64_t number) {
+  buffer_put_uint(control_begin(&engine->control, EVENT_DONE), number, 8);
+  return control_end(&engine->control);
+}
+
+static bool list(struct engine *engine, struct cursor fields) {
+  uint64_t number = cursor_uint(&fields, 8);
+  size_t most = (size_t)cursor_uint(&fields, 4);
+  if (fields.failed) return false;
+  report_open(engine, number, most);
+  return true;
+}
+
+static bool change_accepting(struct engine *engine, struct cursor fields) {
+  uint64_t number = cursor_uint(&fields, 8);
+  bool accepting = cursor_uint(&fields, 1) != 0;
+  return !fields.failed && set_accepting(engine, accepting) && tell_done(engine, number);
+}
+
+static bool end_some(struct engine *engine, struct cursor fields) {
+  uint64_t number = cursor_uint(&fields, 8);
+  bool of_instance = cursor_uint(&fields, 1) != 0;
+  const uint8_t *instance = cursor_take(&fields, ID_BYTES);
+  if (fields.failed) return false;
+  struct connection *next;
+  for (struct connection *connection = engine->connections; connection != NULL; connection = next) {
+    next = connection->next;
+    bool is_its = connection->is_connected && memcmp(connection->backends[0].instance, instance, ID_BYTES) == 0;
+    if (is_its || !of_instance) connection_end(connection, OUTCOME_DRAINED, false);
+  }
+  return tell_done(engine, number);
+}
+
 static void stop(struct engine *engine) {
   while (engine->listener_count > 0) listener_close(&engine->listeners[--engine->listener_count]);
   while (engine->connections != NULL) connection_end(engine->connections, OUTCOME_SHUTDOWN, false);
@@ -128,6 +171,12 @@ static bool on_command(struct control *control, enum command command, struct cur
     case COMMAND_STOP:
       stop(engine);
       return true;
+    case COMMAND_LIST:
+      return list(engine, fields);
+    case COMMAND_ACCEPTING:
+      return change_accepting(engine, fields);
+    case COMMAND_END:
+      return end_some(engine, fields);
   }
   return false;
 }

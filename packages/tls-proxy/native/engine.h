@@ -29,6 +29,7 @@ struct engine {
   struct counts sources, apps, instances;
   struct table lookups;
   uint64_t last_lookup;
+  uint64_t last_connection;
   struct pipes pipes;
   struct connection *connections;
   uint32_t sockets;      // accepted ones that are not closed yet

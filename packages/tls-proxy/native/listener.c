@@ -26,21 +26,37 @@ static uint16_t address_port(const struct sockaddr_storage *address) {
                                               : ((const struct sockaddr_in *)address)->sin_port);
 }
 
+// A port that the kernel chose is ours only while we listen. Bound by its number it stays: two sockets of one address
+// are fine as long as neither listens.
+static int bind_for_good(int fd, struct sockaddr_storage *address) {
+  const int on = 1;
+  socklen_t length = address_length(address);
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) return errno;
+  if (address_port(address) != 0) return bind(fd, (struct sockaddr *)address, length) < 0 ? errno : 0;
+  struct watch chooser = {.fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  bool good = chooser.fd >= 0 && setsockopt(chooser.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+              bind(chooser.fd, (struct sockaddr *)address, length) == 0 &&
+              getsockname(chooser.fd, (struct sockaddr *)address, &length) == 0 &&
+              bind(fd, (struct sockaddr *)address, length) == 0;
+  int error = errno;
+  watch_close(&chooser);
+  return good ? 0 : error;
+}
+
 int listener_open(struct listener *listener, struct engine *engine, const struct sockaddr_storage *address) {
   const int on = 1;
-  struct sockaddr_storage bound;
-  socklen_t length = sizeof bound;
+  struct sockaddr_storage bound = *address;
   *listener = (struct listener){.watch = {.ready = listener_ready}, .pause = {.fire = pause_over}, .engine = engine};
   int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   listener->watch.fd = fd;
   if (fd < 0) return errno;
   // Accepted sockets inherit the last two.
-  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
-      setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0 ||
-      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
-      bind(fd, (const struct sockaddr *)address, address_length(address)) < 0 || listen(fd, BACKLOG) < 0 ||
-      getsockname(fd, (struct sockaddr *)&bound, &length) < 0) {
-    int error = errno;
+  int error = bind_for_good(fd, &bound);
+  if (error == 0 && (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0 ||
+                     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)) {
+    error = errno;
+  }
+  if (error != 0) {
     watch_close(&listener->watch);
     return error;
   }
@@ -48,9 +64,40 @@ int listener_open(struct listener *listener, struct engine *engine, const struct
   return 0;
 }
 
+// Gives 0, EAGAIN when there is none, or the errno when descriptors or memory have run out.
+static int accept_one(struct listener *listener) {
+  struct engine *engine = listener->engine;
+  // Whom we accept we must be able to connect: clients that only wait must not take the last descriptors.
+  if (engine->sockets >= engine->most_sockets) return EMFILE;
+  struct sockaddr_storage peer;
+  socklen_t length = sizeof peer;
+  int fd = accept4(listener->watch.fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd >= 0) {
+    connection_accept(engine, fd, &peer, listener->passthrough_only);
+    return 0;
+  }
+  bool has_run_out = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+  // Anything else is the fate of one connection that was over before we had it (accept(2)).
+  return errno == EAGAIN || has_run_out ? errno : 0;
+}
+
 int listener_start(struct listener *listener) {
+  if (listener->is_accepting) return 0;
+  if (listen(listener->watch.fd, BACKLOG) < 0) return errno;
   // Level-triggered: whom one turn leaves in the queue, the next one takes.
-  return loop_watch(&listener->engine->loop, &listener->watch, EPOLLIN) ? 0 : errno;
+  if (!loop_watch(&listener->engine->loop, &listener->watch, EPOLLIN)) return errno;
+  listener->is_accepting = true;
+  return 0;
+}
+
+void listener_stop(struct listener *listener) {
+  if (!listener->is_accepting) return;
+  while (accept_one(listener) == 0) continue;
+  listener->is_accepting = false;
+  timer_clear(&listener->engine->loop, &listener->pause);
+  loop_unwatch(&listener->engine->loop, &listener->watch);  // it would be told of a hang-up for ever
+  // Of a listening socket this ends the listening (tcp_disconnect), and leaves it bound.
+  shutdown(listener->watch.fd, SHUT_RD);
 }
 
 void listener_close(struct listener *listener) {
@@ -75,19 +122,8 @@ static void listener_ready(struct watch *watch, uint32_t events) {
   struct listener *listener = (struct listener *)watch;
   (void)events;
   for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-    // Whom we accept we must be able to connect: clients that only wait must not take the last descriptors.
-    if (listener->engine->sockets >= listener->engine->most_sockets) return pause_accepting(listener);
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof peer;
-    int fd = accept4(watch->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-      connection_accept(listener->engine, fd, &peer, listener->passthrough_only);
-      continue;
-    }
-    if (errno == EAGAIN) return;
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      return pause_accepting(listener);
-    }
-    // Anything else is the fate of one connection that was over before we had it (accept(2)).
+    int error = accept_one(listener);
+    if (error == EAGAIN) return;
+    if (error != 0) return pause_accepting(listener);
   }
 }

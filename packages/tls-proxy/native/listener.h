@@ -13,13 +13,16 @@ struct listener {
   struct timer pause;
   struct engine *engine;
   bool passthrough_only;
+  bool is_accepting;
   uint16_t port;  // as bound
 };
 
-// Binds and listens, without accepting yet. Gives 0 or an errno.
+// Binds, without listening yet. Gives 0 or an errno.
 int listener_open(struct listener *listener, struct engine *engine, const struct sockaddr_storage *address);
-// Gives 0 or an errno.
+// Accepts from now on. Gives 0 or an errno.
 int listener_start(struct listener *listener);
+// Accepts who waits already and no more, until it is started again. Keeps the port.
+void listener_stop(struct listener *listener);
 void listener_close(struct listener *listener);
 
 #endif

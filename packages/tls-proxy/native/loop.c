@@ -103,6 +103,10 @@ bool loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events) {
   return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) == 0;
 }
 
+bool loop_unwatch(struct loop *loop, struct watch *watch) {
+  return epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL) == 0;
+}
+
 void watch_close(struct watch *watch) {
   if (watch->fd >= 0) close(watch->fd);  // an error says nothing that could be acted on
   watch->fd = -1;

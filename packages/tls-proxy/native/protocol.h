@@ -11,11 +11,15 @@
 #define MAX_PORT_RANGES 64
 
 enum command {
-  COMMAND_START = 1,        // limits, listeners
+  COMMAND_START = 1,        // limits, whether to accept yet, listeners
   COMMAND_ROUTES = 2,       // base domains, port ranges, ids gone, ids with their backends
   COMMAND_CERTIFICATE = 3,  // chain, key
   COMMAND_FOUND = 4,        // answer to EVENT_LOOKUP: its number, whether there is anything, id, port
   COMMAND_STOP = 5,         // end everything, then the process
+  // These have a number, which their answer repeats.
+  COMMAND_LIST = 6,       // number, how many at most; answered by EVENT_CONNECTIONS
+  COMMAND_ACCEPTING = 7,  // number, whether to; answered by EVENT_DONE
+  COMMAND_END = 8,        // number, whether only those of an instance, its id; answered by EVENT_DONE
 };
 
 enum event {
@@ -25,6 +29,8 @@ enum event {
   EVENT_COUNTS = 4,   // open now, and the apps and instances whose counts have changed
   EVENT_REPORT = 5,   // one connection is over
   EVENT_REFUSED_CERTIFICATE = 6,
+  EVENT_CONNECTIONS = 7,  // number, open connections
+  EVENT_DONE = 8,         // number
 };
 
 enum outcome {
@@ -32,6 +38,7 @@ enum outcome {
   OUTCOME_RESET,
   OUTCOME_IDLE,
   OUTCOME_TOTAL_TIME,
+  OUTCOME_DRAINED,
   OUTCOME_SHUTDOWN,
   OUTCOME_NOT_TLS,
   OUTCOME_PLAIN_HTTP,

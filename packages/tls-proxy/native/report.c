@@ -18,22 +18,27 @@ static void put_optional_id(struct buffer *out, bool is_known, const uint8_t *id
   if (is_known) buffer_put(out, id, ID_BYTES);
 }
 
-// What `readReport` of ../src/native/events.ts reads. Dropped when the control plane is far behind.
-static void send_report(struct engine *engine, const struct connection *connection, enum outcome outcome) {
+// What `readFacts` of ../src/native/events.ts reads.
+static void put_facts(struct buffer *out, const struct connection *connection, uint64_t now_us) {
   char source[SOURCE_TEXT_BYTES];
   source_text(&connection->source, source);
-  struct buffer *out = control_begin(&engine->control, EVENT_REPORT);
-  buffer_put_uint(out, outcome, 1);
   put_text(out, source);
   put_text(out, connection->server_name);
   buffer_put_uint(out, connection->mode, 1);
   put_optional_id(out, connection->mode != MODE_NONE, connection->backends[0].app);
   put_optional_id(out, connection->is_connected, connection->backends[0].instance);
-  buffer_put_uint(out, connection->handshake_us, 8);
-  buffer_put_uint(out, connection->connect_us, 8);
-  buffer_put_uint(out, engine->loop.now_us - connection->accepted_us, 8);
+  buffer_put_uint(out, now_us - connection->accepted_us, 8);
   buffer_put_uint(out, connection->to_app.bytes, 8);
   buffer_put_uint(out, connection->to_client.bytes, 8);
+}
+
+// Dropped when the control plane is far behind.
+static void send_report(struct engine *engine, const struct connection *connection, enum outcome outcome) {
+  struct buffer *out = control_begin(&engine->control, EVENT_REPORT);
+  buffer_put_uint(out, outcome, 1);
+  put_facts(out, connection, engine->loop.now_us);
+  buffer_put_uint(out, connection->handshake_us, 8);
+  buffer_put_uint(out, connection->connect_us, 8);
   control_end(&engine->control);
 }
 
@@ -53,6 +58,23 @@ void report_connection(struct connection *connection, enum outcome outcome) {
 void report_turned_away(struct engine *engine, const struct source *source, enum outcome outcome) {
   const struct connection nothing = {.source = *source, .accepted_us = engine->loop.now_us};
   send_report(engine, &nothing, outcome);
+}
+
+void report_open(struct engine *engine, uint64_t number, size_t most) {
+  struct buffer *out = control_begin(&engine->control, EVENT_CONNECTIONS);
+  buffer_put_uint(out, number, 8);
+  const struct connection *connection = engine->connections;
+  for (; connection != NULL && most > 0; connection = connection->next) {
+    if (connection->is_reported) continue;  // only reads its refusal
+    buffer_put_uint(out, connection->id, 8);
+    buffer_put_uint(out, connection->step, 1);
+    put_facts(out, connection, engine->loop.now_us);
+    most--;
+  }
+  if (control_end(&engine->control)) return;
+  // Too long for what may wait: then none.
+  buffer_put_uint(control_begin(&engine->control, EVENT_CONNECTIONS), number, 8);
+  control_end(&engine->control);
 }
 
 // Each change: 1, an id, what is open of it now. 0 ends them. Those in a frame that is dropped are told again when the

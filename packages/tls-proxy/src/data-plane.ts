@@ -59,7 +59,7 @@ export type RefusalReason =
   | "internal_error";
 
 /** How a connection that got through came to its end. */
-export type CloseReason = "finished" | "reset" | "idle" | "total_time" | "shutdown";
+export type CloseReason = "finished" | "reset" | "idle" | "total_time" | "drained" | "shutdown";
 
 /** One connection, told when it is over. */
 export interface ConnectionReport {
@@ -94,6 +94,28 @@ export interface DataPlaneOptions {
   readonly onConnection?: (report: ConnectionReport) => void;
 }
 
+/** What an open connection is at: it waits for the ClientHello, an answer of DNS, TLS, an instance, or bytes. */
+export type ConnectionState = "hello" | "lookup" | "handshake" | "connecting" | "relaying";
+
+/** One open connection as it is now. */
+export interface OpenConnection {
+  /** Larger than those of all connections before it in the same run of the engine. */
+  readonly id: number;
+  readonly source: string;
+  readonly serverName: ServerName | undefined;
+  readonly mode: RouteMode | undefined;
+  readonly appId: string | undefined;
+  readonly instanceId: string | undefined;
+  readonly state: ConnectionState;
+  /** When it was accepted, Unix milliseconds. */
+  readonly since: number;
+  readonly bytesToApp: number;
+  readonly bytesToClient: number;
+}
+
+/** Which connections {@link DataPlane.drain} waits for and ends: those of one instance, or all there are. */
+export type DrainScope = "all" | { readonly instanceId: string };
+
 export interface DataPlaneStats {
   /** Connections open now, those being set up included. */
   readonly open: number;
@@ -113,6 +135,18 @@ export interface DataPlane extends AsyncDisposable {
   /** For connections from now on; open ones keep the one they began with. */
   setCertificate(certificate: CheckedCertificate): void;
   stats(): DataPlaneStats;
+  /** Those open now, the newest first, `most` at most. */
+  connections(most: number): Promise<readonly OpenConnection[]>;
+  /**
+   * Stops accepting, or accepts again. Meanwhile the kernel refuses who connects; who was in its queue is still
+   * accepted, and open connections live on.
+   */
+  setAccepting(accepting: boolean): Promise<void>;
+  /**
+   * Lets connections come to their end, for `limitMs` at most or until `signal` aborts, then ends those that are left
+   * (`drained`). New ones are kept away before, by routes without the instance, or by `setAccepting(false)`.
+   */
+  drain(scope: DrainScope, limitMs: number, signal?: AbortSignal): Promise<void>;
   /** Stops listening and ends what is open. */
   close(): Promise<void>;
 }

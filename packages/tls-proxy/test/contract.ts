@@ -656,6 +656,104 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       await expect.poll(() => plane.stats().open).toBe(0);
     });
 
+    it("lists open connections, the newest first, with what they are at", async () => {
+      await using app = await startApp(echo);
+      let answer: (found: undefined) => void = () => {};
+      await using plane = await start({ lookup: () => new Promise((resolve) => (answer = resolve)) });
+      const began = Date.now();
+      const silent = await connectTcp(plane);
+      await expect.poll(() => plane.stats().open).toBe(1);
+      const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
+      client.write("1234");
+      await once(client, "data");
+      const looking = await connectTcp(plane);
+      looking.write(helloFor("shop.example.com"));
+      await expect.poll(async () => (await plane.connections(1))[0]?.state).toBe("lookup");
+      const open = await plane.connections(10);
+      expect(open).toMatchObject([
+        { state: "lookup", serverName: "shop.example.com", mode: undefined, instanceId: undefined },
+        {
+          state: "relaying",
+          serverName: `${APP}-${app.port}.${BASE}`,
+          mode: "terminate",
+          appId: APP,
+          instanceId: INSTANCE,
+          bytesToApp: 4,
+          bytesToClient: 4,
+        },
+        { state: "hello", source: "127.0.0.1", serverName: undefined, appId: undefined, bytesToApp: 0 },
+      ]);
+      for (const [index, { id, since }] of open.entries()) {
+        expect(since).toBeGreaterThan(began - 100);
+        expect(since).toBeLessThan(Date.now() + 100);
+        expect(id).toBeGreaterThan(open[index + 1]?.id ?? 0);
+      }
+      expect(await plane.connections(2)).toHaveLength(2);
+      answer(undefined);
+      for (const socket of [silent, client, looking]) socket.destroy();
+      await expect.poll(() => plane.connections(10)).toEqual([]);
+    });
+
+    it("refuses connections while it does not accept, keeps those there are, and its port", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const name = `${APP}-${app.port}.${BASE}`;
+      const open = await connectThrough(plane, name);
+      await plane.setAccepting(false);
+      await plane.setAccepting(false);
+      await expect(connectTcp(plane)).rejects.toThrow(/ECONNREFUSED/);
+      open.write("still here");
+      expect(String((await once(open, "data"))[0])).toBe("still here");
+      await plane.setAccepting(true);
+      await plane.setAccepting(true);
+      (await connectThrough(plane, name)).destroy();
+      open.destroy();
+    });
+
+    it("drains an instance: waits for its connections, then ends those that are left and no other", async () => {
+      const seen: ConnectionReport[] = [];
+      const other = "c".repeat(40);
+      await using app = await startApp(echo);
+      const routes = routesTo(backend(), backend("127.0.0.1", other));
+      await using plane = await start({ routes, onConnection: (report) => seen.push(report) });
+      const nameOf = (id: string): string => `${id}-${app.port}.${BASE}`;
+      const ends = await connectThrough(plane, nameOf(INSTANCE));
+      await expect.poll(() => plane.stats().openByInstance.get(INSTANCE)).toBe(1);
+      const drained = plane.drain({ instanceId: INSTANCE }, 60_000);
+      ends.end();
+      await drained; // long before the limit
+      const [stays, others] = [
+        await connectThrough(plane, nameOf(INSTANCE)),
+        await connectThrough(plane, nameOf(other)),
+      ];
+      await expect.poll(() => plane.stats().openByInstance.get(INSTANCE)).toBe(1);
+      const closed = closeOf(stays);
+      await plane.drain({ instanceId: INSTANCE }, 100);
+      await closed;
+      await expect.poll(() => seen.map(({ outcome }) => outcome)).toEqual(["finished", "drained"]);
+      others.write("not touched");
+      expect(String((await once(others, "data"))[0])).toBe("not touched");
+      others.destroy();
+    });
+
+    it("drains all: also at once, when it is told to hurry", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const [client, silent] = [
+        await connectThrough(plane, `${APP}-${app.port}.${BASE}`),
+        await connectTcp(plane),
+      ];
+      await expect.poll(() => plane.stats().open).toBe(2);
+      await plane.setAccepting(false);
+      const closed = Promise.all([closeOf(client), closeOf(silent)]);
+      const hurry = new AbortController();
+      const drained = plane.drain("all", 60_000, hurry.signal);
+      expect(plane.stats().open).toBe(2);
+      hurry.abort();
+      await Promise.all([drained, closed]);
+      await expect.poll(() => plane.stats().open).toBe(0);
+    });
+
     it("ends listeners and connections when it is closed", async () => {
       await using app = await startApp(echo);
       const plane = await start();

@@ -54,6 +54,23 @@ describe("native data plane", () => {
     await expect.poll(() => plane.stats()).toMatchObject({ open: 0, openByApp: new Map() });
   });
 
+  it("answers about connections also while an engine dies, and keeps not accepting", async () => {
+    await using plane = await start({ onTrouble: () => {} });
+    const client = await connectTcp(plane);
+    await expect.poll(() => plane.stats().open).toBe(1);
+    await plane.setAccepting(false);
+    const [engine] = await childrenOf(process.pid, "tls_proxy.node");
+    process.kill(engine ?? 0, "SIGSTOP");
+    const [asked, closed] = [plane.connections(10), closeOf(client)];
+    process.kill(engine ?? 0, "SIGKILL");
+    expect(await asked).toEqual([]);
+    await closed;
+    await expect.poll(() => childrenOf(process.pid, "tls_proxy.node")).toHaveLength(1);
+    await expect(connectTcp(plane)).rejects.toThrow(/ECONNREFUSED/);
+    await plane.setAccepting(true);
+    (await connectTcp(plane)).destroy();
+  });
+
   it("P4: waits with accepting when descriptors run out, and can still connect whom it has accepted", async () => {
     await using app = await startApp(echo);
     // 64 are kept for the process itself; each connection takes two.

@@ -7,7 +7,9 @@ import type {
   Backend,
   CloseReason,
   ConnectionReport,
+  ConnectionState,
   CustomDestination,
+  OpenConnection,
   RefusalReason,
   RouteTable,
 } from "../data-plane.js";
@@ -43,8 +45,11 @@ const BAD_GATEWAY = Buffer.from(
 /** One accepted connection, from its first byte to its end. */
 export class Connection {
   readonly #started = performance.now();
+  readonly #since = Date.now();
   readonly #closing = new AbortController();
+  #state: ConnectionState = "hello";
   #relay: Relay | undefined;
+  #ended: "drained" | "shutdown" | undefined;
   #error: unknown;
   #serverName: ServerName | undefined;
   #mode: RouteMode | undefined;
@@ -54,6 +59,7 @@ export class Connection {
   #connectMs: number | undefined;
 
   constructor(
+    readonly id: number,
     readonly engine: Engine,
     readonly socket: Socket,
     readonly source: string,
@@ -69,10 +75,11 @@ export class Connection {
     let outcome: ConnectionReport["outcome"];
     try {
       outcome = await this.#carry();
+      if (this.#ended !== undefined) outcome = this.#ended;
     } catch (err) {
       outcome = "internal_error";
       this.#error = err;
-      this.close();
+      this.close("shutdown");
     }
     return {
       source: this.source,
@@ -90,6 +97,22 @@ export class Connection {
     };
   }
 
+  /** As it is now. */
+  get open(): OpenConnection {
+    return {
+      id: this.id,
+      source: this.source,
+      serverName: this.#serverName,
+      mode: this.#mode,
+      appId: this.#appId,
+      instanceId: this.#instanceId,
+      state: this.#state,
+      since: this.#since,
+      bytesToApp: this.#relay?.bytesToApp ?? 0,
+      bytesToClient: this.#relay?.bytesToClient ?? 0,
+    };
+  }
+
   /** Ends it when it has been silent, or open, for too long. Called about once a second. */
   checkTime(now: number): void {
     const relay = this.#relay;
@@ -100,9 +123,10 @@ export class Connection {
     else if (totalMs > 0 && now - this.#started > totalMs) relay.end("total_time");
   }
 
-  close(): void {
+  close(reason: "drained" | "shutdown"): void {
+    this.#ended = reason;
     this.#closing.abort();
-    this.#relay?.end("shutdown");
+    this.#relay?.end(reason);
     this.socket.destroy();
   }
 
@@ -148,6 +172,7 @@ export class Connection {
     if (destination.kind === "unknown") return undefined;
     const { lookup, limits } = this.engine;
     if (lookup === undefined) return undefined;
+    this.#state = "lookup";
     const custom = await withDeadline(
       "looking up a custom domain",
       limits.lookupMs,
@@ -172,6 +197,7 @@ export class Connection {
     const secureContext = this.engine.secureContext();
     if (secureContext === undefined) return this.#refuse("unknown_name");
     const started = performance.now();
+    this.#state = "handshake";
     let client;
     try {
       client = await terminateTls(this.socket, {
@@ -194,6 +220,7 @@ export class Connection {
 
   async #connect(backends: readonly Backend[], port: number): Promise<Connected | undefined> {
     const started = performance.now();
+    this.#state = "connecting";
     const connected = await raceToConnect(backends, port, {
       dial: this.engine.dial,
       limitMs: this.engine.limits.connectMs,
@@ -210,6 +237,7 @@ export class Connection {
       return "client_gone";
     }
     this.#instanceId = backend.instanceId;
+    this.#state = "relaying";
     const leave = this.engine.instances.enter(backend.instanceId);
     try {
       this.#relay = new Relay(client, socket);

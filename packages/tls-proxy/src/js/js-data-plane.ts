@@ -10,8 +10,11 @@ import type {
   DataPlane,
   DataPlaneOptions,
   DataPlaneStats,
+  DrainScope,
+  OpenConnection,
   RouteTable,
 } from "../data-plane.js";
+import { waitUntilGone } from "../drain.js";
 import { DEFAULT_LIMITS } from "../limits.js";
 import type { Limits } from "../limits.js";
 import { Connection } from "./connection.js";
@@ -36,7 +39,9 @@ const BACKLOG = 4_096;
 export async function createJsDataPlane(options: JsDataPlaneOptions): Promise<DataPlane> {
   const plane = new JsDataPlane(options);
   try {
-    for (const listener of options.listeners) await plane.listen(listener);
+    for (const listener of options.listeners) {
+      plane.listeners.push({ host: listener.host, port: await plane.listen(listener) });
+    }
   } catch (err) {
     await plane.close();
     throw err;
@@ -46,7 +51,9 @@ export async function createJsDataPlane(options: JsDataPlaneOptions): Promise<Da
 
 class JsDataPlane implements DataPlane {
   readonly listeners: { host: string; port: number }[] = [];
+  /** Empty while it does not accept. */
   readonly #servers: Server[] = [];
+  #lastId = 0;
   readonly #connections = new Set<Connection>();
   /** Also those that are only reading their refusal. */
   readonly #sockets = new Set<Socket>();
@@ -56,10 +63,11 @@ class JsDataPlane implements DataPlane {
   readonly #engine: Engine;
   readonly #onConnection: (report: ConnectionReport) => void;
   readonly #timeCheck: NodeJS.Timeout;
+  readonly #closing = new AbortController();
   #routes: RouteTable;
   #secureContext: SecureContext | undefined;
 
-  constructor(options: JsDataPlaneOptions) {
+  constructor(readonly options: JsDataPlaneOptions) {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#sources = new CountLimit(this.#limits.connectionsPerSource);
     this.#routes = options.routes;
@@ -81,7 +89,8 @@ class JsDataPlane implements DataPlane {
     this.#timeCheck.unref();
   }
 
-  async listen(listener: DataPlaneOptions["listeners"][number]): Promise<void> {
+  /** @returns the port that was bound */
+  async listen(listener: DataPlaneOptions["listeners"][number]): Promise<number> {
     const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
       this.#accept(socket, listener.passthroughOnly ?? false),
     );
@@ -96,8 +105,7 @@ class JsDataPlane implements DataPlane {
     });
     this.#servers.push(server);
     const address = server.address();
-    const port = typeof address === "object" && address !== null ? address.port : listener.port;
-    this.listeners.push({ host: listener.host, port });
+    return typeof address === "object" && address !== null ? address.port : listener.port;
   }
 
   setRoutes(routes: RouteTable): void {
@@ -122,14 +130,38 @@ class JsDataPlane implements DataPlane {
     };
   }
 
+  async connections(most: number): Promise<readonly OpenConnection[]> {
+    const newest = [...this.#connections].slice(Math.max(0, this.#connections.size - most));
+    return newest.reverse().map((connection) => connection.open);
+  }
+
+  async setAccepting(accepting: boolean): Promise<void> {
+    if (!accepting) {
+      // Each says that it is closed when its connections are, too; it stops listening at once.
+      for (const server of this.#servers.splice(0)) server.close();
+    } else if (this.#servers.length === 0) {
+      for (const [index, listener] of this.options.listeners.entries()) {
+        await this.listen({ ...listener, port: this.listeners[index]?.port ?? listener.port });
+      }
+    }
+  }
+
+  async drain(scope: DrainScope, limitMs: number, signal?: AbortSignal): Promise<void> {
+    const signals = signal === undefined ? [] : [signal];
+    const until = AbortSignal.any([this.#closing.signal, ...signals]);
+    if (await waitUntilGone(() => this.stats(), scope, limitMs, until)) return;
+    for (const connection of this.#connections) {
+      if (scope === "all" || connection.open.instanceId === scope.instanceId) connection.close("drained");
+    }
+  }
+
   async close(): Promise<void> {
+    this.#closing.abort();
     clearInterval(this.#timeCheck);
-    const closed = this.#servers.map(
-      (server) => new Promise<void>((resolve) => server.close(() => resolve())),
-    );
-    for (const connection of this.#connections) connection.close();
+    for (const server of this.#servers.splice(0)) server.close();
+    for (const connection of this.#connections) connection.close("shutdown");
     for (const socket of this.#sockets) socket.destroy();
-    await Promise.all([...closed, ...this.#running]);
+    await Promise.all(this.#running);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -153,7 +185,7 @@ class JsDataPlane implements DataPlane {
       this.#sockets.delete(socket);
       leave();
     });
-    const connection = new Connection(this.#engine, socket, source, passthroughOnly);
+    const connection = new Connection(++this.#lastId, this.#engine, socket, source, passthroughOnly);
     this.#connections.add(connection);
     const run = connection.run().then((report) => {
       this.#connections.delete(connection);

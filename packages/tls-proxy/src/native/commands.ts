@@ -1,18 +1,31 @@
 import { isIPv4, isIPv6 } from "node:net";
 import type { CheckedCertificate } from "../certificate.js";
-import type { Backend, CustomDestination, ListenerOptions, RouteTable } from "../data-plane.js";
+import type { Backend, CustomDestination, DrainScope, ListenerOptions, RouteTable } from "../data-plane.js";
 import type { Limits } from "../limits.js";
 
 /**
  * What we say to the engine; `native/protocol.h` is the other side. A frame is its length (4 bytes, of what follows), a
  * type (1 byte) and fields: big-endian numbers, ids of 20 bytes, texts with their length in front.
  */
-const COMMAND = { start: 1, routes: 2, certificate: 3, found: 4, stop: 5 } as const;
+const COMMAND = {
+  start: 1,
+  routes: 2,
+  certificate: 3,
+  found: 4,
+  stop: 5,
+  list: 6,
+  accepting: 7,
+  end: 8,
+} as const;
 
 /** The engine tries no more instances for one connection (`MAX_CONTESTANTS`). */
 const CONTESTANTS = 3;
 
-export function startCommand(limits: Limits, listeners: readonly ListenerOptions[]): Buffer {
+export function startCommand(
+  limits: Limits,
+  listeners: readonly ListenerOptions[],
+  accepting: boolean,
+): Buffer {
   const times = [
     limits.firstByteMs,
     limits.helloMs,
@@ -27,6 +40,7 @@ export function startCommand(limits: Limits, listeners: readonly ListenerOptions
   return frame(COMMAND.start, [
     ...times.map((ms) => uint(8, BigInt(Math.ceil(ms)))),
     ...counts.map((count) => uint(4, Math.min(count, 0xffff_ffff))),
+    uint(1, Number(accepting)),
     uint(1, listeners.length),
     ...listeners.flatMap(({ host, port, passthroughOnly }) => [
       address(host),
@@ -74,6 +88,19 @@ export function foundCommand(number: bigint, destination: CustomDestination | un
     destination === undefined ? Buffer.alloc(20) : idBytes(destination.id),
     uint(2, destination?.port ?? 0),
   ]);
+}
+
+export function listCommand(number: bigint, most: number): Buffer {
+  return frame(COMMAND.list, [uint(8, number), uint(4, most)]);
+}
+
+export function acceptingCommand(number: bigint, accepting: boolean): Buffer {
+  return frame(COMMAND.accepting, [uint(8, number), uint(1, Number(accepting))]);
+}
+
+export function endCommand(number: bigint, scope: DrainScope): Buffer {
+  const id = scope === "all" ? Buffer.alloc(20) : idBytes(scope.instanceId);
+  return frame(COMMAND.end, [uint(8, number), uint(1, Number(scope !== "all")), id]);
 }
 
 export function stopCommand(): Buffer {

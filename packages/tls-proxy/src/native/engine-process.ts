@@ -14,6 +14,7 @@ const STOP_LIMIT_MS = 3_000;
 export class EngineProcess {
   /** Settles when the process is over, with how it ended. Never rejects. */
   readonly ended: Promise<string>;
+  isOver = false;
   readonly #child: ChildProcess;
   readonly #stream: Duplex;
 
@@ -39,8 +40,12 @@ export class EngineProcess {
     // Broken by the engine's end, which `ended` tells.
     stream.on("error", () => {});
     this.ended = new Promise((resolve) => {
-      this.#child.once("error", (err) => resolve(err.message));
-      this.#child.once("close", (code, signal) => resolve(signal ?? `exit code ${code}`));
+      const over = (how: string): void => {
+        this.isOver = true;
+        resolve(how);
+      };
+      this.#child.once("error", (err) => over(err.message));
+      this.#child.once("close", (code, signal) => over(signal ?? `exit code ${code}`));
     });
   }
 

@@ -1,9 +1,18 @@
-import type { ConnectionReport } from "../data-plane.js";
+import type { ConnectionReport, ConnectionState, OpenConnection } from "../data-plane.js";
 import type { RouteMode } from "../destination.js";
 import type { ServerName } from "../server-name.js";
 
 /** What the engine says to us, in frames as `commands.ts` has them. */
-const EVENT = { started: 1, failed: 2, lookup: 3, counts: 4, report: 5, refusedCertificate: 6 } as const;
+const EVENT = {
+  started: 1,
+  failed: 2,
+  lookup: 3,
+  counts: 4,
+  report: 5,
+  refusedCertificate: 6,
+  connections: 7,
+  done: 8,
+} as const;
 
 /** An event that is longer is not the engine's. */
 const MAX_EVENT_BYTES = 1 << 24;
@@ -14,6 +23,7 @@ const OUTCOMES: readonly ConnectionReport["outcome"][] = [
   "reset",
   "idle",
   "total_time",
+  "drained",
   "shutdown",
   "not_tls",
   "plain_http",
@@ -30,6 +40,8 @@ const OUTCOMES: readonly ConnectionReport["outcome"][] = [
   "client_gone",
   "internal_error",
 ];
+/** In the order of `enum step`. */
+const STATES: readonly ConnectionState[] = ["hello", "lookup", "handshake", "connecting", "relaying"];
 /** In the order of `enum route_mode`. */
 const MODES: readonly (RouteMode | undefined)[] = [undefined, "terminate", "http2", "passthrough"];
 
@@ -46,7 +58,10 @@ export type EngineEvent =
       readonly instances: readonly (readonly [string, number])[];
     }
   | { readonly type: "report"; readonly report: ConnectionReport }
-  | { readonly type: "refusedCertificate" };
+  | { readonly type: "refusedCertificate" }
+  /** Answers, by the number of the command. */
+  | { readonly type: "connections"; readonly number: bigint; readonly open: readonly OpenConnection[] }
+  | { readonly type: "done"; readonly number: bigint };
 
 /** Puts events together from the chunks they come in. */
 export class EventReader {
@@ -129,6 +144,14 @@ function readEvent(fields: Fields): EngineEvent {
       return { type: "report", report: readReport(fields) };
     case EVENT.refusedCertificate:
       return { type: "refusedCertificate" };
+    case EVENT.connections: {
+      const number = fields.uint64();
+      const open: OpenConnection[] = [];
+      while (fields.left > 0) open.push(readOpen(fields));
+      return { type: "connections", number, open };
+    }
+    case EVENT.done:
+      return { type: "done", number: fields.uint64() };
     default:
       throw new RangeError("an event of the engine has an unknown type");
   }
@@ -143,28 +166,44 @@ function readCounts(fields: Fields): [string, number][] {
 function readReport(fields: Fields): ConnectionReport {
   const outcome = OUTCOMES[fields.uint(1)];
   if (outcome === undefined) throw new RangeError("a report of the engine has an unknown outcome");
-  const source = fields.text();
-  const name = fields.text();
-  const mode = MODES[fields.uint(1)];
-  const appId = fields.uint(1) === 1 ? fields.id() : undefined;
-  const instanceId = fields.uint(1) === 1 ? fields.id() : undefined;
-  const [handshakeUs, connectUs, durationUs, up, down] = [1, 2, 3, 4, 5].map(() => Number(fields.uint64()));
+  const { ageMs, ...facts } = readFacts(fields);
+  const [handshakeUs, connectUs] = [Number(fields.uint64()), Number(fields.uint64())];
   return {
-    source,
-    serverName: name === "" ? undefined : (name as ServerName),
-    mode,
-    appId,
-    instanceId,
+    ...facts,
     outcome,
     handshakeMs: milliseconds(handshakeUs),
     connectMs: milliseconds(connectUs),
-    durationMs: (durationUs ?? 0) / 1000,
-    bytesToApp: up ?? 0,
-    bytesToClient: down ?? 0,
+    durationMs: ageMs,
+  };
+}
+
+function readOpen(fields: Fields): OpenConnection {
+  const id = Number(fields.uint64());
+  const state = STATES[fields.uint(1)];
+  if (state === undefined) throw new RangeError("a connection of the engine has an unknown state");
+  const { ageMs, ...facts } = readFacts(fields);
+  return { id, state, since: Math.round(Date.now() - ageMs), ...facts };
+}
+
+type Facts = Omit<OpenConnection, "id" | "state" | "since"> & { readonly ageMs: number };
+
+/** What a report and the list of open connections both say. */
+function readFacts(fields: Fields): Facts {
+  const source = fields.text();
+  const name = fields.text();
+  return {
+    source,
+    serverName: name === "" ? undefined : (name as ServerName),
+    mode: MODES[fields.uint(1)],
+    appId: fields.uint(1) === 1 ? fields.id() : undefined,
+    instanceId: fields.uint(1) === 1 ? fields.id() : undefined,
+    ageMs: Number(fields.uint64()) / 1000,
+    bytesToApp: Number(fields.uint64()),
+    bytesToClient: Number(fields.uint64()),
   };
 }
 
 /** 0: there was none. */
-function milliseconds(us: number | undefined): number | undefined {
-  return us === undefined || us === 0 ? undefined : us / 1000;
+function milliseconds(us: number): number | undefined {
+  return us === 0 ? undefined : us / 1000;
 }

@@ -6,8 +6,11 @@ import type {
   DataPlane,
   DataPlaneOptions,
   DataPlaneStats,
+  DrainScope,
+  OpenConnection,
   RouteTable,
 } from "../data-plane.js";
+import { waitUntilGone } from "../drain.js";
 import { DEFAULT_LIMITS } from "../limits.js";
 import type { Limits } from "../limits.js";
 import type { ServerName } from "../server-name.js";
@@ -15,9 +18,12 @@ import { engineCommand } from "./engine-command.js";
 import type { EngineEvent } from "./events.js";
 import { ENDED_WELL, EngineProcess } from "./engine-process.js";
 import {
+  acceptingCommand,
   certificateCommand,
+  endCommand,
   foundCommand,
   isId,
+  listCommand,
   routesCommand,
   startCommand,
   stopCommand,
@@ -37,6 +43,8 @@ const FIRST_BACK_OFF_MS = 100;
 const LONGEST_BACK_OFF_MS = 5_000;
 /** An engine that has run so long starts again at once when it ends. */
 const STABLE_AFTER_MS = 10_000;
+/** Connections told of at once: what fits into one frame. */
+const LONGEST_LIST = 10_000;
 /** From spawning to listening. */
 const START_LIMIT_MS = 30_000;
 /** A certificate taken anew brings new keys for session tickets: no key opens more than this time's sessions. */
@@ -74,6 +82,10 @@ class NativeDataPlane implements DataPlane {
   #open = 0;
   readonly #openByApp = new Map<string, number>();
   readonly #openByInstance = new Map<string, number>();
+  #accepting = true;
+  #lastNumber = 0n;
+  /** Commands of the running engine that wait for their answer. */
+  readonly #asked = new Map<bigint, (open: readonly OpenConnection[]) => void>();
 
   constructor(readonly options: NativeDataPlaneOptions) {
     this.#command = options.command ?? engineCommand();
@@ -113,6 +125,22 @@ class NativeDataPlane implements DataPlane {
     };
   }
 
+  async connections(most: number): Promise<readonly OpenConnection[]> {
+    return this.#ask((number) => listCommand(number, Math.min(most, LONGEST_LIST)));
+  }
+
+  async setAccepting(accepting: boolean): Promise<void> {
+    this.#accepting = accepting;
+    await this.#ask((number) => acceptingCommand(number, accepting));
+  }
+
+  async drain(scope: DrainScope, limitMs: number, signal?: AbortSignal): Promise<void> {
+    const signals = signal === undefined ? [] : [signal];
+    const until = AbortSignal.any([this.#stopping.signal, ...signals]);
+    if (await waitUntilGone(() => this.stats(), scope, limitMs, until)) return;
+    await this.#ask((number) => endCommand(number, scope));
+  }
+
   async close(): Promise<void> {
     this.#stopping.abort();
     clearInterval(this.#ticketKeys);
@@ -138,12 +166,16 @@ class NativeDataPlane implements DataPlane {
       else this.#take(engine, event, reject);
     });
     this.#engine = engine;
-    void engine.ended.then((how) => reject(new Error(`the native data plane does not start (${how})`)));
+    void engine.ended.then((how) => {
+      reject(new Error(`the native data plane does not start (${how})`));
+      for (const answer of this.#asked.values()) answer([]); // nothing is open any more
+      this.#asked.clear();
+    });
     const limit = setTimeout(() => engine.kill(), START_LIMIT_MS);
     this.#sent = new Map();
     this.#sendRoutes();
     this.#sendCertificate();
-    engine.send(startCommand(this.#limits, this.#listeners));
+    engine.send(startCommand(this.#limits, this.#listeners, this.#accepting));
     try {
       const ports = await promise;
       this.#listeners = this.#listeners.map((listener, index) => ({ ...listener, port: ports[index] ?? 0 }));
@@ -214,6 +246,12 @@ class NativeDataPlane implements DataPlane {
         this.options.onTrouble?.(error);
         return;
       }
+      case "connections":
+        this.#answer(event.number, event.open);
+        return;
+      case "done":
+        this.#answer(event.number, []);
+        return;
       default:
         assertNever(event);
     }
@@ -227,6 +265,19 @@ class NativeDataPlane implements DataPlane {
     } catch {
       return undefined;
     }
+  }
+
+  /** Sends a command that has an answer. That comes in any case: from the engine, or by its end. */
+  #ask(command: (number: bigint) => Buffer): Promise<readonly OpenConnection[]> {
+    if (this.#engine?.isOver !== false) return Promise.resolve([]);
+    const number = ++this.#lastNumber;
+    this.#engine.send(command(number));
+    return new Promise((resolve) => this.#asked.set(number, resolve));
+  }
+
+  #answer(number: bigint, open: readonly OpenConnection[]): void {
+    this.#asked.get(number)?.(open);
+    this.#asked.delete(number);
   }
 
   #sendRoutes(): void {
