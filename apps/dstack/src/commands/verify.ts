@@ -26,6 +26,8 @@ import type { Presented } from "../verify/presented.js";
 import { appReportData, isQuote, parseQuoteFile, presentedQuote } from "../verify/quote-file.js";
 import { exitCodeOf, formatReport } from "../verify/report.js";
 import type { Report } from "../verify/report.js";
+import { requireFitting } from "../verify/target.js";
+import type { TargetKind } from "../verify/target.js";
 import { loadTrust } from "../verify/trust.js";
 import { addTeepodOptions, interruptSignal } from "./options.js";
 
@@ -39,6 +41,7 @@ interface VerifyOptions extends TeepodOptions {
   anyApp?: boolean;
   kmsCa?: string;
   image?: string;
+  anyAcpi?: boolean;
   policy?: string;
   collateral?: string;
   pccsUrl: string;
@@ -63,8 +66,9 @@ Exit codes:
   1  refused: something is wrong; REFUSED lines say what
   2  could not tell: nobody answers, there is no evidence or no collateral, or nothing was given to compare with
 
---image on Intel hardware needs the event log: the digests of the host's ACPI tables are taken from it, and told as not
-checked. \`dstack measure <dir> --log <log> --policy\` prints registers with those of a VM you trust, for --policy.
+--image on Intel hardware needs the event log, for the digests of the host's ACPI tables: no image tells them, and the
+guest's kernel runs their code. \`dstack measure <dir> --log <log> --policy\` prints registers with those of a VM you
+trust, for --policy; --any-acpi takes whatever tables the host has.
 What each line means: docs/attestation.md`;
 
 /** `dstack verify`: exit code 0 verified, 1 refused, 2 could not tell. */
@@ -83,6 +87,7 @@ export function registerVerify(program: Command): void {
     .option("--app-id <hex>", "the app it must be")
     .option("--any-app", "whichever app it is will do")
     .option("--image <dir>", "directory of the guest image it must run on")
+    .option("--any-acpi", "--image on hardware: whatever ACPI tables the host has will do")
     .option("--policy <file>", "policy in TOML or JSON: images, TCB status, advisories, …")
     .option("--kms-ca <pem>", "root CA certificate of the KMS its keys must come from")
     .option("--nonce <hex>", "quote file: the report_data that was asked for")
@@ -95,7 +100,8 @@ export function registerVerify(program: Command): void {
     .addHelpText("after", TARGETS)
     .action(async (target: string, _: unknown, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>();
-      const report = await verify(target, options, interruptSignal()).catch((err: unknown) => {
+      const check = (kind: TargetKind): void => requireFitting(kind, command);
+      const report = await verify(target, options, check, interruptSignal()).catch((err: unknown) => {
         throw couldNotTell(err);
       });
       printResult(options, report, () => formatReport(report));
@@ -110,13 +116,23 @@ function couldNotTell(err: unknown): unknown {
   return expected ? new CliError(`could not tell: ${errorMessage(err)}`, 2, { cause: err }) : err;
 }
 
-async function verify(target: string, options: VerifyOptions, signal: AbortSignal): Promise<Report> {
+/** @param check told what the target is, before any option counts */
+async function verify(
+  target: string,
+  options: VerifyOptions,
+  check: (kind: TargetKind) => void,
+  signal: AbortSignal,
+): Promise<Report> {
   const isUrl = /^https?:\/\//i.test(target);
-  if (!isUrl && !(await exists(target))) return verifyVm(target, options, signal);
+  if (!isUrl && !(await exists(target))) {
+    check("cvm");
+    return verifyVm(target, options, signal);
+  }
+  if (isUrl) check("endpoint");
   const trust = await loadTrust(options);
   const presented = isUrl
     ? await presentedByEndpoint(parseUrl(target), { path: options.path, now: trust.now, signal })
-    : await presentedByFile(target, options, trust.now);
+    : await presentedByFile(target, options, trust.now, check);
   return judge(presented, await expectationOf(options), trust, signal);
 }
 
@@ -125,20 +141,25 @@ async function verifyVm(target: string, options: VerifyOptions, signal: AbortSig
   if (home?.state.ports === undefined)
     throw new CliError("there is no local installation here, and no such file");
   const vm = await findVm(teepodClient(await teepodAddress(options)), target);
-  const { compose } = await expectationOf(options);
   const { report } = await verifyLocalApp(home, vm, {
     path: options.path ?? "/quote",
+    expected: await expectationOf(options),
     signal,
-    ...(compose === undefined ? {} : { compose }),
   });
   return report;
 }
 
-async function presentedByFile(path: string, options: VerifyOptions, now: number): Promise<Presented> {
+async function presentedByFile(
+  path: string,
+  options: VerifyOptions,
+  now: number,
+  check: (kind: TargetKind) => void,
+): Promise<Presented> {
   const bytes = await readFileBytes(path);
   try {
     // A quote holds certificates of its own, as PEM.
     const certificate = isQuote(bytes) ? undefined : certificateIn(bytes);
+    check(certificate === undefined ? "quote" : "certificate");
     if (certificate !== undefined) return presentedCertificate(certificate, now);
     const answer = parseQuoteFile(bytes);
     const eventLog = options.eventLog === undefined ? answer.eventLog : await readTextFile(options.eventLog);
@@ -153,6 +174,9 @@ async function presentedByFile(path: string, options: VerifyOptions, now: number
 }
 
 function reportDataOf({ nonce, reportData }: VerifyOptions): Uint8Array | Missing {
+  if (reportData !== undefined && nonce !== undefined) {
+    throw new CliError("--nonce and --report-data both say what the quote must carry: give one", 2);
+  }
   if (reportData !== undefined) return fromHex(reportData, "--report-data", 64);
   if (nonce !== undefined) return appReportData(fromHex(nonce, "--nonce"));
   return { missing: "nobody said what it was asked for, so it may be an old one or answer somebody else" };

@@ -26,6 +26,8 @@ export interface GivenImage {
   readonly dir: string;
   /** As the simulated platform measures it. */
   readonly simulated: AllowedImage;
+  /** Whatever ACPI tables the host has will do. */
+  readonly anyAcpi: boolean;
 }
 
 /** What the registers of a quote are compared with, and what has to be told about it. */
@@ -39,9 +41,9 @@ export interface ImageComparison {
  * @throws {InputError} metadata that is not as it should be
  * @throws a system error for a missing file
  */
-export async function readGivenImage(dir: string): Promise<GivenImage> {
+export async function readGivenImage(dir: string, anyAcpi = false): Promise<GivenImage> {
   const name = basename(resolve(dir));
-  return { name, dir, simulated: allowedImage(name, await measureImage(dir)) };
+  return { name, dir, simulated: allowedImage(name, await measureImage(dir)), anyAcpi };
 }
 
 /**
@@ -56,7 +58,7 @@ export async function compareWith(
 ): Promise<ImageComparison> {
   if (platform === "simulated") return { allowed: [image.simulated], remarks: [] };
   try {
-    return onHardware(image.name, await readLaunch(image.dir), eventLog);
+    return onHardware(image, await readLaunch(image.dir), eventLog);
   } catch (err) {
     if (!(err instanceof InputError)) throw err;
     return { allowed: [], remarks: [notChecked(`image ${image.name}`, err.message)] };
@@ -72,7 +74,11 @@ export function imageEntry(name: string, { mrtd, rtmr0, rtmr1, rtmr2 }: Computed
 }
 
 /** @throws {InputError} an image that cannot start a TD */
-function onHardware(name: string, launch: Launch, eventLog: string | Missing): ImageComparison {
+function onHardware(
+  { name, anyAcpi }: GivenImage,
+  launch: Launch,
+  eventLog: string | Missing,
+): ImageComparison {
   const alone = computeMeasurements(launch);
   const withLog = measureWithLog(launch, eventLog);
   const how =
@@ -88,7 +94,7 @@ function onHardware(name: string, launch: Launch, eventLog: string | Missing): I
     allowed: [imageEntry(name, withLog)],
     remarks: [
       info(`image ${name}`, `${how}; ${memory}`),
-      notChecked(
+      (anyAcpi ? notChecked : skipped)(
         "ACPI tables",
         "RTMR0 is compared with the ACPI digests of the event log: the host writes these tables, and the guest's " +
           "kernel runs their code. `dstack measure --log` on a VM you trust, with --policy, pins them",

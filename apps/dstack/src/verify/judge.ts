@@ -13,6 +13,7 @@ import type { AllowedImage, CheckNode, Collateral, Missing, Policy } from "@dsta
 import { CollateralError } from "@dstack/ra-tls";
 import { checkIdentity } from "./expectation.js";
 import type { Expectation } from "./expectation.js";
+import { firstDifference } from "./first-difference.js";
 import { compareWith } from "./given-image.js";
 import type { ImageComparison } from "./given-image.js";
 import type { Presented } from "./presented.js";
@@ -27,14 +28,14 @@ export async function judge(
   trust: Trust,
   signal: AbortSignal,
 ): Promise<Report> {
-  const { quote, checks } = presented;
+  const { quote, checks, eventLog } = presented;
   if ("missing" in quote) {
     return reportOf(presented, group("evidence", [...checks, skipped("quote", quote.missing)]));
   }
-  const image = await imageFor(quote, presented.eventLog, trust);
+  const image = await imageFor(quote, eventLog, trust);
   const explanation = explain({
     quote,
-    eventLog: presented.eventLog,
+    eventLog,
     reportData: presented.reportData,
     collateral: await collateralFor(quote, trust, signal),
     now: trust.now,
@@ -43,7 +44,18 @@ export async function judge(
   });
   const app = checkIdentity(explanation.identity, expected, presented);
   const time = trust.atGivenTime ? [asOf(trust.now)] : [];
-  const tree = group("evidence", [...checks, ...time, ...explanation.tree.children, ...image.remarks, app]);
+  const why =
+    trust.image === undefined || typeof eventLog !== "string"
+      ? []
+      : await firstDifference(trust.image, explanation, eventLog);
+  const tree = group("evidence", [
+    ...checks,
+    ...time,
+    ...explanation.tree.children,
+    ...image.remarks,
+    ...why,
+    app,
+  ]);
   return reportOf(presented, tree, explanation);
 }
 

@@ -25,7 +25,7 @@ export const appHost = (appId: string): string => `${appId}.${BASE_DOMAIN}`;
  * Asks an app behind the local tproxy for a quote over a fresh nonce, and verifies it against the compose document
  * that was deployed and the image it was to run on.
  * @param options.path where the app answers `{quote, event_log}` for `?nonce=<hex>`
- * @param options.compose what to expect instead of what teepod says was deployed
+ * @param options.expected what to expect instead of what teepod and this installation say
  * @throws {CliError} the app does not answer (exit code 2: nothing was refused, nothing is known)
  */
 export async function verifyLocalApp(
@@ -33,12 +33,12 @@ export async function verifyLocalApp(
   vm: teepod.VmInfo,
   options: {
     readonly path: string;
-    readonly compose?: Expectation["compose"];
+    readonly expected?: Expectation;
     readonly signal: AbortSignal;
   },
 ): Promise<{ report: Report; nonce: string }> {
   const { path, signal } = options;
-  const configuration = vm.configuration;
+  const { configuration } = vm;
   if (configuration === undefined) throw new CliError("teepod does not tell the VM's configuration", 2);
   const presented = await requestQuote({
     host: appHost(vm.appId),
@@ -53,11 +53,18 @@ export async function verifyLocalApp(
     simulatedRoot: [home.path("simulated-root.pem")],
     image: join(imagesDir(), configuration.image),
   });
-  const deployed = { hash: hex(sha256(utf8(configuration.composeFile))), from: "what teepod has deployed" };
-  const expected = {
-    appId: parseAppId(vm.appId),
-    compose: options.compose ?? deployed,
-    caCertHash: await caCertHashOf(home.path("kms", "certs", "root-ca.pem")),
-  };
+  const ownKms = await caCertHashOf(home.path("kms", "certs", "root-ca.pem"));
+  const expected = expectationOfVm(vm.appId, configuration.composeFile, ownKms, options.expected);
   return { report: await judge(presented, expected, trust, signal), nonce: presented.nonce };
+}
+
+/** What a local VM must be: what the installation says of it, unless the person who verifies says otherwise. */
+export function expectationOfVm(
+  appId: string,
+  composeFile: string,
+  caCertHash: string,
+  given: Expectation = {},
+): Expectation {
+  const compose = { hash: hex(sha256(utf8(composeFile))), from: "what teepod has deployed" };
+  return { appId: parseAppId(appId), compose, caCertHash, ...given };
 }

@@ -72,6 +72,7 @@ const SIMULATED_WARNING =
 /** How to have something checked that was not. */
 const ADVICE: Readonly<Record<string, string>> = {
   image: "give --image <dir> or --policy <file>",
+  "ACPI tables": "or give --any-acpi",
   "app id": "give --compose <file> or --app-id <hex>, or --any-app",
   "compose document": "give --compose <file>",
   "report data": "give --nonce <hex> or --report-data <hex>",

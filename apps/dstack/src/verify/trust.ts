@@ -32,6 +32,8 @@ export interface TrustOptions {
   readonly policy?: string | undefined;
   /** Directory of a guest image that is allowed beside the policy's. */
   readonly image?: string | undefined;
+  /** That image on hardware: whatever ACPI tables the host has will do. */
+  readonly anyAcpi?: boolean | undefined;
   /** PEM files of simulator roots to trust beside Intel's and the policy's. */
   readonly simulatedRoot: readonly string[];
   /** File with a collateral bundle; otherwise it is fetched. */
@@ -50,7 +52,8 @@ export async function loadTrust(options: TrustOptions): Promise<Trust> {
   const roots = [...given.insecure_simulated_roots, ...options.simulatedRoot];
   const anchors = [INTEL_ROOT];
   for (const path of roots) anchors.push(simulatedAnchor(await readTextFile(path)));
-  const image = options.image === undefined ? undefined : await readGivenImage(options.image);
+  const image =
+    options.image === undefined ? undefined : await readGivenImage(options.image, options.anyAcpi);
   return {
     anchors,
     policy: { ...given, insecure_simulated_roots: roots },

@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { SimulatedPlatform } from "@dstack/tdx-attest";
 import { writeTdxImage } from "../../../../packages/tdx-attest/test/fixtures/tdx-image.js";
-import { APP_ID, COMPOSE_HASH, NONCE, OTHER_ID, Site, verify, verifyJson } from "./site.js";
+import { parseAppId } from "@dstack/core";
+import { expectationOfVm } from "../../src/verify/local-app.js";
+import { APP_ID, COMPOSE, COMPOSE_HASH, NONCE, OTHER_ID, Site, verify, verifyJson } from "./site.js";
 
 let site: Site;
 let quote: string;
@@ -111,6 +113,26 @@ describe("dstack verify <quote file>", () => {
     expect(out).toContain(
       `REFUSED: image: no allowed image has rtmr2 ${site.launch.rtmr2}; the nearest is other`,
     );
+  });
+
+  it("names the first event in which the VM's start differs from the image", async () => {
+    const other = site.path("dstack-other");
+    await cp(site.path("dstack-test"), other, { recursive: true });
+    const metadata = { cmdline: "console=ttyS0 init=/bin/sh", kernel: "kernel", initrd: "initrd" };
+    await writeFile(join(other, "metadata.json"), JSON.stringify(metadata));
+    const args = [...asked, ...site.trusting, ...site.compose, "--image", other];
+    const { code, out } = await verify(quote, ...args);
+    expect(code).toBe(1);
+    expect(out).toMatch(
+      /first difference from dstack-other: event 9 of the boot: expected kernel-cmdline [0-9a-f]{96} in RTMR2, found kernel-cmdline/,
+    );
+    // An edited log explains nothing.
+    const answer = await site.answer();
+    const [first = {}, ...rest] = JSON.parse(answer.event_log) as object[];
+    const event_log = JSON.stringify([{ ...first, digest: "00".repeat(48) }, ...rest]);
+    const edited = await site.write("other-log.json", JSON.stringify({ ...answer, event_log }));
+    expect((await verify(edited, ...args)).out).not.toContain("first difference");
+    expect((await verify(quote, ...asked, ...site.all)).out).not.toContain("first difference");
   });
 
   it("E9: verifies against a policy file, in TOML", async () => {
@@ -261,10 +283,48 @@ describe("dstack verify <quote file> could not tell (exit code 2)", () => {
       [/none/, [quote, ...asked, ...site.all, "--image", site.path("none")]],
       [/no local installation/, [site.path("none"), "--home", site.path("nowhere")]],
       [/no https:\/\/ address/, ["http://127.0.0.1/"]],
+      [/--nonce and --report-data both/, [quote, ...asked, "--report-data", "00".repeat(64), ...site.all]],
     ];
     for (const [sentence, args] of wrong) {
       expect(await verify(...args)).toEqual({ code: 2, out: expect.stringMatching(sentence) as unknown });
     }
+  });
+});
+
+describe("dstack verify refuses an option that the target would not be judged by", () => {
+  const cvm = ["hello", "--home", "/nowhere"];
+  it.each<[string, () => string[] | Promise<string[]>]>([
+    ["--policy", () => [...cvm, "--policy", "policy.toml"]],
+    ["--image", () => [...cvm, ...site.image]],
+    ["--collateral", () => [...cvm, "--collateral", "bundle.json"]],
+    ["--simulated-root", () => [...cvm, "--simulated-root", "root.pem"]],
+    ["--at", () => [...cvm, "--at", "2026-01-01T00:00:00Z"]],
+    ["--nonce", () => [...cvm, ...asked]],
+    ["--nonce", () => ["https://127.0.0.1:1/", ...asked, ...site.all]],
+    ["--event-log", () => ["https://127.0.0.1:1/", "--event-log", "log.json", ...site.all]],
+    ["--nonce", async () => [await certificateFile(), ...asked, ...site.all]],
+    ["--path", async () => [await certificateFile(), "--path", "/quote", ...site.all]],
+    ["--path", () => [quote, ...asked, "--path", "/quote", ...site.all]],
+  ])("%s", async (option, args) => {
+    const outcome = await verify(...(await args()));
+    expect(outcome).toEqual({
+      code: 2,
+      out: expect.stringMatching(`^${option} does not go with `) as unknown,
+    });
+  });
+
+  const certificateFile = async (): Promise<string> =>
+    site.write("certificate.pem", (await site.certificate()).cert);
+
+  it("and expects of a local CVM what the installation says, unless something else is asked for", () => {
+    const own = expectationOfVm(APP_ID, COMPOSE, "aa");
+    expect(own).toEqual({
+      appId: APP_ID,
+      compose: { hash: COMPOSE_HASH, from: "what teepod has deployed" },
+      caCertHash: "aa",
+    });
+    const given = { appId: parseAppId(OTHER_ID), caCertHash: "bb" };
+    expect(expectationOfVm(APP_ID, COMPOSE, "aa", given)).toEqual({ ...own, ...given });
   });
 });
 
