@@ -7,3 +7,5 @@ export { Serial, abortable, sleep, withDeadline } from "./time.js";
 export { x509FromDer } from "./x509.js";
 export { CountLimit, sourceKey } from "./count-limit.js";
 export { createFileExclusive, readRegularFile, readRegularFileIfAny, writeFileAtomic } from "./files.js";
+export { DER, DerReader, oidText, timeSeconds } from "./der.js";
+export type { DerElement } from "./der.js";

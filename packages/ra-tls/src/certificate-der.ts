@@ -1,5 +1,4 @@
-import { InputError } from "@dstack/core";
-import { DER, DerReader, oidText, timeSeconds } from "./der.js";
+import { DER, DerReader, InputError, oidText, timeSeconds } from "@dstack/core";
 
 /**
  * Longest certificate we make or read. OpenSSL's limit for a peer's certificate message is about 100 KiB; a boot's

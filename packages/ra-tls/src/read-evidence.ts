@@ -1,8 +1,7 @@
-import { InputError, hex, parseAppId } from "@dstack/core";
+import { DER, DerReader, InputError, hex, parseAppId } from "@dstack/core";
 import type { AppId } from "@dstack/core";
 import { readCertificateDer } from "./certificate-der.js";
 import type { CertificateParts } from "./certificate-der.js";
-import { DER, DerReader } from "./der.js";
 import { OID_APP_ID, OID_EVENT_LOG, OID_QUOTE } from "./oids.js";
 
 /** What an RA-TLS certificate carries. Nothing of it is verified yet. */

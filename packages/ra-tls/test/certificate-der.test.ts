@@ -1,9 +1,8 @@
-import { InputError, concatBytes, fromHex, hex, utf8 } from "@dstack/core";
+import { DerReader, InputError, concatBytes, fromHex, hex, oidText, timeSeconds, utf8 } from "@dstack/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MAX_CERTIFICATE_BYTES, readCertificateDer } from "../src/certificate-der.js";
 import { octetString } from "../src/certificate-authority.js";
-import { DerReader, oidText, timeSeconds } from "../src/der.js";
 import {
   CertificateAuthority,
   OID_EVENT_LOG,

@@ -5,8 +5,8 @@ import { Serial, errorMessage, sameBytes } from "@dstack/core";
 import { CertLogError, EMPTY_CHAIN, MAX_LINE_BYTES, follow, jsonOf, lineOf } from "./chain.js";
 import type { CertLogEntry, ChainHead } from "./chain.js";
 import { LogIndex } from "./log-index.js";
-import { leafHash } from "./merkle.js";
-import type { MerkleTree } from "./merkle.js";
+import { leafHash } from "@dstack/ct";
+import type { MerkleTree } from "@dstack/ct";
 
 /** What the log needs of an open file. */
 export interface LogFile {

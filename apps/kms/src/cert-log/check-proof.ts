@@ -3,7 +3,7 @@ import { InputError, hex, sha256 } from "@dstack/core";
 import type { kms } from "@dstack/proto";
 import { CertLogEntry } from "./chain.js";
 import { verifyLogHead } from "./log-head.js";
-import { leafHash, verifyConsistency, verifyInclusion } from "./merkle.js";
+import { leafHash, verifyConsistency, verifyInclusion } from "@dstack/ct";
 
 /** What {@link checkInclusion} found out. */
 export interface LoggedCertificate {

@@ -1,7 +1,7 @@
 import { sign, verify } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import { concatBytes, utf8 } from "@dstack/core";
-import type { MerkleTree } from "./merkle.js";
+import type { MerkleTree } from "@dstack/ct";
 
 /** The state of an issue log, as the KMS vouches for it. */
 export interface LogHead {

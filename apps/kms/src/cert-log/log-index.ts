@@ -1,6 +1,6 @@
 import { hex, sha256 } from "@dstack/core";
 import type { CertLogEntry } from "./chain.js";
-import { MerkleTree, leafHash } from "./merkle.js";
+import { MerkleTree, leafHash } from "@dstack/ct";
 
 /** An entry's place in the file, and the leaf that its text hashes to. */
 export interface LogPlace {

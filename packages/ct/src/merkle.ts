@@ -2,14 +2,16 @@ import { sameBytes, sha256 } from "@dstack/core";
 
 const LEAF = Uint8Array.of(0);
 const NODE = Uint8Array.of(1);
-const NO_LEAVES = sha256();
+/** Root of a tree without leaves. */
+export const NO_LEAVES = sha256();
 
 /** Hash of a leaf (RFC 6962 §2.1). Leaves and nodes are hashed apart, so that none can pass for the other. */
-export function leafHash(data: string): Uint8Array {
+export function leafHash(data: string | Uint8Array): Uint8Array {
   return sha256(LEAF, data);
 }
 
-function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
+/** Hash over two subtrees. */
+export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
   return sha256(NODE, left, right);
 }
 

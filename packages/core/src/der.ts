@@ -1,4 +1,4 @@
-import { InputError } from "@dstack/core";
+import { InputError } from "./errors.js";
 
 /** One DER element: its tag, its content, and the whole of it with header. Views, not copies. */
 export interface DerElement {

@@ -1,0 +1,108 @@
+import { X509Certificate } from "node:crypto";
+import { DER, DerReader } from "@dstack/core";
+import { execa } from "execa";
+import fc from "fast-check";
+import { beforeAll, describe, expect, it } from "vitest";
+import { readIssued } from "../src/issued-certificate.js";
+import { isNameOf, mentions } from "../src/names.js";
+
+const POISON = "1.3.6.1.4.1.11129.2.4.3=critical,ASN1:NULL";
+
+async function certificate(subject: string, ...extensions: string[]): Promise<X509Certificate> {
+  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null"];
+  const added = extensions.flatMap((extension) => ["-addext", extension]);
+  const { stdout } = await execa("openssl", [
+    "req",
+    "-x509",
+    ...curve,
+    "-days",
+    "2",
+    "-subj",
+    subject,
+    ...added,
+  ]);
+  return new X509Certificate(stdout);
+}
+const tbsOf = (der: Uint8Array): Uint8Array =>
+  new DerReader(new DerReader(der, "test").next(DER.sequence).content, "test").next(DER.sequence).whole;
+
+let sample: X509Certificate;
+beforeAll(async () => {
+  sample = await certificate(
+    "/O=Example/CN=app.example.org",
+    "subjectAltName=DNS:*.App.example.org,DNS:app.example.org,IP:192.0.2.1,email:a@example.org",
+  );
+});
+
+describe("readIssued", () => {
+  it("reads key, names, issuer, serial and dates as OpenSSL does", () => {
+    const read = readIssued(sample.raw, "x509");
+    expect(read.names).toEqual(["*.App.example.org", "app.example.org", "app.example.org"]);
+    expect(Buffer.from(read.spki)).toEqual(sample.publicKey.export({ format: "der", type: "spki" }));
+    expect(BigInt(`0x${Buffer.from(read.serial).toString("hex")}`)).toBe(BigInt(`0x${sample.serialNumber}`));
+    expect(read.notBefore * 1000).toBe(Date.parse(sample.validFrom));
+    expect(read.notAfter * 1000).toBe(Date.parse(sample.validTo));
+    expect(read.poison).toBe(false);
+  });
+
+  it("reads the same from the TBSCertificate of a precertificate entry", () => {
+    expect(readIssued(tbsOf(sample.raw), "precert")).toEqual(readIssued(sample.raw, "x509"));
+  });
+
+  it("knows a precertificate by its poison", async () => {
+    const poisoned = await certificate("/CN=x", POISON);
+    expect(readIssued(poisoned.raw, "x509").poison).toBe(true);
+  });
+
+  it("takes a certificate without names as one without names", async () => {
+    expect(readIssued((await certificate("/O=nobody")).raw, "x509").names).toEqual([]);
+  });
+
+  it("refuses a DNS name with a zero byte, which some read as the end", () => {
+    const der = Buffer.from(sample.raw);
+    der[der.indexOf("app.example.org", der.indexOf("*.App")) + 3] = 0;
+    expect(() => readIssued(der, "x509")).toThrow(/other characters/);
+    expect(mentions(der, "app.example.org")).toBe(true);
+  });
+
+  it("refuses truncations and survives every flipped bit", () => {
+    for (let length = 0; length < sample.raw.length; length += 1) {
+      expect(() => readIssued(sample.raw.subarray(0, length), "x509")).toThrow();
+    }
+    fc.assert(
+      fc.property(fc.nat(sample.raw.length * 8 - 1), (bit) => {
+        const der = Uint8Array.from(sample.raw);
+        der[bit >> 3] = (der[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+        try {
+          readIssued(der, "x509");
+        } catch (err) {
+          expect(err).toMatchObject({ name: "InputError" });
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe("isNameOf", () => {
+  it.each([
+    "app.example.org",
+    "*.app.example.org",
+    "a.b.APP.example.org",
+    "app.example.org.",
+    "*.example.org",
+  ])("C3: %s is for app.example.org", (name) => expect(isNameOf(name, "app.example.org")).toBe(true));
+  it.each(["example.org", "notapp.example.org", "app.example.org.evil.test", "*.org", "b.example.org", ""])(
+    "%s is not",
+    (name) => expect(isNameOf(name, "app.example.org")).toBe(false),
+  );
+  it("takes no wildcard of a top level", () => expect(isNameOf("*.org", "example.org")).toBe(false));
+});
+
+describe("mentions", () => {
+  it("C3: finds names in any case, and wildcards above, and nothing else", () => {
+    expect(mentions(sample.raw, "app.example.org")).toBe(true);
+    expect(mentions(sample.raw, "x.app.example.org")).toBe(true); // *.App.example.org is good for it
+    expect(mentions(sample.raw, "other.example.org")).toBe(false);
+  });
+});
