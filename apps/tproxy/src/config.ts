@@ -94,6 +94,8 @@ export const TproxyConfig = z.strictObject({
     cert_key: path,
     /** Apps are `<id>[-<port>][s|g].<base_domain>`. */
     base_domain: baseDomain,
+    /** Further ones under which the same apps are reached; the certificate names them, too. Guests are told the first. */
+    more_base_domains: z.array(baseDomain).max(63).default([]),
     /** Who carries the bytes: plain Node, or the engine in C in a process of its own. */
     engine: z.enum(ENGINES).default("js"),
     listen_addr: ipAddress.default("0.0.0.0"),
@@ -101,6 +103,8 @@ export const TproxyConfig = z.strictObject({
     listen_port: port.default(443),
     /** A second port on which nothing is terminated; off unless given. */
     listen_port_passthrough: port.optional(),
+    /** Sends plain HTTP for names that are routed to HTTPS; off unless given. */
+    listen_port_http: port.optional(),
     /** tappd's port inside guests. */
     tappd_port: z.int().min(1).max(65535).default(8090),
     /** Ports of apps that may be reached from outside. */

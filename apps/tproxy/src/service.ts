@@ -26,7 +26,9 @@ import type { TproxyMetrics } from "./metrics.js";
 import type { Instance } from "./registry/instance.js";
 import { InstanceStore } from "./registry/instance-store.js";
 import { InstanceRegistry } from "./registry/registry.js";
+import { listenRedirect } from "./redirect.js";
 import { dnsResolver } from "./routing/custom-domains.js";
+import { isRouted } from "./routing/is-routed.js";
 import { routeTable } from "./routing/route-table.js";
 import type { Handshakes } from "./routing/route-table.js";
 import { acmeInfo } from "./rpc/acme-info.js";
@@ -60,6 +62,8 @@ export interface Tproxy extends AsyncDisposable {
   readonly proxyPort: number;
   /** Of the listener that never terminates, where it is configured. */
   readonly passthroughPort: number | undefined;
+  /** Of the listener that sends HTTP to HTTPS, where it is configured. */
+  readonly redirectPort: number | undefined;
   /** Reads the certificate files now, not only at the next look. */
   reloadCertificate(): Promise<void>;
   /** How long open connections may take to end when it is disposed of. */
@@ -138,12 +142,13 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   if (!keyEvidence.canQuote) {
     log.info("no tappd_socket: certificate keys have no evidence, monitors have to take our word for them");
   }
+  const baseDomains = [config.proxy.base_domain, ...config.proxy.more_base_domains];
   let plane: DataPlane | undefined;
   let loaded: CheckedCertificate | undefined;
   const certificate = await ProxyCertificate.load({
     certPath: config.proxy.cert_chain,
     keyPath: config.proxy.cert_key,
-    baseDomain: config.proxy.base_domain,
+    baseDomains,
     history: keyHistory,
     evidence: keyEvidence,
     log,
@@ -158,7 +163,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
 
   const routes = () =>
     routeTable(registry.list(), tunnel.handshakes, unixNow(), {
-      baseDomain: config.proxy.base_domain,
+      baseDomains,
       allowedPorts: config.proxy.allowed_ports,
     });
   const domains = new CustomDomains({
@@ -201,6 +206,18 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     await draining.drain("all", finishMs);
   });
   const proxyPort = plane.listeners[0]?.port ?? port;
+
+  const redirect =
+    config.proxy.listen_port_http === undefined
+      ? undefined
+      : stack.use(
+          await listenRedirect({
+            host,
+            port: config.proxy.listen_port_http,
+            httpsPort: config.external_port ?? proxyPort,
+            isRouted: (name, source) => isRouted(name, source, routes(), domains),
+          }),
+        );
 
   const context: TproxyContext = {
     node: nodeInfo(config, serverKey.publicKey, proxyPort),
@@ -248,6 +265,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     url: listener.url,
     proxyPort,
     passthroughPort: plane.listeners[1]?.port,
+    redirectPort: redirect?.port,
     reloadCertificate: () => certificate.reload(),
     finishMs,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),

@@ -51,7 +51,7 @@ describe("choice of instances", () => {
       [thief, victim],
     ]) {
       const { backends } = routeTable(instances, handshakes([thief, NOW], [victim, NOW - 100]), NOW, {
-        baseDomain: "app.example.org",
+        baseDomains: ["app.example.org"],
         allowedPorts: [],
       });
       expect(backends.get(APP)?.map((backend) => backend.host)).toEqual([victim.ip]);

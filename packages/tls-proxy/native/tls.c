@@ -92,7 +92,18 @@ void tls_free(struct engine *engine) {
 
 // --- certificate ---
 
-// We forward bytes, so HTTP/2 may only be agreed on where the app speaks it in clear text, which `g` names say.
+static bool is_offered(const char *protocol, const unsigned char *offered, size_t length) {
+  struct cursor list = cursor_over(offered, length);
+  while (list.left > 0) {
+    struct cursor one = cursor_vector(&list, 1);
+    if (one.left == strlen(protocol) && memcmp(one.at, protocol, one.left) == 0) return true;
+  }
+  return false;
+}
+
+// We forward bytes, so HTTP/2 may only be agreed on where the app speaks it in clear text, which `g` names say; and not
+// with a browser, which would send other apps' requests along on a connection whose certificate is theirs, too
+// (docs/decisions/http2-coalescing.md): every browser also offers http/1.1.
 static int choose_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *length, const unsigned char *offered,
                            unsigned int offered_length, void *unused) {
   static const unsigned char h2[] = "\x02h2", http1[] = "\x08http/1.1";
@@ -100,6 +111,7 @@ static int choose_protocol(SSL *ssl, const unsigned char **chosen, unsigned char
   bool is_http2 = end->connection->mode == MODE_HTTP2;
   unsigned char *found;
   (void)unused;
+  if (is_http2 && is_offered("http/1.1", offered, offered_length)) return SSL_TLSEXT_ERR_ALERT_FATAL;
   int result = SSL_select_next_proto(&found, length, is_http2 ? h2 : http1,
                                      (unsigned int)(is_http2 ? sizeof h2 : sizeof http1) - 1, offered, offered_length);
   *chosen = found;

@@ -13,7 +13,9 @@ export interface CustomDomainOptions {
 }
 
 /** Where the address may stand, the first one winning. The second is what newer guides tell people to set. */
-const PREFIXES = ["_tapp-address.", "_dstack-app-address."];
+const PREFIXES = ["_tapp-address", "_dstack-app-address"];
+/** After a prefix: the record stands for every name one label longer. */
+const WILDCARD = "-wildcard";
 
 /** An answer is kept this long, whatever its own time to live: Node does not tell it. */
 const KEEP_FOUND_MS = 60_000;
@@ -95,11 +97,12 @@ export class CustomDomains {
   }
 
   async #ask(domain: ServerName): Promise<CustomDestination | undefined> {
-    const answers = await Promise.all(
-      PREFIXES.map((prefix) => `${prefix}${domain}`)
-        .filter((name) => name.length <= MAX_NAME_LENGTH)
-        .map((name) => this.#askOne(name)),
-    );
+    let answers = await this.#askAll(PREFIXES.map((prefix) => `${prefix}.${domain}`));
+    const parent = domain.slice(domain.indexOf(".") + 1);
+    // A name of its own goes before a wildcard, also while we cannot know it. No top-level domain has one.
+    if (parent.includes(".") && answers.every((answer) => answer === "missing")) {
+      answers = await this.#askAll(PREFIXES.map((prefix) => `${prefix}${WILDCARD}.${parent}`));
+    }
     const found = answers.find((answer) => typeof answer === "object");
     const now = this.#now();
     let entry: Entry;
@@ -116,6 +119,11 @@ export class CustomDomains {
       }
     }
     return entry.found;
+  }
+
+  #askAll(names: readonly string[]): Promise<(CustomDestination | "missing" | "failed")[]> {
+    const askable = names.filter((name) => name.length <= MAX_NAME_LENGTH);
+    return Promise.all(askable.map((name) => this.#askOne(name)));
   }
 
   async #askOne(name: string): Promise<CustomDestination | "missing" | "failed"> {

@@ -221,7 +221,7 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       await expect(attempt).rejects.toThrow(/protocol version/);
     });
 
-    it("agrees on http/1.1, and on h2 where the name says g", async () => {
+    it("P3: agrees on http/1.1, and where the name says g on h2, with those that speak nothing else", async () => {
       await using app = await startApp(echo);
       await using plane = await start();
       const agreed = async (suffix: string, ALPNProtocols: string[]): Promise<string | false | null> => {
@@ -231,7 +231,11 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       };
       expect(await agreed("", ["h2", "http/1.1"])).toBe("http/1.1");
       expect(await agreed("", ["h2"])).toBe(false);
-      expect(await agreed("g", ["h2", "http/1.1"])).toBe("h2");
+      expect(await agreed("g", ["h2"])).toBe("h2");
+      expect(await agreed("g", ["grpc-exp", "h2"])).toBe("h2");
+      expect(await agreed("g", [])).toBe(false);
+      // A browser: it would send requests for other apps along, as the certificate is theirs, too.
+      await expect(agreed("g", ["h2", "http/1.1"])).rejects.toThrow(/no application protocol/);
       await expect(agreed("g", ["http/1.1"])).rejects.toThrow(/no application protocol/);
     });
 
@@ -329,6 +333,8 @@ export function dataPlaneContract(make: MakeDataPlane): void {
 
     it("closes on bytes that are no TLS and answers decode_error to a broken hello", async () => {
       await using plane = await start();
+      const sslv2 = Buffer.from("802e0100020015000000100100800300800700c0", "hex");
+      expect(await answerTo(plane, sslv2)).toEqual(Buffer.alloc(0));
       expect(await answerTo(plane, Buffer.from([0, 1, 2, 3]))).toEqual(Buffer.alloc(0));
       expect(await answerTo(plane, Buffer.from("1603010000", "hex"))).toEqual(alertBytes("decode_error"));
     });
@@ -486,6 +492,41 @@ export function dataPlaneContract(make: MakeDataPlane): void {
   });
 
   describe("routes", () => {
+    it.each<[string, (id: string, port: number, base: string) => string]>([
+      ["the id in capitals", (id, port, base) => `${id.toUpperCase()}-${port}.${base}`],
+      ["a dot at its end", (id, port, base) => `${id}-${port}.${base}.`],
+      ["a capital S", (id, port, base) => `${id}-${port}S.${base}.`],
+      ["another of our base domains", (id, port) => `${id}-${port}s.apps.xn--bcher-kva.example`],
+    ])("reaches an app by a name with %s", async (_, nameOf) => {
+      await using app = await startApp((socket) => socket.once("data", () => socket.end("reached")));
+      const baseDomains = [BASE, "apps.xn--bcher-kva.example"];
+      await using plane = await start({
+        listeners: [{ host: "127.0.0.1", port: 0, passthroughOnly: true }],
+        routes: { ...routesTo(backend()), baseDomains },
+      });
+      for (const id of [APP, INSTANCE]) {
+        expect(String(await answerTo(plane, helloFor(nameOf(id, app.port, BASE))))).toBe("reached");
+      }
+    });
+
+    it.each([
+      `${APP}-.${BASE}`,
+      `${APP}-0.${BASE}`,
+      `${APP}-08080.${BASE}`,
+      `${APP}-65536.${BASE}`,
+      `${APP}-8080sg.${BASE}`,
+      `${APP}s8080.${BASE}`,
+      `${APP.slice(1)}-8080.${BASE}`,
+      `0x${APP}-8080.${BASE}`,
+      `x.${APP}-8080.${BASE}`,
+      `${APP}-8080.x.${BASE}`,
+    ])("P3: %s is nobody's name, and nobody is asked for it", async (name) => {
+      const asked: string[] = [];
+      await using plane = await start({ lookup: async (domain) => void asked.push(domain) });
+      expect(await answerTo(plane, helloFor(name))).toEqual(alertBytes("unrecognized_name"));
+      expect(asked).toEqual([]);
+    });
+
     it("P5: prefers the first instance and goes past dead ones", async () => {
       const seen: ConnectionReport[] = [];
       await using app = await startApp(echo, "127.0.0.3");
@@ -548,12 +589,22 @@ export function dataPlaneContract(make: MakeDataPlane): void {
           return Promise.resolve(domain === "shop.example.com" ? { id: APP, port: app.port } : undefined);
         },
       });
-      const client = await connectThrough(plane, "Shop.example.com");
-      expect(client.getPeerCertificate().subject.CN).toBe("app.internal");
-      await expectWholeExchange(client);
+      for (const name of ["Shop.example.com", "shop.Example.com."]) {
+        const client = await connectThrough(plane, name);
+        expect(client.getPeerCertificate().subject.CN).toBe("app.internal");
+        await expectWholeExchange(client);
+      }
       expect(await answerTo(plane, helloFor("other.example.com"))).toEqual(alertBytes("unrecognized_name"));
       expect(await answerTo(plane, helloFor(`x.${BASE}`))).toEqual(alertBytes("unrecognized_name"));
-      expect(asked).toEqual(["shop.example.com for 127.0.0.1", "other.example.com for 127.0.0.1"]);
+      expect(await answerTo(plane, helloFor("xn--bcher-kva.example"))).toEqual(
+        alertBytes("unrecognized_name"),
+      );
+      expect(asked).toEqual([
+        "shop.example.com for 127.0.0.1",
+        "shop.example.com for 127.0.0.1",
+        "other.example.com for 127.0.0.1",
+        "xn--bcher-kva.example for 127.0.0.1",
+      ]);
     });
 
     it("P3: a custom domain leads to registered instances and allowed ports only", async () => {

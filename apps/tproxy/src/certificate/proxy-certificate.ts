@@ -14,7 +14,8 @@ const MAX_PEM_BYTES = 256 * 1024;
 export interface ProxyCertificateOptions {
   readonly certPath: string;
   readonly keyPath: string;
-  readonly baseDomain: string;
+  /** It must name the wildcard of each. */
+  readonly baseDomains: readonly string[];
   readonly history: KeyHistory;
   readonly evidence: KeyEvidenceStore;
   readonly log: Logger;
@@ -114,8 +115,8 @@ export class ProxyCertificate {
   }
 
   async #take(certPem: string, keyPem: string): Promise<void> {
-    const { baseDomain, history, onLoaded } = this.options;
-    const certificate = checkCertificate({ certPem, keyPem, baseDomains: [baseDomain], now: new Date() });
+    const { baseDomains, history, onLoaded } = this.options;
+    const certificate = checkCertificate({ certPem, keyPem, baseDomains, now: new Date() });
     await history.add(certificate.spkiDer);
     onLoaded(certificate);
     this.#current = certificate;

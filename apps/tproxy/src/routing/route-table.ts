@@ -34,7 +34,7 @@ export function routeTable(
   instances: readonly Instance[],
   handshakes: Handshakes,
   now: number,
-  fixed: { readonly baseDomain: string; readonly allowedPorts: readonly PortRange[] },
+  fixed: { readonly baseDomains: readonly string[]; readonly allowedPorts: readonly PortRange[] },
 ): RouteTable {
   const apps = new Map<string, Instance[]>();
   for (const instance of instances) {
@@ -48,7 +48,7 @@ export function routeTable(
   for (const [appId, members] of apps) {
     backends.set(appId, preferredInstances(members, handshakes, now).map(backendOf));
   }
-  return { baseDomains: [fixed.baseDomain], backends, allowedPorts: fixed.allowedPorts };
+  return { ...fixed, backends };
 }
 
 function backendOf(instance: Instance): Backend {

@@ -4,12 +4,17 @@ import type { SecureContext } from "node:tls";
 import { TimeoutError } from "@dstack/core";
 import type { ClientHello } from "../client-hello.js";
 
+/** Not a protocol of anybody: Node answers `no_application_protocol` to whoever offers others. */
+const NOBODYS = ["none"];
+
 /**
  * The protocols to choose from. We forward bytes, so HTTP/2 may only be agreed on where the app speaks it in clear
- * text, which `g` names say. A client that offers neither is not refused: not everything is HTTP.
+ * text, which `g` names say; and not with a browser, which would send other apps' requests along on a connection
+ * whose certificate is theirs, too (docs/decisions/http2-coalescing.md): every browser also offers `http/1.1`.
+ * A client of another name that offers neither is not refused: not everything is HTTP.
  */
 export function protocolsFor(mode: "terminate" | "http2", hello: ClientHello): string[] {
-  if (mode === "http2") return ["h2"];
+  if (mode === "http2") return hello.alpn.includes("http/1.1") ? NOBODYS : ["h2"];
   return hello.alpn.includes("http/1.1") ? ["http/1.1"] : [];
 }
 

@@ -1,0 +1,83 @@
+import { once } from "node:events";
+import { request } from "node:http";
+import type { IncomingMessage } from "node:http";
+import { connect } from "node:net";
+import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
+import { expect, it } from "vitest";
+import { listenRedirect } from "../src/redirect.js";
+import { BASE, idOf, makeSite, register, start } from "./site.js";
+
+async function get(port: number, host: string, path = "/"): Promise<IncomingMessage> {
+  const sent = request({ port, host: "127.0.0.1", path, headers: { host }, agent: false }).end();
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  response.resume();
+  return response;
+}
+
+it("sends HTTP to HTTPS for names that are routed, and no others", async () => {
+  const records: Record<string, string[][]> = {
+    "_dstack-app-address.shop.example.com": [[`${idOf("app")}:8443`]],
+    "_dstack-app-address.gone.example.com": [[`${"0".repeat(40)}:8443`]],
+  };
+  await using site = await makeSite({
+    proxy: { listen_port_http: 0, allowed_ports: ["80", "8000-9000"], more_base_domains: [] },
+  });
+  await using server = await start(site, {
+    resolveTxt: (name) =>
+      records[name] === undefined
+        ? Promise.reject(Object.assign(new Error("no such name"), { code: "ENOTFOUND" }))
+        : Promise.resolve(records[name]),
+  });
+  await register(server, {}, generateKeyPair().publicKey);
+  const port = server.redirectPort ?? 0;
+  const name = `${idOf("app")}-8080.${BASE}`;
+  const answer = await get(port, `${name.toUpperCase()}:80`, "/a/b?c=d&e=%0d%0a");
+  expect(answer.statusCode).toBe(308);
+  expect(answer.headers.location).toBe(`https://${name}:${server.proxyPort}/a/b?c=d&e=%0d%0a`);
+  expect((await get(port, `${idOf("app")}.${BASE}`)).statusCode).toBe(308);
+  expect((await get(port, "shop.example.com", "//evil.example")).headers.location).toBe(
+    `https://shop.example.com:${server.proxyPort}//evil.example`,
+  );
+  for (const unknown of [
+    `${"0".repeat(40)}.${BASE}`,
+    `${idOf("app")}-22.${BASE}`,
+    BASE,
+    "other.example.com",
+    "gone.example.com",
+  ]) {
+    const { statusCode, headers } = await get(port, unknown);
+    expect([statusCode, headers.location], unknown).toEqual([404, undefined]);
+  }
+  expect((await get(port, "127.0.0.1")).statusCode).toBe(400);
+  expect((await get(port, "a_b.example.org")).statusCode).toBe(400);
+  expect((await get(port, name, "http://evil.example/")).statusCode).toBe(400);
+});
+
+it("leaves the port out where the world sees 443, and ends each connection after its answer", async () => {
+  await using redirect = await listenRedirect({
+    host: "127.0.0.1",
+    port: 0,
+    httpsPort: 443,
+    isRouted: () => Promise.resolve(true),
+  });
+  const answer = await get(redirect.port, "a.example.org", "/x");
+  expect(answer.headers).toMatchObject({ location: "https://a.example.org/x", connection: "close" });
+});
+
+it("P4: lets in so many connections of one source", async () => {
+  await using redirect = await listenRedirect({
+    host: "127.0.0.1",
+    port: 0,
+    httpsPort: 443,
+    isRouted: () => Promise.resolve(true),
+  });
+  const open = Array.from({ length: 20 }, () => connect(redirect.port, "127.0.0.1"));
+  await Promise.all(open.map((socket) => once(socket, "connect")));
+  const over = connect(redirect.port, "127.0.0.1");
+  const reset = await new Promise((resolve) => {
+    over.once("error", (err) => resolve("code" in err && err.code));
+    over.once("close", () => resolve("closed"));
+  });
+  expect(reset).toBe("ECONNRESET");
+  for (const socket of open) socket.destroy();
+});
