@@ -1,0 +1,116 @@
+/**
+ * What tproxy's data plane costs, beside HAProxy, nginx and sniproxy: processor time of all the proxy's processes per unit
+ * of work, in a network namespace of its own, in interleaved rounds.
+ *
+ *     pnpm bench:proxy [--quick] [results.json]     measures, prints the tables, writes the results
+ *     pnpm bench:proxy render results.json          puts tables and plot of a run into docs/
+ *
+ * Ends with exit code 1 when a goal is not met. Needs root or user namespaces, a C compiler and OpenSSL's headers.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, release, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { buildHost } from "./contenders/ours.js";
+import { writeDocument } from "./document.js";
+import { Ends } from "./ends.js";
+import { measureCosts, measureIdle, measureTail } from "./goals.js";
+import { measurePeers, measureRoutes } from "./growth.js";
+import { enterOwnNetwork } from "./machine.js";
+import { isMet } from "./results.js";
+import type { Results } from "./results.js";
+import { makeSite } from "./site.js";
+import { costTable, goalTable, growthTable } from "./tables.js";
+
+const APPS = 100;
+
+interface Plan {
+  readonly costs: { rounds: number; scale: number };
+  readonly others: { rounds: number; scale: number };
+  readonly routes: { sizes: readonly number[]; rounds: number; connections: number };
+  readonly peers: readonly number[];
+}
+const WHOLE: Plan = {
+  costs: { rounds: 5, scale: 1 },
+  others: { rounds: 3, scale: 1 },
+  routes: { sizes: [10, 1_000, 100_000], rounds: 3, connections: 2_000 },
+  peers: [10, 1_000, 5_000],
+};
+/** To see that it works; its numbers say little. */
+const QUICK: Plan = {
+  costs: { rounds: 1, scale: 0.1 },
+  others: { rounds: 1, scale: 0.25 },
+  routes: { sizes: [10, 1_000], rounds: 1, connections: 500 },
+  peers: [10, 1_000],
+};
+
+function versions(): Results["versions"] {
+  const of = (command: string, ...args: string[]): string => {
+    const { stdout, stderr } = spawnSync(command, args, { encoding: "utf8" });
+    return /\d+\.\d+[.\d]*/.exec(`${stdout ?? ""}${stderr ?? ""}`)?.[0] ?? "?";
+  };
+  return {
+    "Node.js": process.versions.node,
+    HAProxy: of("haproxy", "-v"),
+    nginx: of("nginx", "-v"),
+    sniproxy: of("sniproxy", "-V"),
+  };
+}
+
+function requirePeers(): void {
+  const missing = ["haproxy", "nginx", "sniproxy"].filter((name) => spawnSync("which", [name]).status !== 0);
+  if (missing.length === 0) return;
+  console.error(
+    `missing: ${missing.join(", ")}; install them with: apt-get install --no-install-recommends haproxy nginx libnginx-mod-stream sniproxy`,
+  );
+  process.exit(2);
+}
+
+async function measure(plan: Plan, quick: boolean): Promise<Results> {
+  const began = performance.now();
+  const directory = mkdtempSync(join(tmpdir(), "bench-proxy-"));
+  try {
+    const site = makeSite(directory, APPS);
+    buildHost(site);
+    using ends = await Ends.start(directory, site.certPath, site.keyPath);
+    const { rows, loadAverages } = await measureCosts(ends, site, plan.costs);
+    const idle = await measureIdle(ends, site, plan.others);
+    const tail = await measureTail(ends, site, plan.others);
+    const growth = [...(await measureRoutes(ends, site, plan.routes)), await measurePeers(plan.peers)];
+    return {
+      date: new Date().toISOString(),
+      quick,
+      rounds: plan.costs.rounds,
+      versions: versions(),
+      machine: { kernel: release(), cpu: cpus()[0]?.model ?? "?", cores: cpus().length },
+      loadAverages,
+      minutes: (performance.now() - began) / 60_000,
+      rows: [...rows, idle, tail],
+      growth,
+    };
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+const { values, positionals } = parseArgs({
+  options: { quick: { type: "boolean", default: false } },
+  allowPositionals: true,
+});
+if (positionals[0] === "render") {
+  const [, path = ""] = positionals;
+  writeDocument(JSON.parse(readFileSync(path, "utf8")) as Results);
+  execFileSync("pnpm", ["exec", "prettier", "--write", "docs/performance.md"], { stdio: "inherit" });
+} else {
+  requirePeers();
+  enterOwnNetwork();
+  const results = await measure(values.quick ? QUICK : WHOLE, values.quick);
+  const [path = join(tmpdir(), "bench-proxy.json")] = positionals;
+  writeFileSync(path, `${JSON.stringify(results, undefined, 1)}\n`);
+  console.log(["", goalTable(results), costTable(results), ...results.growth.map(growthTable)].join("\n\n"));
+  console.log(`\n${results.minutes.toFixed(1)} minutes; results are in ${path}`);
+  if (results.rows.every(isMet)) process.exit(0);
+  console.log("a goal was missed");
+  process.exit(1);
+}
