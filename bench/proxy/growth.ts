@@ -93,7 +93,7 @@ export async function measurePeers(sizes: readonly number[]): Promise<Growth> {
     ] as const) {
       const peers = makePeers(size);
       const table = (round: number) =>
-        routeTable(peers, handshakes(peers, round), NOW, { baseDomain: BASE_DOMAIN, allowedPorts: [] });
+        routeTable(peers, handshakes(peers, round), NOW, { baseDomains: [BASE_DOMAIN], allowedPorts: [] });
       await using plane = await create({ listeners: [{ host: "127.0.0.1", port: 0 }], routes: table(0) });
       await sleep(200);
       const before = cpuSeconds(processTree(process.pid));
