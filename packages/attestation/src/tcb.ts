@@ -103,6 +103,11 @@ export function convergeStatus(
     : "OutOfDate";
 }
 
+/** The statuses that a better level has been published for. */
+export function isOutOfDate(status: TcbStatus): boolean {
+  return status === "OutOfDate" || status === "OutOfDateConfigurationNeeded";
+}
+
 function moduleVersion(body: TdReportBody): number {
   return body.teeTcbSvn[1] ?? 0;
 }

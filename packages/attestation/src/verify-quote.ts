@@ -12,7 +12,7 @@ import type { PckChain } from "./pck-chain.js";
 import { iso, requireInDate } from "./period.js";
 import { parseQuote } from "./quote.js";
 import type { Quote } from "./quote.js";
-import { convergeStatus, enclaveLevel, isMasked, moduleLevel, platformLevel } from "./tcb.js";
+import { convergeStatus, enclaveLevel, isMasked, isOutOfDate, moduleLevel, platformLevel } from "./tcb.js";
 import type { ReachedLevel } from "./tcb.js";
 import type { QeIdentity, TcbStatus } from "./tcb-documents.js";
 import type { TdReportBody } from "./td-report.js";
@@ -33,7 +33,10 @@ export interface VerifiedQuote {
   readonly advisories: readonly string[];
   /** The oldest date of the levels reached, `2024-03-13T00:00:00Z`: fixes published up to then are in. */
   readonly tcbDate: string;
-  /** When the first better level of any part came out, unix seconds; undefined when there is none. */
+  /**
+   * When the first better level of any part came out, unix seconds; undefined when there is none, or when a part is out
+   * of date and nobody knows since when.
+   */
   readonly outdatedSince?: number;
   /** The lower `tcbEvaluationDataNumber` of the two signed documents. */
   readonly evaluationNumber: number;
@@ -204,9 +207,11 @@ function summarize(
   levels: readonly ReachedLevel[],
 ): Pick<VerifiedQuote, "advisories" | "tcbDate" | "outdatedSince"> {
   const since = levels.flatMap((level) => level.outdatedSince ?? []);
+  // A date that holds for one part only would excuse the other.
+  const unknown = levels.some((level) => isOutOfDate(level.status) && level.outdatedSince === undefined);
   return {
     advisories: [...new Set(levels.flatMap((level) => level.advisories))],
     tcbDate: iso(Math.min(...levels.map((level) => level.date))),
-    ...(since.length === 0 ? {} : { outdatedSince: Math.min(...since) }),
+    ...(since.length === 0 || unknown ? {} : { outdatedSince: Math.min(...since) }),
   };
 }

@@ -11,6 +11,7 @@ import { NOW, SEED, codeOf, makeCase } from "./support/platform.js";
 const keys = {
   root: SigningKey.derive(SEED, "root"),
   signer: SigningKey.derive(SEED, "signer"),
+  ca: SigningKey.derive(SEED, "ca"),
   other: SigningKey.derive(SEED, "other"),
 };
 const common = {
@@ -71,6 +72,42 @@ describe("E1: certificate chains", () => {
 
   it("counts only the CAs between an issuer and the leaf", () => {
     expect(verdict({}, { pathLength: 0 })).toBe("accepted");
+  });
+});
+
+describe("E1: the names that say what a certificate is for", () => {
+  const NAMES = [
+    "SGX Root CA",
+    "SGX PCK Platform CA",
+    "SGX PCK Processor CA",
+    "SGX PCK Certificate",
+    "SGX TCB Signing",
+    "SGX something else",
+  ];
+  /** A chain of a PCK, each certificate good for its place but for the name. */
+  const verdictOf = (pck: string, ca: string, rootName: string): string => {
+    const chain = [
+      { ...signer, commonName: pck, issuerName: ca, issuerKey: keys.ca },
+      { ...root, commonName: ca, issuerName: rootName, key: keys.ca },
+      { ...root, commonName: rootName, issuerName: rootName },
+    ];
+    const text = chain.map((spec) => pem(certificate(spec))).join("");
+    return codeOf(() => readChain<3>(text, ["pck", "pck-ca", "root"], "chain"));
+  };
+
+  it("takes no other name in any place of a PCK's chain", () => {
+    const accepted = (of: (name: string) => string): string[] =>
+      NAMES.filter((name) => of(name) === "accepted");
+    expect(accepted((name) => verdictOf(name, "SGX PCK Platform CA", "SGX Root CA"))).toEqual([
+      "SGX PCK Certificate",
+    ]);
+    expect(accepted((name) => verdictOf("SGX PCK Certificate", name, "SGX Root CA"))).toEqual([
+      "SGX PCK Platform CA",
+      "SGX PCK Processor CA",
+    ]);
+    expect(accepted((name) => verdictOf("SGX PCK Certificate", "SGX PCK Platform CA", name))).toEqual([
+      "SGX Root CA",
+    ]);
   });
 });
 

@@ -186,6 +186,14 @@ describe("decodePem", () => {
     const most = Math.floor((MAX_PEM_CHARS - around + 1) / 65);
     expect(decodePem(lines(most), 1, "x")[0]).toHaveLength(most * 48);
     expect(() => decodePem(lines(most + 2), 1, "x")).toThrow("longer than");
+    expect(() => decodePem("-".repeat(MAX_PEM_CHARS + 1), 1, "x")).toThrow("longer than");
+    expect(() => decodePem("-".repeat(MAX_PEM_CHARS), 1, "x")).toThrow("begins no certificate");
+  });
+
+  it("takes a chain with a last line feed or without, and with no second one", () => {
+    const [der] = decodePem(leafPem, 1, "x");
+    expect(decodePem(leafPem.slice(0, -1), 1, "x")).toEqual([der]);
+    expect(codeOf(() => decodePem(`${leafPem}\n`, 1, "x"))).toBe("certificate_malformed");
   });
 
   it("E11: refuses base64 with spare bits set", () => {

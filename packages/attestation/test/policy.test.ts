@@ -297,6 +297,31 @@ describe("E7: state of the platform", () => {
     expect(verdict(options, { grace_days: { OutOfDate: 365 } })).toBe("tcb_status_refused");
   });
 
+  it("gives no grace for one part when another is out of date since nobody knows when", () => {
+    const yesterday = isoTime(NOW - 86_400);
+    const oldEnclave: CaseOptions["platform"] = {
+      qe: { isvSvn: 3 },
+      editQeIdentity: (identity) =>
+        identity.tcbLevels.slice(0, 1).forEach((best) => (best.tcbDate = yesterday)),
+    };
+    const grace = { grace_days: { OutOfDate: 30 } };
+    expect(verdict({ platform: oldEnclave }, grace)).toBe("accepted");
+    const both = { platform: { ...oldEnclave, tcbStatus: "OutOfDate" } };
+    expect(evidenceOf(both).quote).toMatchObject({ status: "OutOfDate" });
+    expect(verdict(both, grace)).toBe("tcb_status_refused");
+  });
+
+  it("counts grace from the first better level of any part", () => {
+    const both = evidenceOf({
+      td: { teeTcbSvn: Uint8Array.of(5, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) },
+      platform: {
+        qe: { isvSvn: 3 },
+        editQeIdentity: ({ tcbLevels: [best] }) => best && (best.tcbDate = "2025-06-01T00:00:00Z"),
+      },
+    });
+    expect(both.quote.outdatedSince).toBe(Date.parse("2024-11-13T00:00:00Z") / 1000);
+  });
+
   it("judges the TDX module and the quoting enclave with the processor", () => {
     const module = evidenceOf({
       td: { teeTcbSvn: Uint8Array.of(5, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) },

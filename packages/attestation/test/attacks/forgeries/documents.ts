@@ -1,4 +1,5 @@
 import { SimulatedPlatform } from "../../../../tdx-attest/src/simulated/platform.js";
+import { MAX_DOCUMENT_CHARS } from "../../../src/tcb-documents.js";
 import { NOW } from "../../support/platform.js";
 import { collateral, platform } from "./row.js";
 import type { Row } from "./row.js";
@@ -29,6 +30,31 @@ export const DOCUMENTS: readonly Row[] = [
     (c) => ({ qe_identity: editFirst(c.qe_identity, '"isvsvn":4', '"isvsvn":1') }),
     "signature_invalid",
   ),
+  ...(["tcb_info", "qe_identity"] as const).flatMap((field) => {
+    const signature = `${field}_signature` as const;
+    return [
+      collateral(
+        `${field} with a byte before its signature`,
+        (c) => ({ [signature]: `00${c[signature]}` }),
+        "collateral_malformed",
+      ),
+      collateral(
+        `${field} with a byte behind its signature`,
+        (c) => ({ [signature]: `${c[signature]}00` }),
+        "collateral_malformed",
+      ),
+      collateral(
+        `${field} longer than any`,
+        (c) => ({ [field]: c[field].padEnd(MAX_DOCUMENT_CHARS + 1) }),
+        "collateral_malformed",
+      ),
+      collateral(
+        `${field} padded to the longest there can be`,
+        (c) => ({ [field]: c[field].padEnd(MAX_DOCUMENT_CHARS) }),
+        "signature_invalid",
+      ),
+    ];
+  }),
   collateral(
     "TCB info in place of the QE identity",
     (c) => ({ qe_identity: c.tcb_info, qe_identity_signature: c.tcb_info_signature }),

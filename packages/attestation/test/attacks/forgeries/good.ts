@@ -53,6 +53,12 @@ export const GOOD: Row[] = [
     "OutOfDate",
     "OutOfDate",
   ),
+  row(
+    "a module of version 0 and a quoting enclave that is out of date",
+    { td: { teeTcbSvn: svn(5, 0, 3) }, platform: { qe: { isvSvn: 3 } } },
+    "OutOfDate",
+    "OutOfDate",
+  ),
   platform("a quoting enclave that is out of date", { qe: { isvSvn: 3 } }, "OutOfDate", "OutOfDate"),
   platform(
     "ConfigurationNeeded and a quoting enclave that is out of date",
