@@ -108,8 +108,8 @@ void refuse_linger(struct connection *connection);
 void report_open(struct engine *engine, uint64_t number, size_t most);
 void report_connection(struct connection *connection, enum outcome outcome);
 void report_turned_away(struct engine *engine, const struct source *source, enum outcome outcome);
-// Tells the control plane which counts have changed; soon, if it was told just now.
-void report_counts(struct engine *engine);
-void report_counts_now(struct engine *engine);
+// Tells the control plane which counts have changed and which connections are over; soon, if it was told just now.
+void report_soon(struct engine *engine);
+void report_now(struct engine *engine);
 
 #endif

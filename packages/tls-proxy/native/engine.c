@@ -16,13 +16,15 @@
 #define OTHER_DESCRIPTORS 64
 // How long the last reports may take to leave when we stop.
 #define LAST_WORDS_MS 1000
+// Reports are told long before there are so many.
+#define MAX_REPORTS_BYTES (128u << 10)
 
 static struct engine *engine_of(struct control *control) {
   return (struct engine *)((char *)control - offsetof(struct engine, control));
 }
 
-static void counts_due(struct timer *timer) {
-  report_counts_now((struct engine *)((char *)timer - offsetof(struct engine, counts_timer)));
+static void report_due(struct timer *timer) {
+  report_now((struct engine *)((char *)timer - offsetof(struct engine, report_timer)));
 }
 
 // --- commands ---
@@ -118,7 +120,9 @@ static bool found(struct engine *engine, struct cursor fields) {
   return true;
 }
 
+// After everything that has happened by then.
 static bool tell_done(struct engine *engine, uint64_t number) {
+  report_now(engine);
   buffer_put_uint(control_begin(&engine->control, EVENT_DONE), number, 8);
   return control_end(&engine->control);
 }
@@ -184,7 +188,8 @@ static bool on_command(struct control *control, enum command command, struct cur
 // --- life ---
 
 static bool init(struct engine *engine, int control_fd) {
-  engine->counts_timer.fire = counts_due;
+  engine->report_timer.fire = report_due;
+  engine->reports.most = MAX_REPORTS_BYTES;
   engine->scratch = malloc(SCRATCH_BYTES);
   return engine->scratch != NULL && loop_init(&engine->loop) && routes_init(&engine->routes) &&
          table_init(&engine->lookups) && tls_init(engine) &&
@@ -193,6 +198,7 @@ static bool init(struct engine *engine, int control_fd) {
 
 static void say_last_words(struct engine *engine) {
   uint64_t end = monotonic_us() + LAST_WORDS_MS * 1000;
+  report_now(engine);
   control_flush(&engine->control);
   while (engine->control.out.length > 0 && !engine->control.broken && monotonic_us() < end) {
     struct pollfd socket = {.fd = engine->control.watch.fd, .events = POLLOUT};
@@ -204,6 +210,7 @@ static void say_last_words(struct engine *engine) {
 static void release(struct engine *engine) {
   stop(engine);
   control_free(&engine->control);
+  buffer_free(&engine->reports);
   counts_free(&engine->sources);
   counts_free(&engine->apps);
   counts_free(&engine->instances);
@@ -223,7 +230,7 @@ int engine_run(int control_fd) {
   engine->most_sockets = descriptors > OTHER_DESCRIPTORS ? (descriptors - OTHER_DESCRIPTORS) / 2 : 1;
   while (!engine->loop.stopped) {
     loop_turn(&engine->loop);
-    report_counts(engine);
+    report_soon(engine);
     control_flush(&engine->control);
   }
   say_last_words(engine);

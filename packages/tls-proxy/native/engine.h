@@ -36,8 +36,9 @@ struct engine {
   uint64_t most_sockets; // for which there are descriptors, one for the app of each included
   uint32_t open;     // of these, those not reported yet
   bool open_changed;
-  struct timer counts_timer;
-  uint64_t counts_told_us;
+  struct buffer reports;  // of connections that are over, not told yet
+  struct timer report_timer;
+  uint64_t reported_us;
   uint8_t *scratch;       // SCRATCH_BYTES, for the moment of one read
   struct buffer records;  // what TLS writes during one call, to be sent at once
 };

@@ -27,7 +27,7 @@ enum event {
   EVENT_FAILED = 2,   // errno, which listener
   EVENT_LOOKUP = 3,   // number, domain, source
   EVENT_COUNTS = 4,   // open now, and the apps and instances whose counts have changed
-  EVENT_REPORT = 5,   // one connection is over
+  EVENT_REPORTS = 5,  // connections that are over, one after the other
   EVENT_REFUSED_CERTIFICATE = 6,
   EVENT_CONNECTIONS = 7,  // number, open connections
   EVENT_DONE = 8,         // number

@@ -4,8 +4,10 @@
 #include "connection.h"
 #include "engine.h"
 
-// Counts are told at once, and not again within this time.
-#define COUNTS_INTERVAL_US 20000
+// What is new is told at once, and what comes within this time after it together.
+#define REPORT_INTERVAL_US 20000
+// So many reports are told even earlier.
+#define FULL_REPORTS_BYTES (64u << 10)
 
 static void put_text(struct buffer *out, const char *text) {
   size_t length = text == NULL ? 0 : strlen(text);
@@ -32,14 +34,25 @@ static void put_facts(struct buffer *out, const struct connection *connection, u
   buffer_put_uint(out, connection->to_client.bytes, 8);
 }
 
-// Dropped when the control plane is far behind.
-static void send_report(struct engine *engine, const struct connection *connection, enum outcome outcome) {
-  struct buffer *out = control_begin(&engine->control, EVENT_REPORT);
+// Reports go together: to be woken for each would cost the control plane as much as the connection has cost us.
+static void put_report(struct engine *engine, const struct connection *connection, enum outcome outcome) {
+  struct buffer *out = &engine->reports;
   buffer_put_uint(out, outcome, 1);
   put_facts(out, connection, engine->loop.now_us);
   buffer_put_uint(out, connection->handshake_us, 8);
   buffer_put_uint(out, connection->connect_us, 8);
-  control_end(&engine->control);
+  if (out->failed || out->length > FULL_REPORTS_BYTES) report_now(engine);
+}
+
+// Dropped when the control plane is far behind.
+static void send_reports(struct engine *engine) {
+  struct buffer *reports = &engine->reports;
+  if (reports->length > 0 && !reports->failed) {
+    buffer_put(control_begin(&engine->control, EVENT_REPORTS), reports->bytes, reports->length);
+    control_end(&engine->control);
+  }
+  reports->length = 0;  // the memory stays for the next ones
+  reports->failed = false;
 }
 
 void report_connection(struct connection *connection, enum outcome outcome) {
@@ -51,13 +64,12 @@ void report_connection(struct connection *connection, enum outcome outcome) {
   if (connection->app_count != NULL) counts_leave(&engine->apps, connection->app_count);
   if (connection->instance_count != NULL) counts_leave(&engine->instances, connection->instance_count);
   connection->app_count = connection->instance_count = NULL;
-  report_counts_now(engine);  // first: who reads the report finds that the connection counts no more
-  send_report(engine, connection, outcome);
+  put_report(engine, connection, outcome);
 }
 
 void report_turned_away(struct engine *engine, const struct source *source, enum outcome outcome) {
   const struct connection nothing = {.source = *source, .accepted_us = engine->loop.now_us};
-  send_report(engine, &nothing, outcome);
+  put_report(engine, &nothing, outcome);
 }
 
 void report_open(struct engine *engine, uint64_t number, size_t most) {
@@ -90,20 +102,30 @@ static void put_changes(struct buffer *out, struct counts *counts) {
   buffer_put_uint(out, 0, 1);
 }
 
-void report_counts_now(struct engine *engine) {
+static void send_counts(struct engine *engine) {
   struct buffer *out = control_begin(&engine->control, EVENT_COUNTS);
   buffer_put_uint(out, engine->open, 4);
   put_changes(out, &engine->apps);
   put_changes(out, &engine->instances);
   control_end(&engine->control);
   engine->open_changed = false;
-  engine->counts_told_us = engine->loop.now_us;
-  timer_clear(&engine->loop, &engine->counts_timer);
 }
 
-void report_counts(struct engine *engine) {
-  if (!engine->open_changed && engine->apps.changed == NULL && engine->instances.changed == NULL) return;
-  uint64_t due = engine->counts_told_us + COUNTS_INTERVAL_US;
-  if (engine->loop.now_us >= due) return report_counts_now(engine);
-  if (engine->counts_timer.place == 0) timer_set(&engine->loop, &engine->counts_timer, due);
+static bool counts_changed(const struct engine *engine) {
+  return engine->open_changed || engine->apps.changed != NULL || engine->instances.changed != NULL;
+}
+
+void report_now(struct engine *engine) {
+  // First: who reads a report finds that the connection counts no more.
+  if (counts_changed(engine)) send_counts(engine);
+  send_reports(engine);
+  engine->reported_us = engine->loop.now_us;
+  timer_clear(&engine->loop, &engine->report_timer);
+}
+
+void report_soon(struct engine *engine) {
+  if (!counts_changed(engine) && engine->reports.length == 0) return;
+  uint64_t due = engine->reported_us + REPORT_INTERVAL_US;
+  if (engine->loop.now_us >= due) return report_now(engine);
+  if (engine->report_timer.place == 0) timer_set(&engine->loop, &engine->report_timer, due);
 }

@@ -8,7 +8,7 @@ const EVENT = {
   failed: 2,
   lookup: 3,
   counts: 4,
-  report: 5,
+  reports: 5,
   refusedCertificate: 6,
   connections: 7,
   done: 8,
@@ -57,7 +57,7 @@ export type EngineEvent =
       readonly apps: readonly (readonly [string, number])[];
       readonly instances: readonly (readonly [string, number])[];
     }
-  | { readonly type: "report"; readonly report: ConnectionReport }
+  | { readonly type: "reports"; readonly reports: readonly ConnectionReport[] }
   | { readonly type: "refusedCertificate" }
   /** Answers, by the number of the command. */
   | { readonly type: "connections"; readonly number: bigint; readonly open: readonly OpenConnection[] }
@@ -101,18 +101,24 @@ class Fields {
     return this.bytes.readBigUInt64BE(this.#at - 8);
   }
 
+  /** An amount: exact up to 2^53. */
+  amount(): number {
+    this.#at += 8;
+    return this.bytes.readUInt32BE(this.#at - 8) * 2 ** 32 + this.bytes.readUInt32BE(this.#at - 4);
+  }
+
   text(): string {
-    return this.#take(this.uint(1)).toString("latin1");
+    return this.#take(this.uint(1), "latin1");
   }
 
   id(): string {
-    return this.#take(20).toString("hex");
+    return this.#take(20, "hex");
   }
 
-  #take(length: number): Buffer {
+  #take(length: number, encoding: "latin1" | "hex"): string {
     if (length > this.left) throw new RangeError("an event of the engine is cut short");
     this.#at += length;
-    return this.bytes.subarray(this.#at - length, this.#at);
+    return this.bytes.toString(encoding, this.#at - length, this.#at);
   }
 }
 
@@ -140,8 +146,11 @@ function readEvent(fields: Fields): EngineEvent {
         apps: readCounts(fields),
         instances: readCounts(fields),
       };
-    case EVENT.report:
-      return { type: "report", report: readReport(fields) };
+    case EVENT.reports: {
+      const reports: ConnectionReport[] = [];
+      while (fields.left > 0) reports.push(readReport(fields));
+      return { type: "reports", reports };
+    }
     case EVENT.refusedCertificate:
       return { type: "refusedCertificate" };
     case EVENT.connections: {
@@ -167,7 +176,8 @@ function readReport(fields: Fields): ConnectionReport {
   const outcome = OUTCOMES[fields.uint(1)];
   if (outcome === undefined) throw new RangeError("a report of the engine has an unknown outcome");
   const { ageMs, ...facts } = readFacts(fields);
-  const [handshakeUs, connectUs] = [Number(fields.uint64()), Number(fields.uint64())];
+  const handshakeUs = fields.amount();
+  const connectUs = fields.amount();
   return {
     ...facts,
     outcome,
@@ -178,7 +188,7 @@ function readReport(fields: Fields): ConnectionReport {
 }
 
 function readOpen(fields: Fields): OpenConnection {
-  const id = Number(fields.uint64());
+  const id = fields.amount();
   const state = STATES[fields.uint(1)];
   if (state === undefined) throw new RangeError("a connection of the engine has an unknown state");
   const { ageMs, ...facts } = readFacts(fields);
@@ -197,9 +207,9 @@ function readFacts(fields: Fields): Facts {
     mode: MODES[fields.uint(1)],
     appId: fields.uint(1) === 1 ? fields.id() : undefined,
     instanceId: fields.uint(1) === 1 ? fields.id() : undefined,
-    ageMs: Number(fields.uint64()) / 1000,
-    bytesToApp: Number(fields.uint64()),
-    bytesToClient: Number(fields.uint64()),
+    ageMs: fields.amount() / 1000,
+    bytesToApp: fields.amount(),
+    bytesToClient: fields.amount(),
   };
 }
 

@@ -226,8 +226,8 @@ class NativeDataPlane implements DataPlane {
     failStart: (error: Error) => void,
   ): void {
     switch (event.type) {
-      case "report":
-        this.options.onConnection?.(event.report);
+      case "reports":
+        for (const report of event.reports) this.options.onConnection?.(report);
         return;
       case "counts":
         this.#open = event.open;
