@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { registerCollateral } from "./commands/collateral.js";
+import { registerConfigure } from "./commands/configure.js";
 import { registerCompletion } from "./commands/completion.js";
 import { registerDeploy } from "./commands/deploy.js";
 import { registerDoctor } from "./commands/doctor.js";
@@ -18,7 +19,7 @@ const GROUPS = [
   ["Apps:", [registerDeploy, registerUpgrade, registerLs, registerLogs, registerPower, registerVerify]],
   ["This machine:", [registerUp, registerDown, registerStatus, registerDoctor]],
   ["Evidence:", [registerMeasure, registerCollateral]],
-  ["Other:", [registerCompletion, registerSimulatedPcs]],
+  ["Other:", [registerCompletion, registerConfigure, registerSimulatedPcs]],
 ] as const;
 
 /** The whole command line. It throws commander's errors instead of ending the process. */

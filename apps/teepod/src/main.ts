@@ -5,7 +5,7 @@ import { TeepodConfig } from "./config.js";
 import { acceleration, startTeepod } from "./service.js";
 import { VmStore } from "./vm/vm-store.js";
 
-const DEFAULT_CONFIG = "/etc/teepod/teepod.toml";
+const DEFAULT_CONFIG = "teepod.toml";
 
 interface Options {
   readonly config: string;

@@ -37,3 +37,10 @@ describe("docs/threat-model.md", () => {
     },
   );
 });
+
+it("docs/compatibility.md names tests that exist", () => {
+  const text = readFileSync(`${root}docs/compatibility.md`, "utf8");
+  const named = paths(text).filter((path) => /^(apps|packages)\//.test(path));
+  expect(named.length).toBeGreaterThan(5);
+  expect(named.filter((path) => !existsSync(root + path))).toEqual([]);
+});

@@ -7,7 +7,7 @@ import { BASE_DOMAIN } from "./home.js";
 import type { Home } from "./home.js";
 
 /** Host address as guests under QEMU's user-mode networking see it. */
-const HOST_FROM_GUEST = "10.0.2.2";
+export const HOST_FROM_GUEST = "10.0.2.2";
 
 /** Addresses inside the tunnel; no other network here uses this range. */
 export const WIREGUARD = { ip: "10.213.77.1", clientRange: "10.213.77.0/24" };

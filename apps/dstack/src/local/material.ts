@@ -4,6 +4,7 @@ import { SimulatedPlatform } from "@dstack/tdx-attest";
 import { execa } from "execa";
 import { randomBytes } from "node:crypto";
 import { access, chmod, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { BASE_DOMAIN } from "./home.js";
 import type { Home } from "./home.js";
 import { program } from "./programs.js";
@@ -13,7 +14,8 @@ const DAY_MS = 86_400_000;
 /** Addresses under which guests (user-mode networking: 10.0.2.2) and this machine reach the daemons. */
 const SERVER_NAMES = "localhost,127.0.0.1,10.0.2.2";
 
-async function exists(path: string): Promise<boolean> {
+/** Whether there is anything under this name. */
+export async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     () => false,
@@ -30,66 +32,65 @@ async function keepOrCreate(path: string, make: () => string | Promise<string>, 
   }
 }
 
-/** Makes what an installation needs once: seed of the simulated platform, KMS root, server certificates, token. */
+/** Makes what a local installation needs once: simulated platform, KMS root, server certificates, token. */
 export async function prepareMaterial(home: Home): Promise<void> {
   for (const dir of ["kms", "tproxy", "teepod", "registry", "logs", "proxy"]) {
     await mkdir(home.path(dir), { recursive: true, mode: 0o700 });
   }
-  await keepOrCreate(home.path("simulator.seed"), () => `${hex(randomBytes(32))}\n`);
-  await keepOrCreate(
-    home.path("simulated-root.pem"),
-    async () => (await loadPlatform(home)).rootCertificatePem,
-    0o644,
-  );
-  await keepOrCreate(home.path("teepod.token"), () => `${hex(randomBytes(32))}\n`);
-  if (!(await exists(home.path("kms", "certs", "root-ca.pem")))) {
-    const [node, ...args] = await program(
-      "kms",
-      "init",
-      "--dir",
-      home.path("kms", "certs"),
-      "--alt-name",
-      SERVER_NAMES,
-    );
-    await execa(node ?? "node", args);
-  }
-  await prepareTproxyCertificate(home);
-  await prepareProxyCertificate(home);
+  await keepSimulatedPlatform(home.path("simulator.seed"), home.path("simulated-root.pem"));
+  await keepToken(home.path("teepod.token"));
+  const kmsCerts = home.path("kms", "certs");
+  await keepKmsRoot(kmsCerts);
+  await keepServerCertificate(kmsCerts, home.path("tproxy", "rpc.pem"), home.path("tproxy", "rpc.key"));
+  await keepOwnCertificate(home.path("proxy"), BASE_DOMAIN);
 }
 
-/** tproxy's certificate for guests, issued by the KMS root they already trust. */
-async function prepareTproxyCertificate(home: Home): Promise<void> {
-  if (await exists(home.path("tproxy", "rpc.pem"))) return;
-  const [node, ...args] = await program(
-    "kms",
+/** A seed of 32 bytes in hex, and the root certificate of the platform that follows from it. */
+export async function keepSimulatedPlatform(seedFile: string, rootFile: string): Promise<void> {
+  await keepOrCreate(seedFile, () => `${hex(randomBytes(32))}\n`);
+  await keepOrCreate(rootFile, async () => (await loadPlatform(seedFile)).rootCertificatePem, 0o644);
+}
+
+/** A bearer token of 32 random bytes in hex. */
+export async function keepToken(path: string): Promise<void> {
+  await keepOrCreate(path, () => `${hex(randomBytes(32))}\n`);
+}
+
+/** The KMS's root CA and server certificate: `root-ca.pem`, `root-ca.key`, `server.pem`, `server.key`. */
+export async function keepKmsRoot(dir: string): Promise<void> {
+  if (await exists(join(dir, "root-ca.pem"))) return;
+  await runKms("init", "--dir", dir, "--alt-name", SERVER_NAMES);
+}
+
+/** A server certificate of the KMS root, which guests trust, for another daemon: tproxy. */
+export async function keepServerCertificate(kmsCerts: string, cert: string, key: string): Promise<void> {
+  if (await exists(cert)) return;
+  await runKms(
     "issue-server-cert",
-    "--dir",
-    home.path("kms", "certs"),
-    "--out-cert",
-    home.path("tproxy", "rpc.pem"),
-    "--out-key",
-    home.path("tproxy", "rpc.key"),
-    "--alt-name",
-    SERVER_NAMES,
+    ...["--dir", kmsCerts, "--out-cert", cert, "--out-key", key, "--alt-name", SERVER_NAMES],
   );
-  await execa(node ?? "node", args);
 }
 
-/** The public side's certificate for `*.app.localhost`, from a CA of this installation alone. */
-async function prepareProxyCertificate(home: Home): Promise<void> {
-  const cert = home.path("proxy", "cert.pem");
+async function runKms(...args: string[]): Promise<void> {
+  const [node, ...rest] = await program("kms", ...args);
+  await execa(node ?? "node", rest);
+}
+
+/** The public side's certificate for `*.<domain>`, from a CA of this machine alone: `ca.pem`, `key.pem`, `cert.pem`. */
+export async function keepOwnCertificate(dir: string, domain: string): Promise<void> {
+  const cert = join(dir, "cert.pem");
   if (await exists(cert)) return;
   const authority = await CertificateAuthority.create({ commonName: "dstack local proxy CA" });
   const key = generateP256();
   const certPem = await authority.issue({
     publicKey: key.publicKey,
-    commonName: BASE_DOMAIN,
-    altNames: [BASE_DOMAIN, `*.${BASE_DOMAIN}`],
+    commonName: domain,
+    altNames: [domain, `*.${domain}`],
     usages: ["serverAuth"],
     notAfter: new Date(Date.now() + 365 * DAY_MS),
   });
-  await keepOrCreate(home.path("proxy", "ca.pem"), () => authority.certPem, 0o644);
-  await keepOrCreate(home.path("proxy", "key.pem"), () =>
+  await keepOrCreate(join(dir, "ca.pem"), () => authority.certPem, 0o644);
+  await keepOrCreate(join(dir, "key.pem"), () =>
     key.privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
   );
   // Last, because its presence says that the other two are there.
@@ -97,8 +98,8 @@ async function prepareProxyCertificate(home: Home): Promise<void> {
   await chmod(cert, 0o644);
 }
 
-/** The simulated platform of this installation, from its seed. */
-export async function loadPlatform(home: Home): Promise<SimulatedPlatform> {
-  const text = (await readFile(home.path("simulator.seed"), "utf8")).trim();
+/** The simulated platform of a seed file. */
+export async function loadPlatform(seedFile: string): Promise<SimulatedPlatform> {
+  const text = (await readFile(seedFile, "utf8")).trim();
   return SimulatedPlatform.fromSeed(new Uint8Array(Buffer.from(text, "hex")));
 }

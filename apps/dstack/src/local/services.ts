@@ -35,7 +35,11 @@ export async function localServices(home: Home): Promise<DaemonSpec[]> {
   return [
     {
       name: "pcs",
-      command: await program("dstack", "--home", home.dir, "simulated-pcs", "--port", String(ports.pcs)),
+      command: await program(
+        "dstack",
+        "simulated-pcs",
+        ...["--seed", home.path("simulator.seed"), "--port", String(ports.pcs)],
+      ),
       ready: (signal) => acceptsTcp(ports.pcs, signal),
     },
     {

@@ -1,0 +1,126 @@
+import type { AllowedImage } from "@dstack/attestation";
+import { join } from "node:path";
+import { HOST_FROM_GUEST } from "../local/config-files.js";
+import type { Settings } from "./settings.js";
+
+/** Port of the simulated platform's collateral, on loopback. */
+export const SIMULATED_PCS_PORT = 9081;
+
+export interface Site {
+  /** Absolute; everything of the installation lies below it. */
+  readonly dir: string;
+  readonly settings: Settings;
+  /** What the guest image measures. */
+  readonly image: AllowedImage;
+  /** The public side's certificate and key. */
+  readonly proxyCertificate: { readonly cert: string; readonly key: string };
+}
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** The daemons' configurations by their names, to be written as TOML; no `certbot` where there is no token for its DNS. */
+export function operatorConfigs(site: Site): Readonly<Record<string, Config>> {
+  const { settings } = site;
+  return {
+    kms: kms(site),
+    tproxy: tproxy(site),
+    teepod: teepod(site),
+    ...(settings.CF_API_TOKEN === undefined ? {} : { certbot: certbot(settings, settings.CF_API_TOKEN) }),
+  };
+}
+
+function kms({ dir, ...site }: Site): Config {
+  return {
+    // Guests reach it through the host's loopback.
+    host: "127.0.0.1",
+    port: site.settings.KMS_RPC_LISTEN_PORT,
+    tls: { key: join(dir, "certs", "server.key"), certs: join(dir, "certs", "server.pem") },
+    core: {
+      root_ca_cert: join(dir, "certs", "root-ca.pem"),
+      root_ca_key: join(dir, "certs", "root-ca.key"),
+      cert_log_dir: join(dir, "run", "kms", "log"),
+      upgrade_registry_dir: join(dir, "run", "kms", "upgrades"),
+      require_fresh_evidence: true,
+    },
+    attestation: attestation({ dir, ...site }, "kms"),
+  };
+}
+
+function tproxy({ dir, settings, ...site }: Site): Config {
+  const passthrough = settings.TPROXY_LISTEN_PORT_PASSTHROUGH;
+  return {
+    host: "127.0.0.1",
+    port: settings.TPROXY_RPC_LISTEN_PORT,
+    state_dir: join(dir, "run", "tproxy"),
+    tls: { key: join(dir, "certs", "tproxy.key"), certs: join(dir, "certs", "tproxy.pem") },
+    wg: {
+      interface: settings.TPROXY_WG_INTERFACE,
+      ip: settings.TPROXY_WG_IP,
+      client_ip_range: settings.TPROXY_WG_CLIENT_IP_RANGE,
+      listen_port: settings.TPROXY_WG_LISTEN_PORT,
+      endpoint: `${HOST_FROM_GUEST}:${settings.TPROXY_WG_LISTEN_PORT}`,
+      private_key_file: join(dir, "certs", "wg.key"),
+    },
+    proxy: {
+      cert_chain: site.proxyCertificate.cert,
+      cert_key: site.proxyCertificate.key,
+      base_domain: settings.TPROXY_PUBLIC_DOMAIN,
+      listen_port: settings.TPROXY_SERVE_PORT,
+      ...(passthrough === undefined ? {} : { listen_port_passthrough: passthrough }),
+    },
+    attestation: attestation({ dir, settings, ...site }, "tproxy"),
+  };
+}
+
+function teepod({ dir, settings }: Site): Config {
+  return {
+    host: "127.0.0.1",
+    port: settings.TEEPOD_RPC_LISTEN_PORT,
+    image_path: join(dir, "images"),
+    run_path: join(dir, "run", "vm"),
+    auth: {
+      tokens: [{ name: "operator", role: "operator", token_file: join(dir, "certs", "teepod.token") }],
+    },
+    cvm: {
+      ca_cert: join(dir, "certs", "root-ca.pem"),
+      kms_url: `https://${HOST_FROM_GUEST}:${settings.KMS_RPC_LISTEN_PORT}`,
+      tproxy_url: `https://${HOST_FROM_GUEST}:${settings.TPROXY_RPC_LISTEN_PORT}`,
+      docker_registry: settings.DOCKER_REGISTRY,
+      cid_start: settings.TEEPOD_CID_POOL_START,
+      ...(settings.SIMULATED_TDX
+        ? { simulator_seed_file: join(dir, "certs", "simulator.seed") }
+        : { accel: "tdx" }),
+    },
+    gateway: {
+      base_domain: settings.TPROXY_PUBLIC_DOMAIN,
+      port: settings.TPROXY_SERVE_PORT,
+      tappd_port: 8090,
+    },
+  };
+}
+
+function certbot(settings: Settings, token: string): Config {
+  return {
+    workdir: settings.CERBOT_WORKDIR,
+    domain: `*.${settings.TPROXY_PUBLIC_DOMAIN}`,
+    acme_url: settings.ACME_URL,
+    cf_api_token: token,
+    ...(settings.CF_ZONE_ID === undefined ? {} : { cf_zone_id: settings.CF_ZONE_ID }),
+    log_level: "debug",
+  };
+}
+
+function attestation({ dir, settings, image }: Site, daemon: string): Config {
+  return {
+    ...(settings.SIMULATED_TDX
+      ? {
+          pccs_url: `http://127.0.0.1:${SIMULATED_PCS_PORT}`,
+          insecure_simulated_roots: [join(dir, "certs", "simulated-root.pem")],
+        }
+      : {
+          pccs_url: settings.PCCS_URL,
+          collateral_cache_dir: join(dir, "run", daemon, "collateral"),
+        }),
+    images: { allowed: [image] },
+  };
+}

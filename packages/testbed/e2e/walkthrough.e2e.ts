@@ -1,0 +1,144 @@
+import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { OperatorSite, checkout } from "./operator-site.js";
+
+const BUILD = join(checkout, "scripts", "build.sh");
+const DOMAIN = "app.example.com";
+const INTERFACE = `tp-site-${process.pid}`.slice(0, 15);
+
+if (process.getuid?.() !== 0)
+  console.log("not root: the operator's walkthrough needs it for WireGuard and network namespaces");
+
+/** What an operator does by the first release's document, line by line; docs/compatibility.md names each line's test. */
+describe.runIf(process.getuid?.() === 0)("the operator's walkthrough, from build.sh on", () => {
+  let site: OperatorSite;
+  let appId: string;
+  let vm: string;
+  const teepod: Record<string, string> = { DSTACK_TEEPOD_URL: "http://127.0.0.1:9080" };
+
+  beforeAll(async () => {
+    site = await OperatorSite.create();
+  });
+  afterAll(async () => {
+    await site.destroy();
+  });
+
+  it("build.sh writes build-config.sh first, and names settings that are missing later", async () => {
+    const first = await site.run(BUILD);
+    expect(first.stdout).toBe(
+      "Config file ../build-config.sh created, please edit it to configure the build",
+    );
+    await site.configure({
+      TPROXY_PUBLIC_DOMAIN: DOMAIN,
+      TPROXY_WG_INTERFACE: INTERFACE,
+      DOCKER_REGISTRY: "http://10.0.2.2:9050",
+      SIMULATED_TDX: "yes",
+    });
+    const config = join(site.root, "build-config.sh");
+    const whole = await readFile(config, "utf8");
+    await writeFile(config, whole.replace(/^KMS_RPC_LISTEN_PORT=.*\n/m, ""));
+    const missing = await site.run(BUILD);
+    expect(missing.exitCode).toBe(2);
+    expect(missing.stderr).toContain("KMS_RPC_LISTEN_PORT=9043");
+    await writeFile(config, whole);
+  });
+
+  it("build.sh leaves certificates, image, configurations, programs and the WireGuard interface", async () => {
+    // What the image is built from is there already; the flavour's image itself is made here.
+    const built = await site.run(BUILD, [], { timeoutMs: 600_000 });
+    expect(built, built.stderr).toMatchObject({ exitCode: 0 });
+    for (const file of ["certs", "images", "kms", "kms.toml", "run", "teepod", "teepod.toml", "tproxy"])
+      expect(await readdir(site.path())).toContain(file);
+    const address = await site.run("ip", ["-br", "address", "show", "dev", INTERFACE]);
+    expect(address.stdout).toContain("10.0.3.1/24");
+  });
+
+  it("a second run keeps keys and certificates", async () => {
+    const read = (): Promise<string[]> =>
+      Promise.all(
+        ["root-ca.key", "tproxy.pem", "teepod.token"].map((f) => readFile(site.path("certs", f), "utf8")),
+      );
+    const before = await read();
+    const again = await site.run(BUILD, [], { timeoutMs: 600_000 });
+    expect(again, again.stderr).toMatchObject({ exitCode: 0 });
+    expect(await read()).toEqual(before);
+  });
+
+  it("kms, tproxy and teepod run as three programs, and tproxy takes the interface", async () => {
+    site.start("simulated-pcs", "./simulated-pcs");
+    site.start("kms", "./kms");
+    await until("the KMS answers", 60_000, () => answers(site, "https://127.0.0.1:9043/healthz"));
+    site.start("tproxy", "./tproxy");
+    site.start("teepod", "./teepod");
+    await until("tproxy answers", 60_000, () => answers(site, "https://127.0.0.1:9070/healthz"));
+    await until("teepod answers", 60_000, () => answers(site, "http://127.0.0.1:9080/healthz"));
+    const wireguard = await site.run("wg", ["show", INTERFACE]);
+    expect(wireguard.stdout).toContain("listening port: 9182");
+  });
+
+  it("a compose file is deployed, and answers at <app_id>.<base_domain>", async () => {
+    const digest = await serveExampleImage(site);
+    const source = await readFile(join(checkout, "examples", "hello", "docker-compose.yaml"), "utf8");
+    await writeFile(site.path("docker-compose.yaml"), source.replace("hello:latest", `hello@${digest}`));
+    teepod["DSTACK_TEEPOD_TOKEN"] = (await readFile(site.path("certs", "teepod.token"), "utf8")).trim();
+    const deployed = await site.run(
+      "./dstack",
+      ["--json", "deploy", "docker-compose.yaml", "--name", "hello", "--vcpu", "2", "--disk", "4", "--wait"],
+      { timeoutMs: 500_000, env: teepod },
+    );
+    expect(deployed, deployed.stderr).toMatchObject({ exitCode: 0 });
+    ({ id: vm, app_id: appId } = JSON.parse(deployed.stdout) as { id: string; app_id: string });
+    const page = await site.run("curl", [
+      ...["-sS", "--fail", "--cacert", "certs/proxy/ca.pem"],
+      ...["--resolve", `${appId}.${DOMAIN}:9443:127.0.0.1`, `https://${appId}.${DOMAIN}:9443/`],
+    ]);
+    expect(page.stdout, page.stderr).toContain("hello from the CVM");
+  });
+
+  it("kms-allow-upgrade.sh records the permission of the KMS beside it", async () => {
+    const other = "ab".repeat(20);
+    const allowed = await site.run("./kms-allow-upgrade.sh", [appId, other]);
+    expect(allowed, allowed.stderr).toMatchObject({ exitCode: 0 });
+    expect(await readdir(site.path("run", "kms", "upgrades", appId))).toEqual([other]);
+  });
+
+  it("Ctrl-C ends each program in order", async () => {
+    const removed = await site.run("./dstack", ["rm", "--force", vm], { timeoutMs: 120_000, env: teepod });
+    expect(removed, removed.stderr).toMatchObject({ exitCode: 0 });
+    // teepod, tproxy, kms, and the registry and simulated-pcs around them.
+    const codes = await site.stop();
+    expect(codes.filter((code) => code === 0).length).toBeGreaterThanOrEqual(4);
+    expect((await site.run("ip", ["-br", "link"])).stdout).not.toContain(INTERFACE);
+  });
+});
+
+/** Starts a registry on port 9050 and gives it the example's image. @returns the image's digest */
+async function serveExampleImage(site: OperatorSite): Promise<string> {
+  const config = join(site.root, "registry.yml");
+  const storage = join(site.root, "registry");
+  const url = "http://127.0.0.1:9050";
+  await mkdir(storage);
+  await writeFile(
+    config,
+    `version: 0.1\nlog: { level: warn }\nstorage: { filesystem: { rootdirectory: ${storage} } }\nhttp: { addr: "127.0.0.1:9050" }\n`,
+  );
+  site.start("registry", "docker-registry", ["serve", config]);
+  await until("the registry answers", 30_000, () => answers(site, `${url}/v2/`));
+  const tsx = join(checkout, "node_modules", ".bin", "tsx");
+  const pushed = await site.run(tsx, [join(checkout, "packages/testbed/e2e/push-example-image.ts"), url]);
+  expect(pushed, pushed.stderr).toMatchObject({ exitCode: 0 });
+  return pushed.stdout;
+}
+
+async function until(what: string, limitMs: number, condition: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + limitMs;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`${what}: not within ${limitMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+async function answers(site: OperatorSite, url: string): Promise<boolean> {
+  return (await site.run("curl", ["-sSk", "-o", "/dev/null", "--fail", url])).exitCode === 0;
+}

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Sets up an installation in the current directory, for an operator: `mkdir build; cd build; ../scripts/build.sh`.
+# The first run writes ../build-config.sh; the next ones build programs and guest image, and write certificates,
+# configurations and the WireGuard interface for it. Keys and certificates that are there are never replaced.
+set -euo pipefail
+repo=$(cd "$(dirname "$0")/.." && pwd)
+dir=$PWD
+config=$(dirname "$dir")/build-config.sh
+
+say() { printf 'build: %s\n' "$*"; }
+die() { printf 'build: %s\n' "$*" >&2; exit "${2:-1}"; }
+
+case "${1-}" in
+  "") ;;
+  -h | --help)
+    echo "usage: build.sh    in an empty directory, or in one of an earlier run"
+    echo "Settings: ../build-config.sh, written by the first run."
+    exit 0
+    ;;
+  *) die "it takes no arguments; settings are in $config" 2 ;;
+esac
+[ "$dir" != "$repo" ] || die "run it in a directory of its own: mkdir build && cd build && ../scripts/build.sh" 2
+
+example=$repo/scripts/build-config.example.sh
+if [ ! -e "$config" ]; then
+  # The Cloudflare token will stand in it.
+  (umask 077 && cat "$example" >"$config")
+  echo "Config file ../$(basename "$config") created, please edit it to configure the build"
+  exit 0
+fi
+
+# A config of an earlier version lacks what was added since.
+missing=()
+set -a
+# shellcheck source=/dev/null
+source "$config"
+set +a
+while IFS= read -r line; do
+  name=${line%%=*}
+  [ -n "${!name+set}" ] || missing+=("$line")
+done < <(grep -E '^[A-Z][A-Z_]*=' "$example")
+if [ "${#missing[@]}" -gt 0 ]; then
+  printf 'build: %s lacks these; add them, with your values:\n' "$config" >&2
+  printf '  %s\n' "${missing[@]}" >&2
+  exit 2
+fi
+
+"$repo/scripts/setup"
+dstack() { node "$repo/apps/dstack/dist/dstack.mjs" "$@"; }
+dstack configure check || exit 2
+
+if [ "$(id -u)" -eq 0 ]; then as_root=(); else as_root=(sudo --preserve-env=DSTACK_DEBIAN_MIRROR env "PATH=$PATH"); fi
+flavour=--prod
+[ "$SIMULATED_TDX" = no ] || flavour=--dev
+say "building the guest image ($flavour)"
+mkdir -p images
+image=$("${as_root[@]}" "$repo/scripts/build-image" "$flavour" --out "$dir/images" | tail -n 1)
+image=$(basename "$image")
+[ -f "images/$image/metadata.json" ] || die "the image build left no image in $dir/images"
+
+say "certificates and configurations"
+todo=$(dstack configure write "$dir" "$image")
+
+programs=(kms tproxy teepod certbot dstack)
+for name in "${programs[@]}"; do
+  printf '#!/bin/sh\nexec node %q "$@"\n' "$repo/apps/$name/dist/$name.mjs" >"$name"
+  chmod 755 "$name"
+done
+install -m 755 "$repo/scripts/kms-allow-upgrade.sh" .
+if [ "$SIMULATED_TDX" = yes ]; then
+  printf '#!/bin/sh\nexec node %q simulated-pcs --seed %q --port 9081\n' "$repo/apps/dstack/dist/dstack.mjs" \
+    "$dir/certs/simulator.seed" >simulated-pcs
+  chmod 755 simulated-pcs
+fi
+
+# tproxy takes the interface over, and makes it anew when it is gone: after a reboot nothing has to be done.
+if ! ip link show dev "$TPROXY_WG_INTERFACE" >/dev/null 2>&1; then
+  say "setting up the WireGuard interface $TPROXY_WG_INTERFACE"
+  "${as_root[@]}" ip link add dev "$TPROXY_WG_INTERFACE" type wireguard 2>/dev/null ||
+    "${as_root[@]}" wireguard-go "$TPROXY_WG_INTERFACE" >/dev/null 2>&1 ||
+    die "cannot make a WireGuard interface: neither the kernel nor wireguard-go would"
+  "${as_root[@]}" ip address add "$TPROXY_WG_IP/${TPROXY_WG_CLIENT_IP_RANGE#*/}" dev "$TPROXY_WG_INTERFACE"
+  "${as_root[@]}" ip link set dev "$TPROXY_WG_INTERFACE" mtu 1420 up
+fi
+
+say "done: $(echo *)"
+[ -z "$todo" ] || while IFS= read -r line; do say "note: $line"; done <<<"$todo"
+[ "$SIMULATED_TDX" = no ] || say "without TDX: ./simulated-pcs has to run, too"
+say "now run ./kms, sudo ./tproxy and ./teepod, each in a terminal of its own, and open http://localhost:$TEEPOD_RPC_LISTEN_PORT;"
+say "its token is in certs/teepod.token"
