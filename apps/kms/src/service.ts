@@ -5,9 +5,9 @@ import type { Logger } from "@dstack/daemon";
 import { implement } from "@dstack/prpc";
 import type { ServiceImpl } from "@dstack/prpc";
 import { kms } from "@dstack/proto";
-import { Challenges, listenRaRpc, requireAttested } from "@dstack/ra-rpc";
-import { PeerVerifier, describeCollateralEvent, loadP256 } from "@dstack/ra-tls";
-import type { VerifiedPeer } from "@dstack/ra-tls";
+import { Challenges, createDaemonVerifier, listenRaRpc, requireAttested } from "@dstack/ra-rpc";
+import { loadP256 } from "@dstack/ra-tls";
+import type { PeerVerifier, VerifiedPeer } from "@dstack/ra-tls";
 import { listenAdmin } from "./admin/listen-admin.js";
 import { CertLog } from "./cert-log/cert-log.js";
 import type { KmsConfig } from "./config.js";
@@ -86,22 +86,16 @@ export async function startKms(config: KmsConfig, parts: Partial<KmsParts> = {})
   const identity = await loadServerIdentity(config.tls);
   const stopping = new AbortController();
   stack.defer(() => stopping.abort());
+  const registry = createRegistry();
   const verifier =
     parts.verifier ??
-    (await PeerVerifier.create(config.attestation, {
-      signal: stopping.signal,
-      onCollateralEvent: (event) => {
-        const { level, fields, message } = describeCollateralEvent(event);
-        log[level](fields, message);
-      },
-    }));
+    (await createDaemonVerifier(config.attestation, { log, registry, signal: stopping.signal }));
   const upgrades = await UpgradeRegistry.open(core.upgrade_registry_dir);
   const certLog = stack.use(
     await CertLog.open(join(core.cert_log_dir, ISSUE_LOG), {
       onTorn: (cut) => log.error(cut, "ISSUE LOG: the last entry was torn by a crash and was cut off"),
     }),
   );
-  const registry = createRegistry();
   const insecure = {
     simulatedRoots: verifier.simulatedRoots.length,
     allowAllMeasurements: verifier.policy.images.allow_all,

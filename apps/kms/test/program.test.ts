@@ -128,6 +128,8 @@ describe("the kms program", () => {
       const { body: metrics } = await callRaw(first.kms, caPem, "/metrics");
       expect(metrics).toContain("kms_insecure_simulated_roots 1");
       expect(metrics).toContain('kms_app_keys_released_total{anchor="simulated"} 1');
+      expect(metrics).toContain('attestation_collateral_events_total{kind="fetched"} 1');
+      expect(metrics).toContain('attestation_collateral_events_total{kind="rolled_back"} 0');
       expect((await callRaw(first.kms, caPem, "/healthz")).status).toBe(200);
 
       expect(await end(first, "SIGKILL")).toBeNull();

@@ -6,9 +6,8 @@ import type { Logger } from "@dstack/daemon";
 import { implement } from "@dstack/prpc";
 import type { ServiceImpl } from "@dstack/prpc";
 import { tproxy } from "@dstack/proto";
-import { listenRaRpc, requireAttested } from "@dstack/ra-rpc";
-import { PeerVerifier, describeCollateralEvent } from "@dstack/ra-tls";
-import type { VerifiedPeer } from "@dstack/ra-tls";
+import { createDaemonVerifier, listenRaRpc, requireAttested } from "@dstack/ra-rpc";
+import type { PeerVerifier, VerifiedPeer } from "@dstack/ra-tls";
 import { CustomDomains } from "@dstack/tls-proxy";
 import type { CheckedCertificate, DataPlane, Dial, ResolveTxt } from "@dstack/tls-proxy";
 import { WireGuard } from "@dstack/wireguard-tools-wrapper";
@@ -103,18 +102,16 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   await mkdir(config.state_dir, { recursive: true, mode: 0o700 });
   stack.use(await lockState(config.state_dir));
   const identity = await loadIdentity(config.tls);
+  const prometheus = createRegistry();
   const verifier =
     parts.verifier ??
-    (await PeerVerifier.create(config.attestation, {
+    (await createDaemonVerifier(config.attestation, {
+      log,
+      registry: prometheus,
       signal: stopping.signal,
-      onCollateralEvent: (event) => {
-        const { level, fields, message } = describeCollateralEvent(event);
-        log[level](fields, message);
-      },
     }));
   const warnings = policyWarnings(verifier);
   for (const warning of warnings) log.warn(warning);
-  const prometheus = createRegistry();
   const metrics = registerMetrics(prometheus, {
     simulatedRoots: verifier.simulatedRoots.length,
     allowAllMeasurements: verifier.policy.images.allow_all,

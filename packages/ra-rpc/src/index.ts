@@ -2,6 +2,7 @@ export { listenRaRpc } from "./listen.js";
 export type { PeerOf, RaRpcLimits, RaRpcListener, RaRpcOptions } from "./listen.js";
 export { attested, evidenceRefusal, requireAttested } from "./admission.js";
 export type { Verifier } from "./admission.js";
+export { createDaemonVerifier } from "./daemon-verifier.js";
 export { Challenges } from "./challenges.js";
 export type { ChallengeAnswer, ChallengesOptions } from "./challenges.js";
 export { raTlsTransport } from "./transport.js";

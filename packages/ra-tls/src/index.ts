@@ -12,7 +12,7 @@ export { MAX_CERTIFICATE_BYTES } from "./certificate-der.js";
 export { CollateralClient } from "./collateral/client.js";
 export type { CollateralClientOptions } from "./collateral/client.js";
 export { bundledCollateral, formatCollateralBundle, parseCollateralBundle } from "./collateral/bundle.js";
-export { describeCollateralEvent } from "./collateral/events.js";
+export { COLLATERAL_EVENT_KINDS, describeCollateralEvent } from "./collateral/events.js";
 export type { CollateralEvent } from "./collateral/events.js";
 export { CollateralError } from "./collateral/source.js";
 export type { CollateralSource } from "./collateral/source.js";

@@ -17,6 +17,14 @@ export type CollateralEvent =
   /** After a restart everything is fetched again, and what was seen before is forgotten. */
   | { readonly kind: "not_saved"; readonly error: unknown };
 
+export const COLLATERAL_EVENT_KINDS = [
+  "fetched",
+  "fetch_failed",
+  "rolled_back",
+  "cache_unusable",
+  "not_saved",
+] as const satisfies readonly CollateralEvent["kind"][];
+
 export interface CollateralLogLine {
   readonly level: "info" | "warn";
   readonly fields: Readonly<Record<string, unknown>>;
