@@ -59,12 +59,14 @@ export interface Quote {
 }
 
 /**
- * Takes a TDX quote of version 4 or 5 apart; fields are views into `bytes`. It accepts one form only: ECDSA P-256,
- * certification data of type 6 holding type 5, every length consumed exactly, then nothing but zero bytes.
+ * Takes a TDX quote of version 4 or 5 apart; fields are views into a copy of its own. It accepts one form only: ECDSA
+ * P-256, certification data of type 6 holding type 5, every length consumed exactly, then nothing but zero bytes.
  * @throws {QuoteError} `quote_malformed`
  */
-export function parseQuote(bytes: Uint8Array): Quote {
-  if (bytes.length > MAX_QUOTE_BYTES) throw malformed(`it is longer than ${MAX_QUOTE_BYTES} bytes`);
+export function parseQuote(given: Uint8Array): Quote {
+  if (given.length > MAX_QUOTE_BYTES) throw malformed(`it is longer than ${MAX_QUOTE_BYTES} bytes`);
+  // What was verified must stay what is read later, though the caller's buffer be filled again.
+  const bytes = new Uint8Array(given);
   const reader = new ByteReader(bytes, malformed);
   const version = reader.u16("version");
   if (version !== 4 && version !== 5) throw malformed(`version ${version} is not supported`);

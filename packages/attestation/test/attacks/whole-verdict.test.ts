@@ -7,6 +7,7 @@ import {
   parseQuote,
   runtimeEvent,
   verifyEvidence,
+  verifyQuote,
 } from "../../src/index.js";
 import type { EventLogEntry, VerifiedQuote } from "../../src/index.js";
 import { AT, flip } from "../support/edit-quote.js";
@@ -209,6 +210,15 @@ describe("judged as a daemon judges", () => {
     const evil = { td: { mrTd: new Uint8Array(48).fill(0xee) } };
     expect(judge({ name: "", guest: evil, code: "" })).toBe("measurement_refused");
   });
+});
+
+it("E1: a verdict stays what it was, though the buffer that the quote came in is filled again", () => {
+  const input = makeCase();
+  const buffer = Buffer.from(input.quote);
+  const { body } = verifyQuote({ ...input, quote: buffer });
+  const expected = structuredClone(body);
+  buffer.fill(0xff);
+  expect(body).toEqual(expected);
 });
 
 describe("E1: a quote that was only parsed", () => {
