@@ -1,6 +1,9 @@
 // Bundles one program into one file: `node scripts/bundle.mjs <entry.ts> <out.mjs | out.cjs>`. The ending decides
 // what it becomes: an ES module, or a CommonJS one, for which Node can be given a code cache (the guest image does).
 // Native addons stay outside and are found by path at run time.
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { build } from "esbuild";
 
 const [entry, out] = process.argv.slice(2);
@@ -31,6 +34,23 @@ const localDockerOnly = {
   },
 };
 
+/** The etcd client reads its protocol from files beside its own; in a bundle there are none. */
+const etcdProtocolInside = {
+  name: "etcd-protocol-inside",
+  setup(pluginBuild) {
+    pluginBuild.onLoad({ filter: /\/etcd3\/lib\/connection-pool\.js$/ }, async ({ path }) => {
+      const loader = createRequire(createRequire(path).resolve("@grpc/proto-loader"));
+      const { Root } = loader("protobufjs");
+      const file = join(dirname(path), "../proto/rpc.proto");
+      const protocol = new Root().loadSync(file, { keepCase: true }).toJSON();
+      const source = await readFile(path, "utf8");
+      const call = "loadSync)(`${__dirname}/../proto/rpc.proto`";
+      if (!source.includes(call)) throw new Error("the etcd client reads its protocol in another way now");
+      return { contents: source.replace(call, `fromJSON)(${JSON.stringify(protocol)}`), loader: "js" };
+    });
+  },
+};
+
 const moduleFormat = out.endsWith(".cjs")
   ? {
       format: "cjs",
@@ -55,7 +75,7 @@ const moduleFormat = out.endsWith(".cjs")
 
 await build({
   ...moduleFormat,
-  plugins: [englishOnly, localDockerOnly],
+  plugins: [englishOnly, localDockerOnly, etcdProtocolInside],
   entryPoints: [entry],
   outfile: out,
   bundle: true,

@@ -118,6 +118,7 @@ function makePeers(count: number): Instance[] {
     publicKey: parsePublicKey(Buffer.from(id.repeat(2), "hex").subarray(0, 32).toString("base64")),
     ip: `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`,
     registeredAt: NOW - 10_000,
+    draining: false,
   }));
 }
 

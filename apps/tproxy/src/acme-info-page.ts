@@ -12,7 +12,7 @@ export function addAcmeInfo(app: FastifyInstance, context: TproxyContext): void 
   app.get("/.dstack/acme-info", async () => {
     const account = await readAcmeAccount(context.acmeAccountFile);
     return {
-      base_domain: context.node.baseDomain,
+      base_domain: context.site.baseDomain,
       account_uri: account?.account_uri ?? "",
       accounts: account?.accounts ?? [],
       caa: account?.caa ?? [],

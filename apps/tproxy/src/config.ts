@@ -1,10 +1,10 @@
 import { isIP } from "node:net";
 import { AttestationConfig } from "@dstack/ra-tls";
 import { DEFAULT_LIMITS, parseServerName } from "@dstack/tls-proxy";
-import { checkCidr, parseInterfaceName } from "@dstack/wireguard-tools-wrapper";
+import { parseInterfaceName } from "@dstack/wireguard-tools-wrapper";
 import { z } from "zod";
 import { ENGINES } from "./data-plane.js";
-import { ipv4ToNumber, parseIpv4Range } from "./registry/ipv4.js";
+import { canonicalIp, hostCidr, parseIpRange } from "./registry/ip-range.js";
 
 const port = z.int().min(0).max(65535);
 const path = z.string().min(1);
@@ -58,11 +58,11 @@ const wg = z
     private_key_file: path.optional(),
     /** Only checked: it must belong to the private key. */
     public_key: z.string().optional(),
-    /** Our address in the tunnel. */
-    ip: checkedBy(ipv4ToNumber),
+    /** Our address in the tunnel, IPv4 or IPv6. */
+    ip: checkedBy(canonicalIp).transform(canonicalIp),
     listen_port: z.int().min(1).max(65535),
-    /** The addresses guests get. */
-    client_ip_range: checkedBy(parseIpv4Range),
+    /** The addresses guests get from this node; no other node has one of them. */
+    client_ip_range: checkedBy(parseIpRange),
     /** Unique on the machine, at most 15 characters. */
     interface: checkedBy(parseInterfaceName),
     /** `host:port` at which guests reach `listen_port`. */
@@ -76,8 +76,33 @@ const wg = z
     message: "needs private_key_file or private_key, and not both",
   });
 
-/** `tproxy.toml`. Paths are relative to the working directory. */
-export const TproxyConfig = z.strictObject({
+const etcd = z
+  .strictObject({
+    /** `http://host:port` or `https://host:port` of the members. */
+    endpoints: z.array(z.string().regex(/^https?:\/\/[^/]+$/, "must be http(s)://host:port")).min(1),
+    /** Under which keys everything is. */
+    prefix: z
+      .string()
+      .regex(/^[!-~]*\/$/, "must end with a slash")
+      .default("/dstack/tproxy/"),
+    /** PEM files: the CA of the members, and what we show to them. */
+    ca: path.optional(),
+    cert: path.optional(),
+    key: path.optional(),
+    username: z.string().min(1).optional(),
+    password_file: path.optional(),
+  })
+  .refine((value) => value.ca !== undefined || value.endpoints.every((url) => url.startsWith("http:")), {
+    message: "https endpoints need ca",
+  })
+  .refine((value) => (value.cert === undefined) === (value.key === undefined), {
+    message: "cert and key go together",
+  })
+  .refine((value) => (value.username === undefined) === (value.password_file === undefined), {
+    message: "username and password_file go together",
+  });
+
+const tproxyConfig = z.strictObject({
   /** Where guests and monitors call. */
   host: z.string().min(1).default("0.0.0.0"),
   /** 0: any free one. */
@@ -86,8 +111,21 @@ export const TproxyConfig = z.strictObject({
   status_from: z.enum(["loopback", "anywhere"]).default("loopback"),
   /** What tproxy shows to its callers; issued by the KMS root CA. */
   tls: z.strictObject({ key: path, certs: path }),
-  /** Registrations and the history of certificate keys. One tproxy a directory. */
+  /** Registrations, with `store = "file"`, and what only this node knows. One tproxy a directory. */
   state_dir: path,
+  /** Where registrations are: a file here, or etcd, which several nodes share. */
+  store: z.enum(["file", "etcd"]).default("file"),
+  etcd: etcd.optional(),
+  /** The name of this node among others. */
+  node: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, "must be a name such as node-1")
+    .default("tproxy"),
+  /** Where guests of other nodes reach our RPC: `https://host:port`. */
+  rpc_url: z
+    .string()
+    .regex(/^https:\/\/[^/?#\s]+$/, "must be https://host:port")
+    .optional(),
   wg,
   proxy: z.strictObject({
     cert_chain: path,
@@ -124,11 +162,17 @@ export const TproxyConfig = z.strictObject({
   attestation: AttestationConfig,
 });
 
+/** `tproxy.toml`. Paths are relative to the working directory. */
+export const TproxyConfig = tproxyConfig.refine(
+  ({ store, etcd: access }) => (store === "etcd") === (access !== undefined),
+  { message: 'store = "etcd" and [etcd] go together' },
+);
+
 export type TproxyConfig = z.infer<typeof TproxyConfig>;
 /** The configuration as it is written down, defaults left out. */
 export type TproxyConfigInput = z.input<typeof TproxyConfig>;
 
 /** What `wg.ip` is told to `ip`: the guests' range is a route of its own. */
 export function tunnelAddress(config: TproxyConfig): string {
-  return checkCidr(`${config.wg.ip}/32`);
+  return hostCidr(config.wg.ip);
 }

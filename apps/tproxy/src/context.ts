@@ -1,20 +1,16 @@
 import type { Logger } from "@dstack/daemon";
 import type { DataPlane } from "@dstack/tls-proxy";
-import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
 import type { KeyEvidenceStore } from "./certificate/key-evidence.js";
 import type { KeyHistory } from "./certificate/key-history.js";
 import type { ProxyCertificate } from "./certificate/proxy-certificate.js";
 import type { TproxyMetrics } from "./metrics.js";
+import type { NodeRegistry } from "./registry/nodes.js";
 import type { InstanceRegistry } from "./registry/registry.js";
+import type { Store } from "./store/store.js";
 import type { Tunnel } from "./wireguard/tunnel.js";
 
-/** What guests are told about this node. */
-export interface NodeInfo {
-  readonly publicKey: WireGuardPublicKey;
-  /** Our address in the tunnel. */
-  readonly ip: string;
-  /** `host:port` */
-  readonly endpoint: string;
+/** What guests are told of the site, whichever node they ask. */
+export interface SiteInfo {
   readonly baseDomain: string;
   /** The port under which the world reaches the proxy. */
   readonly externalPort: number;
@@ -24,7 +20,9 @@ export interface NodeInfo {
 
 /** What the methods of tproxy work with. */
 export interface TproxyContext {
-  readonly node: NodeInfo;
+  readonly site: SiteInfo;
+  readonly store: Store;
+  readonly nodes: NodeRegistry;
   readonly registry: InstanceRegistry;
   readonly tunnel: Tunnel;
   readonly plane: DataPlane;

@@ -1,7 +1,9 @@
 import { Counter, Gauge, Histogram } from "@dstack/daemon";
 import type { Registry } from "@dstack/daemon";
 import type { ConnectionReport, DataPlane } from "@dstack/tls-proxy";
+import type { NodeRegistry } from "./registry/nodes.js";
 import type { InstanceRegistry } from "./registry/registry.js";
+import type { Store } from "./store/store.js";
 
 /** What operators watch. The two `insecure` gauges say when registrations must not be trusted. */
 export interface TproxyMetrics {
@@ -15,7 +17,7 @@ export interface TproxyMetrics {
   readonly dataPlaneTroubles: Counter;
   connection(report: ConnectionReport): void;
   /** Gauges that are read when they are asked for. */
-  watch(registry: InstanceRegistry, plane: DataPlane): void;
+  watch(parts: { registry: InstanceRegistry; plane: DataPlane; nodes: NodeRegistry; store: Store }): void;
 }
 
 const SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -80,8 +82,21 @@ export function registerMetrics(
       if (report.handshakeMs !== undefined) handshakes.observe(report.handshakeMs / 1000);
       if (report.connectMs !== undefined) connects.observe(report.connectMs / 1000);
     },
-    watch(instances, plane) {
+    watch({ registry: instances, plane, nodes, store }) {
       gauge("instances", "Registered instances", () => instances.list().length);
+      gauge(
+        "store_reachable",
+        "0 while what is known of other nodes may be old, and nobody can register",
+        () => Number(store.trouble === undefined),
+      );
+      gauge(
+        "nodes_alive",
+        "Nodes that keep their lease, this one among them",
+        () => nodes.list().filter(({ alive }) => alive).length,
+      );
+      gauge("node_draining", "1 while an operator has this node drained", () =>
+        Number(nodes.self().draining),
+      );
       gauge("connections_open", "Connections open now", () => plane.stats().open);
     },
   };

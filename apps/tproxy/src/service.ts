@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { InputError, errorMessage, readRegularFile, sleep } from "@dstack/core";
+import { InputError, errorMessage, readRegularFile } from "@dstack/core";
 import { ResourceStack, addHealthAndMetrics, createLogger, createRegistry } from "@dstack/daemon";
 import type { Logger } from "@dstack/daemon";
 import { implement } from "@dstack/prpc";
@@ -11,28 +11,31 @@ import type { PeerVerifier, VerifiedPeer } from "@dstack/ra-tls";
 import { CustomDomains } from "@dstack/tls-proxy";
 import type { CheckedCertificate, DataPlane, Dial, ResolveTxt } from "@dstack/tls-proxy";
 import { WireGuard } from "@dstack/wireguard-tools-wrapper";
-import type { WireGuardDevice } from "@dstack/wireguard-tools-wrapper";
+import type { WireGuardDevice, WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
 import { addAcmeInfo } from "./acme-info-page.js";
 import { KeyEvidenceStore, quotesFromTappd } from "./certificate/key-evidence.js";
 import { KeyHistory } from "./certificate/key-history.js";
 import { ProxyCertificate } from "./certificate/proxy-certificate.js";
 import { tunnelAddress } from "./config.js";
 import type { TproxyConfig } from "./config.js";
-import type { NodeInfo, TproxyContext } from "./context.js";
+import type { TproxyContext } from "./context.js";
 import { startDataPlane } from "./data-plane.js";
 import { registerMetrics } from "./metrics.js";
 import type { TproxyMetrics } from "./metrics.js";
-import type { Instance } from "./registry/instance.js";
-import { InstanceStore } from "./registry/instance-store.js";
+import { AddressBlock } from "./registry/address-block.js";
+import { NodeRegistry, isInABlock } from "./registry/nodes.js";
+import { recycleLoop } from "./registry/recycling.js";
 import { InstanceRegistry } from "./registry/registry.js";
 import { listenRedirect } from "./redirect.js";
 import { dnsResolver } from "./routing/custom-domains.js";
 import { isRouted } from "./routing/is-routed.js";
 import { routeTable } from "./routing/route-table.js";
-import type { Handshakes } from "./routing/route-table.js";
 import { acmeInfo } from "./rpc/acme-info.js";
 import { list } from "./rpc/list.js";
 import { registerCvm } from "./rpc/register-cvm.js";
+import { openStore } from "./store/open-store.js";
+import { StoreError } from "./store/store.js";
+import type { Store } from "./store/store.js";
 import { lockState } from "./state-lock.js";
 import { guardStatusRoutes, requireStatusAccess } from "./status-access.js";
 import type { StatusAccess } from "./status-access.js";
@@ -47,6 +50,8 @@ export interface TproxyParts {
   readonly verifier: PeerVerifier;
   /** The tunnel; tproxy disposes of it. */
   readonly wireguard: WireGuardDevice;
+  /** tproxy closes it. */
+  readonly store: Store;
   /** Leads connections to instances elsewhere; with `engine = "js"`. */
   readonly dial: Dial;
   readonly resolveTxt: ResolveTxt;
@@ -70,7 +75,6 @@ export interface Tproxy extends AsyncDisposable {
 }
 
 const MAX_PEM_BYTES = 256 * 1024;
-const RECYCLE_EVERY_MS = 60_000;
 
 /** Registration wants to know who calls, the list where from. They are refused before the request's body is read. */
 export function tproxyService(context: TproxyContext, statusFrom: StatusAccess): ServiceImpl<VerifiedPeer> {
@@ -118,18 +122,22 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   });
 
   const serverKey = await loadServerKey(config.wg);
-  const registry = await InstanceRegistry.open({
-    store: await InstanceStore.open(join(config.state_dir, "instances")),
-    clientRange: config.wg.client_ip_range,
-    reserved: [config.wg.ip],
-    ownKey: serverKey.publicKey,
+  const store = stack.use(parts.store ?? (await openStore(config, log)));
+  const nodes = new NodeRegistry(store);
+  await joinNodes(config, nodes, serverKey.publicKey, log);
+  const registry = new InstanceRegistry({
+    store,
+    block: new AddressBlock(config.wg.client_ip_range, [config.wg.ip]),
+    isInABlock: (ip) => isInABlock(nodes.list(), ip),
+    isNodeKey: (publicKey) => nodes.list().some((node) => node.publicKey === publicKey),
     now: unixNow,
+    log,
   });
   const device = stack.use(parts.wireguard ?? (await openWireGuard(config, metrics, log)));
   const server = { privateKey: serverKey.privateKey, listenPort: config.wg.listen_port };
   const endpoints = await EndpointMemory.open(join(config.state_dir, "endpoints.json"));
   const tunnel = new Tunnel(device, server, registry, endpoints, log);
-  await bringUp(config, tunnel);
+  await bringUp(config, tunnel, nodes);
 
   const keyHistory = await KeyHistory.open(join(config.state_dir, "certificate-keys.json"));
   const keyEvidence = await KeyEvidenceStore.open(
@@ -196,7 +204,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
       },
     ),
   );
-  metrics.watch(registry, plane);
+  metrics.watch({ registry, plane, nodes, store });
   const [draining, finishMs] = [plane, config.proxy.drain_secs * 1000];
   stack.defer(async () => {
     await draining.setAccepting(false);
@@ -217,7 +225,13 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
         );
 
   const context: TproxyContext = {
-    node: nodeInfo(config, serverKey.publicKey, proxyPort),
+    site: {
+      baseDomain: config.proxy.base_domain,
+      externalPort: config.external_port ?? proxyPort,
+      tappdPort: config.proxy.tappd_port,
+    },
+    store,
+    nodes,
     registry,
     tunnel,
     plane,
@@ -229,6 +243,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     metrics,
     log,
   };
+  followStore(context, stopping.signal);
   const listener = stack.use(
     await listenRaRpc({
       host: config.host,
@@ -238,7 +253,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
       services: [tproxyService(context, config.status_from)],
       mount: (app) => {
         guardStatusRoutes(app, config.status_from);
-        addHealthAndMetrics(app, { registry: prometheus, health: () => tunnel.assertAlive() });
+        addHealthAndMetrics(app, { registry: prometheus, health: () => health(context) });
         addAcmeInfo(app, context);
         addStatusPage(app, context, warnings);
       },
@@ -248,7 +263,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   const loops = [
     tunnel.run(context.publishRoutes, stopping.signal),
     certificate.watch(stopping.signal),
-    recycleLoop(context, config.wg.recycle_after_secs, stopping.signal),
+    recycleLoop(context, config.wg.recycle_after_secs, unixNow, stopping.signal),
   ];
   stack.defer(async () => {
     stopping.abort();
@@ -269,45 +284,39 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   };
 }
 
-/** Which instances have not been seen for so long that they lose their registration. */
-export function isGone(
-  instance: Instance,
-  handshakes: Handshakes,
-  times: { readonly now: number; readonly startedAt: number; readonly afterSeconds: number },
-): boolean {
-  // A restart forgets nothing but when handshakes were: everybody gets the full time again.
-  const seen = Math.max(handshakes.get(instance.publicKey) ?? 0, instance.registeredAt, times.startedAt);
-  return times.now - seen > times.afterSeconds;
+/** What other nodes and operators change comes to the tunnel and to the data plane. */
+function followStore(context: TproxyContext, signal: AbortSignal): void {
+  const { nodes, registry, tunnel, plane, log } = context;
+  const onError = (err: unknown): void => log.error({ err }, "following the store failed");
+  const follow = async (): Promise<void> => {
+    // An instance that is gone loses its routes before its address can lead to another one.
+    context.publishRoutes();
+    await tunnel.sync();
+    context.publishRoutes();
+  };
+  let accepting = true;
+  const followNodes = async (): Promise<void> => {
+    await tunnel.addRoutes(nodes.list().map(({ clientRange }) => clientRange));
+    const wanted = !nodes.self().draining;
+    if (wanted === accepting) return;
+    accepting = wanted;
+    await plane.setAccepting(wanted);
+    log.info(wanted ? "this node takes new connections again" : "this node is drained: no new connections");
+  };
+  registry.onChange(() => {
+    if (!signal.aborted) follow().catch(onError);
+  });
+  nodes.onChange(() => {
+    if (!signal.aborted) followNodes().catch(onError);
+  });
+  followNodes().catch(onError);
 }
 
-async function recycleLoop(context: TproxyContext, afterSeconds: number, signal: AbortSignal): Promise<void> {
-  const startedAt = unixNow();
-  while (!signal.aborted) {
-    await sleep(RECYCLE_EVERY_MS, signal).catch(() => {});
-    if (signal.aborted) return;
-    try {
-      await recycle(context, { now: unixNow(), startedAt, afterSeconds });
-    } catch (err) {
-      context.log.error({ err }, "recycling instances failed");
-    }
-  }
-}
-
-async function recycle(
-  context: TproxyContext,
-  times: { now: number; startedAt: number; afterSeconds: number },
-): Promise<void> {
-  const { registry, tunnel, metrics, log } = context;
-  const gone = await registry.recycle((instance) => isGone(instance, tunnel.handshakes, times));
-  if (gone.length === 0) return;
-  // Off the tunnel before the address can be somebody else's: registration goes through the same sync.
-  await tunnel.sync();
-  context.publishRoutes();
-  metrics.recycled.inc(gone.length);
-  log.info(
-    { instances: gone.map(({ instanceId, ip }) => ({ instanceId, ip })) },
-    "instances not seen for long were forgotten",
-  );
+/** A node that has lost its store still serves, and says so. @throws while it should get no connections */
+function health({ tunnel, nodes, store }: TproxyContext): string[] {
+  tunnel.assertAlive();
+  if (nodes.self().draining) throw new Error("this node is drained");
+  return store.trouble === undefined ? [] : [`what is known of other nodes may be old: ${store.trouble}`];
 }
 
 async function openWireGuard(config: TproxyConfig, metrics: TproxyMetrics, log: Logger): Promise<WireGuard> {
@@ -333,23 +342,31 @@ async function openWireGuard(config: TproxyConfig, metrics: TproxyMetrics, log: 
   return wireguard;
 }
 
-async function bringUp(config: TproxyConfig, tunnel: Tunnel): Promise<void> {
-  const { device } = tunnel;
-  await device.setAddress(tunnelAddress(config));
+async function bringUp(config: TproxyConfig, tunnel: Tunnel, nodes: NodeRegistry): Promise<void> {
+  await tunnel.device.setAddress(tunnelAddress(config));
   await tunnel.sync();
-  await device.addRoute(config.wg.client_ip_range);
+  await tunnel.addRoutes(nodes.list().map(({ clientRange }) => clientRange));
   await tunnel.poll();
 }
 
-function nodeInfo(config: TproxyConfig, publicKey: NodeInfo["publicKey"], proxyPort: number): NodeInfo {
-  return {
-    publicKey,
-    ip: config.wg.ip,
-    endpoint: config.wg.endpoint,
-    baseDomain: config.proxy.base_domain,
-    externalPort: config.external_port ?? proxyPort,
-    tappdPort: config.proxy.tappd_port,
-  };
+/**
+ * Tells the other nodes what this one is. While the store is away, what it told them last has to do.
+ * @throws {InputError} its addresses or its key are another node's
+ */
+async function joinNodes(
+  { wg, store, rpc_url: rpcUrl }: TproxyConfig,
+  nodes: NodeRegistry,
+  publicKey: WireGuardPublicKey,
+  log: Logger,
+): Promise<void> {
+  const self = { publicKey, ip: wg.ip, endpoint: wg.endpoint, rpcUrl, clientRange: wg.client_ip_range };
+  try {
+    await nodes.join(self, store === "file");
+  } catch (err) {
+    if (!(err instanceof StoreError)) throw err;
+    nodes.self();
+    log.error({ err }, "the other nodes were not told of this start");
+  }
 }
 
 function limitsOf({ proxy: { limits } }: TproxyConfig) {

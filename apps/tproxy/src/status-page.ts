@@ -68,7 +68,7 @@ function statusPage(
       <body>
         <h1>tproxy</h1>
         ${warnings.map((warning) => html`<p class="warn">${warning}</p>`)}
-        <p>*.${context.node.baseDomain}, port ${context.node.externalPort}. ${open} open connections.</p>
+        <p>*.${context.site.baseDomain}, port ${context.site.externalPort}. ${open} open connections.</p>
         <table>
           <tr>
             <th>App</th>

@@ -232,7 +232,7 @@ describe("what tproxy tells", () => {
     expect(await hostA()).toMatchObject({
       ip: "10.77.0.2",
       appId: idOf("app"),
-      baseDomains: [BASE],
+      baseDomain: BASE,
       port: server.proxyPort,
     });
     const { hosts } = await client.list({});

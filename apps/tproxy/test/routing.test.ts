@@ -1,10 +1,9 @@
 import { parseAppId, parseInstanceId } from "@dstack/core";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
 import { describe, expect, it } from "vitest";
-import { AddressPool } from "../src/registry/address-pool.js";
 import type { Instance } from "../src/registry/instance.js";
+import { isGone } from "../src/registry/recycling.js";
 import { STALE_AFTER_S, preferredInstances, routeTable } from "../src/routing/route-table.js";
-import { isGone } from "../src/service.js";
 
 const NOW = 1_763_800_000;
 const APP = "a".repeat(40);
@@ -16,6 +15,7 @@ function instance(n: number, changes: { app?: string; id?: string; registeredAt?
     publicKey: generateKeyPair().publicKey,
     ip: `10.77.0.${n + 1}`,
     registeredAt: changes.registeredAt ?? NOW - 1000,
+    draining: false,
   };
 }
 
@@ -59,45 +59,38 @@ describe("choice of instances", () => {
   });
 });
 
-describe("recycling", () => {
-  const times = { now: NOW, startedAt: NOW - 100_000, afterSeconds: 36_000 };
+describe("draining", () => {
+  const fixed = { baseDomains: ["app.example.org"], allowedPorts: [] };
 
-  it("P5: an instance unseen for long is gone; one with a handshake, a registration or a restart since is not", () => {
-    const old = instance(1, { registeredAt: NOW - 50_000 });
-    expect(isGone(old, new Map(), times)).toBe(true);
-    expect(isGone(old, handshakes([old, NOW - 36_001]), times)).toBe(true);
-    expect(isGone(old, handshakes([old, NOW - 35_000]), times)).toBe(false);
-    expect(isGone(instance(1, { registeredAt: NOW - 35_000 }), new Map(), times)).toBe(false);
-    expect(isGone(old, new Map(), { ...times, startedAt: NOW - 10 })).toBe(false);
+  it("gives a drained instance no new connections, by neither of its names", () => {
+    const [one, two] = [instance(1), { ...instance(2), draining: true }];
+    const { backends } = routeTable([one, two], handshakes([one, NOW - 9], [two, NOW]), NOW, fixed);
+    expect(backends.get(APP)?.map((backend) => backend.host)).toEqual([one.ip]);
+    expect(backends.has(two.instanceId)).toBe(false);
+  });
+
+  it("P3: the traffic of an app that is drained goes to nobody with its name", () => {
+    const victim = { ...instance(1), draining: true };
+    const thief = instance(2, { app: "c".repeat(40), id: APP });
+    expect(routeTable([victim, thief], new Map(), NOW, fixed).backends.has(APP)).toBe(false);
   });
 });
 
-describe("addresses", () => {
-  it("gives out neither the edges nor what is reserved", () => {
-    const pool = new AddressPool("10.77.0.0/29", ["10.77.0.1"]);
-    const given = Array.from({ length: 6 }, () => pool.allocate());
-    expect(given).toEqual(["10.77.0.2", "10.77.0.3", "10.77.0.4", "10.77.0.5", "10.77.0.6", undefined]);
+describe("recycling", () => {
+  const times = { now: NOW, startedAt: NOW - 100_000, afterSeconds: 36_000 };
+
+  it("P5: an instance unseen for long is gone; one with a handshake or registration since, here or elsewhere, is not", () => {
+    const old = instance(1, { registeredAt: NOW - 50_000 });
+    expect(isGone(old, 0, new Map(), times)).toBe(true);
+    expect(isGone(old, NOW - 36_001, handshakes([old, NOW - 36_001]), times)).toBe(true);
+    expect(isGone(old, 0, handshakes([old, NOW - 35_000]), times)).toBe(false);
+    expect(isGone(old, NOW - 35_000, new Map(), times)).toBe(false);
+    expect(isGone(instance(1, { registeredAt: NOW - 35_000 }), 0, new Map(), times)).toBe(false);
   });
 
-  it("P5: gives an address that was given back only when all others had their turn", () => {
-    const pool = new AddressPool("10.77.0.0/29", ["10.77.0.1"]);
-    expect(pool.allocate()).toBe("10.77.0.2");
-    pool.release("10.77.0.2");
-    expect([pool.allocate(), pool.allocate(), pool.allocate(), pool.allocate()]).toEqual([
-      "10.77.0.3",
-      "10.77.0.4",
-      "10.77.0.5",
-      "10.77.0.6",
-    ]);
-    expect(pool.allocate()).toBe("10.77.0.2");
-  });
-
-  it("claims what is held, once, and only its own", () => {
-    const pool = new AddressPool("10.77.0.0/24", ["10.77.0.1"]);
-    pool.claim("10.77.0.9");
-    expect(() => pool.claim("10.77.0.9")).toThrow(/held twice/);
-    for (const foreign of ["10.77.1.9", "10.77.0.0", "10.77.0.255", "10.77.0.1"]) {
-      expect(() => pool.claim(foreign), foreign).toThrow(/not in the client range/);
-    }
+  it("forgets nobody right after a start, when guests that were cut off were not heard yet", () => {
+    const old = instance(1, { registeredAt: NOW - 50_000 });
+    expect(isGone(old, 0, new Map(), { ...times, startedAt: NOW - 599 })).toBe(false);
+    expect(isGone(old, 0, new Map(), { ...times, startedAt: NOW - 600 })).toBe(true);
   });
 });

@@ -29,6 +29,7 @@ const node = (publicKey: string, ip: string): tproxy.WireGuardServer => ({
   publicKey,
   ip,
   endpoint: `${ip}:51820`,
+  rpcUrl: "",
 });
 
 describe("tunnelConfig", () => {

@@ -29,13 +29,14 @@ export function preferredInstances(
   return [...live, ...ordered.filter((instance) => at(instance) === 0)];
 }
 
-/** The table the data plane works with, by app id and by instance id. */
+/** The table the data plane works with, by app id and by instance id. Instances that are drained are not in it. */
 export function routeTable(
-  instances: readonly Instance[],
+  all: readonly Instance[],
   handshakes: Handshakes,
   now: number,
   fixed: { readonly baseDomains: readonly string[]; readonly allowedPorts: readonly PortRange[] },
 ): RouteTable {
+  const instances = all.filter(({ draining }) => !draining);
   const apps = new Map<string, Instance[]>();
   for (const instance of instances) {
     const app = apps.get(instance.appId);
@@ -43,8 +44,11 @@ export function routeTable(
     else app.push(instance);
   }
   const backends = new Map<string, readonly Backend[]>();
-  // An instance id that is also an app id must not take the app's traffic: app ids are written last.
-  for (const instance of instances) backends.set(instance.instanceId, [backendOf(instance)]);
+  // An instance id that is also an app id must not take the app's traffic, nor that of one that is drained.
+  const appIds = new Set<string>(all.map(({ appId }) => appId));
+  for (const instance of instances) {
+    if (!appIds.has(instance.instanceId)) backends.set(instance.instanceId, [backendOf(instance)]);
+  }
   for (const [appId, members] of apps) {
     backends.set(appId, preferredInstances(members, handshakes, now).map(backendOf));
   }

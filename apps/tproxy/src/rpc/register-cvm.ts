@@ -1,4 +1,4 @@
-import { InputError } from "@dstack/core";
+import { InputError, hex, sha256 } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
 import type { Handler } from "@dstack/prpc";
 import type { tproxy } from "@dstack/proto";
@@ -6,7 +6,9 @@ import { requireAttested } from "@dstack/ra-rpc";
 import type { VerifiedPeer } from "@dstack/ra-tls";
 import { parsePublicKey } from "@dstack/wireguard-tools-wrapper";
 import type { TproxyContext } from "../context.js";
+import type { NodeRegistry } from "../registry/nodes.js";
 import { RegistryError } from "../registry/registry.js";
+import { StoreError } from "../store/store.js";
 
 type RegisterCvm = (typeof tproxy.Tproxy)["method"]["registerCvm"];
 
@@ -27,6 +29,7 @@ export const registerCvm =
         appId: peer.appId,
         instanceId: peer.instanceId,
         publicKey: parsePublicKey(request.clientPublicKey),
+        bootKey: hex(sha256(peer.publicKeySpki)),
       });
       await context.tunnel.sync();
       context.publishRoutes();
@@ -54,17 +57,35 @@ function refuseAfterSystemReady(peer: VerifiedPeer): void {
   );
 }
 
-function answer({ node }: TproxyContext, clientIp: string, clientVersion: number) {
-  const server = { publicKey: node.publicKey, ip: node.ip, endpoint: node.endpoint };
+function answer({ site, nodes }: TproxyContext, clientIp: string, clientVersion: number) {
+  const self = nodes.self();
   return {
-    wg: { serverPublicKey: server.publicKey, clientIp, serverIp: server.ip, serverEndpoint: server.endpoint },
-    tappd: { externalPort: node.externalPort, internalPort: node.tappdPort, domain: node.baseDomain },
-    servers: clientVersion >= KNOWS_SERVERS ? [server] : [],
+    wg: {
+      serverPublicKey: self.publicKey,
+      clientIp,
+      serverIp: self.ip,
+      serverEndpoint: self.endpoint,
+    },
+    tappd: { externalPort: site.externalPort, internalPort: site.tappdPort, domain: site.baseDomain },
+    servers: clientVersion >= KNOWS_SERVERS ? servers(nodes) : [],
   };
+}
+
+/** Every node, the one that answers first; those that are down now, too: they may be up when the others are not. */
+function servers(nodes: NodeRegistry) {
+  const self = nodes.self();
+  const others = nodes.list().filter((node) => node.name !== self.name && !node.removed);
+  return [self, ...others].map(({ publicKey, ip, endpoint, rpcUrl }) => ({
+    publicKey,
+    ip,
+    endpoint,
+    rpcUrl: rpcUrl ?? "",
+  }));
 }
 
 function reasonOf(err: unknown): string {
   if (err instanceof RegistryError) return err.code;
+  if (err instanceof StoreError) return "store";
   if (err instanceof InputError) return "bad_key";
   return err instanceof RpcError ? "system_ready" : "internal";
 }

@@ -3,6 +3,7 @@ import type { Logger } from "@dstack/daemon";
 import { wgConfig } from "@dstack/wireguard-tools-wrapper";
 import type { PeerStatus, WireGuardDevice, WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
 import type { Instance } from "../registry/instance.js";
+import { hostCidr } from "../registry/ip-range.js";
 import type { InstanceRegistry } from "../registry/registry.js";
 import type { Handshakes } from "../routing/route-table.js";
 import type { EndpointMemory } from "./endpoint-memory.js";
@@ -28,7 +29,7 @@ export function tunnelConfig(
     ...server,
     peers: instances.map(({ publicKey, ip }) => {
       const endpoint = endpoints.get(publicKey);
-      return { publicKey, allowedIps: [`${ip}/32`], ...(endpoint === undefined ? {} : { endpoint }) };
+      return { publicKey, allowedIps: [hostCidr(ip)], ...(endpoint === undefined ? {} : { endpoint }) };
     }),
   });
 }
@@ -37,6 +38,7 @@ export function tunnelConfig(
 export class Tunnel {
   readonly #changes = new Serial();
   #handshakes: Handshakes = new Map();
+  readonly #routes = new Set<string>();
   #failure: Error | undefined;
   /** The interface may not have what the registry has. */
   #behind = false;
@@ -52,6 +54,15 @@ export class Tunnel {
   /** By public key; at most a few seconds old. */
   get handshakes(): Handshakes {
     return this.#handshakes;
+  }
+
+  /** Sends packets for these blocks into the tunnel. */
+  async addRoutes(ranges: readonly string[]): Promise<void> {
+    for (const range of ranges) {
+      if (this.#routes.has(range)) continue;
+      await this.device.addRoute(range);
+      this.#routes.add(range);
+    }
   }
 
   /** Gives the interface the peers of the registry. What fails here is tried again with the next poll. */

@@ -1,0 +1,189 @@
+import { InputError, errorMessage } from "@dstack/core";
+import { parsePublicKey } from "@dstack/wireguard-tools-wrapper";
+import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
+import { z } from "zod";
+import { ALIVE } from "../store/store.js";
+import type { Store, StoreEntry } from "../store/store.js";
+import { parseIpRange, rangeContains, rangesOverlap } from "./ip-range.js";
+
+/** What a node tells the others and the guests of itself. */
+export interface NodeDescription {
+  readonly publicKey: WireGuardPublicKey;
+  /** Its address in the tunnel. */
+  readonly ip: string;
+  /** `host:port` of its WireGuard. */
+  readonly endpoint: string;
+  /** Where guests register: `https://host:port`; absent where nobody but the operator knows. */
+  readonly rpcUrl?: string | undefined;
+  /** The addresses it gives to its guests, its own block among all. */
+  readonly clientRange: string;
+}
+
+export interface Node extends NodeDescription {
+  readonly name: string;
+  /** An operator wants it to get no new connections. */
+  readonly draining: boolean;
+  /** An operator took it out: guests are not told of it, and only its addresses are still theirs. */
+  readonly removed: boolean;
+  /** Whether it keeps its lease now. */
+  readonly alive: boolean;
+}
+
+/** One record for all nodes: blocks that overlap cannot be written at the same time. */
+const NODES = "nodes";
+
+const NodesRecord = z.record(
+  z.string(),
+  z.strictObject({
+    public_key: z.string().transform(parsePublicKey),
+    ip: z.union([z.ipv4(), z.ipv6()]),
+    endpoint: z.string(),
+    rpc_url: z.string().optional(),
+    client_range: z.string(),
+    draining: z.boolean(),
+    removed: z.boolean(),
+  }),
+);
+type NodesRecord = z.infer<typeof NodesRecord>;
+
+/** The nodes of this tproxy, in the store. */
+export class NodeRegistry {
+  readonly #store: Store;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(store: Store) {
+    this.#store = store;
+    store.onChange((keys) => {
+      if (![...keys].some((key) => key === NODES)) return;
+      for (const listener of this.#listeners) listener();
+    });
+  }
+
+  /** Calls back after a node has come, changed or gone. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** All nodes, by name. Removed ones are among them. */
+  list(): Node[] {
+    return Object.entries(this.#read().nodes)
+      .map(([name, node]) => ({
+        name,
+        publicKey: node.public_key,
+        ip: node.ip,
+        endpoint: node.endpoint,
+        rpcUrl: node.rpc_url,
+        clientRange: node.client_range,
+        draining: node.draining,
+        removed: node.removed,
+        alive: this.#store.get(ALIVE + name) !== undefined,
+      }))
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** This node. @throws {Error} it has not joined */
+  self(): Node {
+    const own = this.list().find(({ name }) => name === this.#store.node);
+    if (own === undefined) throw new Error(`node ${this.#store.node} has not joined`);
+    return own;
+  }
+
+  /**
+   * Writes down what this node is. It keeps an operator's wish to drain it, and is no longer removed.
+   * @param alone there are no other nodes: what an earlier name of this one has left goes
+   * @throws {InputError} its addresses or its key are another node's
+   * @throws {StoreError}
+   */
+  async join(self: NodeDescription, alone: boolean): Promise<void> {
+    await this.#change((all) => {
+      const { [this.#store.node]: before, ...rest } = all;
+      const others = alone ? {} : rest;
+      checkApart(this.#store.node, self, others);
+      return {
+        ...others,
+        [this.#store.node]: {
+          public_key: self.publicKey,
+          ip: self.ip,
+          endpoint: self.endpoint,
+          ...(self.rpcUrl === undefined ? {} : { rpc_url: self.rpcUrl }),
+          client_range: self.clientRange,
+          draining: before?.draining ?? false,
+          removed: false,
+        },
+      };
+    });
+  }
+
+  /**
+   * Has a node get no new connections, or has it get them again.
+   * @returns whether there is a node of that name
+   * @throws {StoreError}
+   */
+  async setDraining(name: string, draining: boolean): Promise<boolean> {
+    return this.#update(name, (node) => ({ ...node, draining }));
+  }
+
+  /**
+   * Takes a node out that does not come back. Guests of its block keep their addresses.
+   * @returns whether there is a node of that name
+   * @throws {InputError} it is alive
+   * @throws {StoreError}
+   */
+  async remove(name: string): Promise<boolean> {
+    if (this.#store.get(ALIVE + name) !== undefined) {
+      throw new InputError(`node ${name} is running: stop it first`);
+    }
+    return this.#update(name, (node) => ({ ...node, removed: true }));
+  }
+
+  async #update(name: string, change: (node: NodesRecord[string]) => NodesRecord[string]): Promise<boolean> {
+    if (this.#read().nodes[name] === undefined) return false;
+    await this.#change((all) => {
+      const node = all[name];
+      return node === undefined ? all : { ...all, [name]: change(node) };
+    });
+    return true;
+  }
+
+  async #change(change: (all: NodesRecord) => NodesRecord): Promise<void> {
+    for (;;) {
+      const { entry, nodes } = this.#read();
+      const value = JSON.stringify(change(nodes));
+      if (value === entry?.value) return;
+      if (await this.#store.commit({ expect: { [NODES]: entry?.revision ?? 0 }, set: { [NODES]: value } }))
+        return;
+    }
+  }
+
+  #read(): { entry: StoreEntry | undefined; nodes: NodesRecord } {
+    const entry = this.#store.get(NODES);
+    try {
+      return { entry, nodes: entry === undefined ? {} : NodesRecord.parse(JSON.parse(entry.value)) };
+    } catch (err) {
+      throw new InputError(`record ${NODES} of the store: ${errorMessage(err)}`, { cause: err });
+    }
+  }
+}
+
+/** Whether an address is in the block of one of the nodes. */
+export function isInABlock(nodes: readonly NodeDescription[], ip: string): boolean {
+  return nodes.some(({ clientRange }) => rangeContains(parseIpRange(clientRange), ip));
+}
+
+function checkApart(name: string, self: NodeDescription, others: NodesRecord): void {
+  const range = parseIpRange(self.clientRange);
+  for (const [other, node] of Object.entries(others)) {
+    const otherRange = parseIpRange(node.client_range);
+    if (rangesOverlap(range, otherRange)) {
+      throw new InputError(
+        `wg.client_ip_range ${self.clientRange} of node ${name} overlaps ${node.client_range} of node ${other}`,
+      );
+    }
+    if (rangeContains(otherRange, self.ip) || rangeContains(range, node.ip) || self.ip === node.ip) {
+      throw new InputError(`the addresses of node ${name} and node ${other} are in each other's way`);
+    }
+    if (self.publicKey === node.public_key && !node.removed) {
+      throw new InputError(`node ${name} has the WireGuard key of node ${other}; every node needs its own`);
+    }
+  }
+}

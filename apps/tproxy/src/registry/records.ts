@@ -1,0 +1,91 @@
+import { InputError, errorMessage, parseAppId, parseInstanceId } from "@dstack/core";
+import type { InstanceId } from "@dstack/core";
+import { parsePublicKey } from "@dstack/wireguard-tools-wrapper";
+import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
+import { z } from "zod";
+import type { Instance } from "./instance.js";
+
+/** Keys of the registry's records in the store. */
+export const INSTANCES = "instances/";
+export const instanceKey = (id: InstanceId): string => INSTANCES + id;
+/** Which instance a WireGuard key belongs to: its id. */
+export const ownerKey = (publicKey: WireGuardPublicKey): string => `keys/${publicKey}`;
+/** Who holds an address, or held it last. */
+export const addressKey = (ip: string): string => `addresses/${ip}`;
+/** The TLS key that an instance registered with; it stays when the instance is recycled. */
+export const BOOTS = "boots/";
+export const bootKey = (id: InstanceId): string => BOOTS + id;
+/** Unix seconds at which some node heard an instance. */
+export const SEEN = "seen/";
+export const seenKey = (id: InstanceId): string => SEEN + id;
+
+const unixSeconds = z.int().min(0);
+
+const InstanceRecord = z.strictObject({
+  version: z.literal(1),
+  instance_id: z.string().transform(parseInstanceId),
+  app_id: z.string().transform(parseAppId),
+  public_key: z.string().transform(parsePublicKey),
+  ip: z.union([z.ipv4(), z.ipv6()]),
+  registered_at: unixSeconds,
+  draining: z.boolean(),
+});
+
+export function writeInstance(instance: Instance): string {
+  const record: z.input<typeof InstanceRecord> = {
+    version: 1,
+    instance_id: instance.instanceId,
+    app_id: instance.appId,
+    public_key: instance.publicKey,
+    ip: instance.ip,
+    registered_at: instance.registeredAt,
+    draining: instance.draining,
+  };
+  return JSON.stringify(record);
+}
+
+/** @throws {InputError} not what {@link writeInstance} writes */
+export function readInstance(text: string): Instance {
+  const record = read(InstanceRecord, text, "an instance");
+  return {
+    instanceId: record.instance_id,
+    appId: record.app_id,
+    publicKey: record.public_key,
+    ip: record.ip,
+    registeredAt: record.registered_at,
+    draining: record.draining,
+  };
+}
+
+/** Held by an instance, or free since a time in Unix seconds. */
+const AddressRecord = z.union([
+  z.strictObject({ instance: z.string() }),
+  z.strictObject({ freed_at: unixSeconds }),
+]);
+export type AddressRecord = z.infer<typeof AddressRecord>;
+
+/** @throws {InputError} */
+export function readAddress(text: string): AddressRecord {
+  return read(AddressRecord, text, "an address");
+}
+
+const BootRecord = z.strictObject({
+  app_id: z.string().transform(parseAppId),
+  /** SHA-256 of the SubjectPublicKeyInfo, hex. */
+  spki_sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  at: unixSeconds,
+});
+export type BootRecord = z.infer<typeof BootRecord>;
+
+/** @throws {InputError} */
+export function readBoot(text: string): BootRecord {
+  return read(BootRecord, text, "a boot");
+}
+
+function read<T>(schema: z.ZodType<T>, text: string, what: string): T {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (err) {
+    throw new InputError(`not the record of ${what}: ${errorMessage(err)}`, { cause: err });
+  }
+}

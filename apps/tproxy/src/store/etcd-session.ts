@@ -1,0 +1,170 @@
+import { EtcdLeaseInvalidError } from "etcd3";
+import type { Etcd3, IKeyValue, IRequestOp, IWatchResponse } from "etcd3";
+import { abortable } from "@dstack/core";
+import type { Change, StoreEntry } from "./store.js";
+import type { Table } from "./table.js";
+
+/** A lease that nobody keeps alive ends after this many seconds; its node counts as gone then. */
+export const LEASE_SECONDS = 10;
+/** A watch is taken up, or a lease kept alive, within this time, or the member counts as lost. */
+const STREAM_MS = 2_000;
+
+/**
+ * One etcd member in use: a table that was read from it once and is kept by its watch, and changes through it. It is
+ * over when the member stops answering; a new one begins with reading everything.
+ */
+export class EtcdSession {
+  readonly #over = new AbortController();
+  /** Everything up to this revision has come through the watch. */
+  #seen = 0;
+  /** Revisions of our own changes that are in the table already and have not come through the watch yet, by key. */
+  readonly #ahead = new Map<string, number>();
+
+  private constructor(
+    readonly client: Etcd3,
+    readonly prefix: string,
+    readonly table: Table,
+  ) {}
+
+  /** Aborts, with the reason, when the member is lost. */
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** Every change up to this revision is in the table. */
+  get seen(): number {
+    return this.#seen;
+  }
+
+  /** Reads everything and begins to watch. @throws what the member failed with */
+  static async open(client: Etcd3, prefix: string, table: Table): Promise<EtcdSession> {
+    const session = new EtcdSession(client, prefix, table);
+    try {
+      const { kvs, header } = await client.kv.range(session.#everything);
+      session.#seen = Number(header.revision);
+      table.replace(new Map(kvs.map((kv) => session.#read(kv))));
+      await session.#watch();
+      return session;
+    } catch (err) {
+      session.end(err);
+      throw err;
+    }
+  }
+
+  end(reason: unknown): void {
+    if (this.over.aborted) return;
+    this.#over.abort(reason);
+    this.client.close();
+  }
+
+  /**
+   * @param lease of the records that are written; 0 for none
+   * @returns the revision of the change, or undefined when an expectation does not hold
+   */
+  async commit({ expect = {}, set }: Change, lease: string | 0): Promise<number | undefined> {
+    const expected = Object.keys(expect);
+    const { succeeded, header, responses } = await this.client.kv.txn({
+      compare: expected.map((key) => ({
+        key: this.#key(key),
+        target: "Mod",
+        result: "Equal",
+        mod_revision: expect[key] ?? 0,
+      })),
+      success: Object.entries(set).map(([key, value]): IRequestOp => {
+        if (value === undefined) return { request_delete_range: { key: this.#key(key) } };
+        return { request_put: { key: this.#key(key), value: Buffer.from(value), lease } };
+      }),
+      failure: expected.map((key): IRequestOp => ({ request_range: { key: this.#key(key) } })),
+    });
+    const revision = Number(header.revision);
+    const found = succeeded
+      ? Object.entries(set).map(
+          ([key, value]) => [key, value === undefined ? value : { value, revision }] as const,
+        )
+      : expected.map((key, index) => {
+          const [kv] = responses[index]?.response_range.kvs ?? [];
+          return [key, kv === undefined ? kv : this.#read(kv)[1]] as const;
+        });
+    // What the watch has brought meanwhile is newer.
+    if (revision > this.#seen) {
+      for (const [key] of found) this.#ahead.set(key, revision);
+      this.table.apply(found);
+    }
+    return succeeded ? revision : undefined;
+  }
+
+  async grantLease(): Promise<string> {
+    return (await this.client.leaseClient.leaseGrant({ TTL: LEASE_SECONDS })).ID;
+  }
+
+  /** @returns false when the lease has ended */
+  async keepLease(id: string): Promise<boolean> {
+    const stream = await this.client.leaseClient.leaseKeepAlive();
+    try {
+      const answer = new Promise<{ TTL: string }>((resolve, reject) => {
+        stream.on("data", resolve);
+        stream.on("error", reject);
+        stream.on("end", () => reject(new EtcdLeaseInvalidError(id)));
+        stream.write({ ID: id });
+      });
+      return (await abortable(answer, AbortSignal.timeout(STREAM_MS))).TTL !== "0";
+    } finally {
+      stream.cancel();
+    }
+  }
+
+  async revokeLease(id: string): Promise<void> {
+    await this.client.leaseClient.leaseRevoke({ ID: id });
+  }
+
+  async #watch(): Promise<void> {
+    const stream = await abortable(this.client.watchClient.watch(), AbortSignal.timeout(STREAM_MS));
+    this.over.addEventListener("abort", () => stream.cancel(), { once: true });
+    stream.on("end", () => this.end(new Error("the watch was ended")));
+    const created = new Promise<void>((resolve, reject) => {
+      stream.on("error", (err) => {
+        this.end(err);
+        reject(err);
+      });
+      stream.on("data", (response) => {
+        if (this.over.aborted) return;
+        if (response.canceled) this.end(new Error(`the watch was cancelled: ${response.cancel_reason}`));
+        else if (response.created) resolve();
+        else this.#take(response);
+      });
+    });
+    stream.write({
+      create_request: { ...this.#everything, start_revision: this.#seen + 1, progress_notify: true },
+    });
+    await abortable(created, AbortSignal.any([this.over, AbortSignal.timeout(STREAM_MS)]));
+  }
+
+  #take({ events, header }: IWatchResponse): void {
+    const changes = new Map<string, StoreEntry | undefined>();
+    for (const { type, kv } of events) {
+      const [key, entry] = this.#read(kv);
+      if ((this.#ahead.get(key) ?? 0) < entry.revision) changes.set(key, type === "Put" ? entry : undefined);
+    }
+    // A response that is late has a newer revision in its header than its events have.
+    this.#seen = Number(events.at(-1)?.kv.mod_revision ?? header.revision);
+    for (const [key, revision] of this.#ahead) if (revision <= this.#seen) this.#ahead.delete(key);
+    this.table.apply(changes);
+  }
+
+  get #everything(): { key: Buffer; range_end: Buffer } {
+    const key = Buffer.from(this.prefix);
+    const end = Buffer.from(key);
+    // The prefix ends with a slash, which is not the last of all bytes.
+    end[end.length - 1] = (end.at(-1) ?? 0) + 1;
+    return { key, range_end: end };
+  }
+
+  #key(key: string): Buffer {
+    return Buffer.from(this.prefix + key);
+  }
+
+  #read(kv: IKeyValue): [string, StoreEntry] {
+    const key = kv.key.toString().slice(this.prefix.length);
+    return [key, { value: kv.value.toString(), revision: Number(kv.mod_revision) }];
+  }
+}
