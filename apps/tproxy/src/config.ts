@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { AttestationConfig } from "@dstack/ra-tls";
-import { DEFAULT_LIMITS, parseServerName } from "@dstack/tls-proxy";
+import { DEFAULT_LIMITS, parsePrefix, parseServerName } from "@dstack/tls-proxy";
 import { parseInterfaceName } from "@dstack/wireguard-tools-wrapper";
 import { z } from "zod";
 import { ENGINES } from "./data-plane.js";
@@ -145,6 +145,8 @@ const tproxyConfig = z.strictObject({
     listen_port_http: port.optional(),
     /** tappd's port inside guests. */
     tappd_port: z.int().min(1).max(65535).default(8090),
+    /** Balancers in front, as addresses or prefixes: their connections begin with a header of the PROXY protocol. */
+    proxy_protocol_from: z.array(checkedBy(parsePrefix)).max(32).default([]),
     /** Ports of apps that may be reached from outside. */
     allowed_ports: z.array(portRange).default([{ from: 1, to: 65535 }]),
     /** Asked for custom domains; the system's unless given. */

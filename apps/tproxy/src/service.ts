@@ -175,13 +175,16 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     resolveTxt: parts.resolveTxt ?? dnsResolver(config.proxy.dns_servers),
   });
   const { listen_addr: host, listen_port: port, listen_port_passthrough: passthroughPort } = config.proxy;
+  const proxyProtocolFrom = config.proxy.proxy_protocol_from;
   plane = stack.use(
     await startDataPlane(
       config.proxy.engine,
       {
         listeners: [
-          { host, port },
-          ...(passthroughPort === undefined ? [] : [{ host, port: passthroughPort, passthroughOnly: true }]),
+          { host, port, proxyProtocolFrom },
+          ...(passthroughPort === undefined
+            ? []
+            : [{ host, port: passthroughPort, proxyProtocolFrom, passthroughOnly: true }]),
         ],
         routes: routes(),
         ...(loaded === undefined ? {} : { certificate: loaded }),

@@ -21,13 +21,12 @@ static void turn_away(struct engine *engine, int fd, const struct source *source
   report_turned_away(engine, source, outcome);
 }
 
-static struct connection *make_connection(struct engine *engine, const struct source *source, struct count *count) {
+static struct connection *make_connection(struct engine *engine, const struct source *source) {
   struct connection *made = calloc(1, sizeof *made);
   if (made == NULL) return NULL;
   made->engine = engine;
   made->id = ++engine->last_connection;
   made->source = *source;
-  made->source_count = count;
   made->deadline.fire = deadline_passed;
   made->again.run = run_again;
   made->hello.most = MAX_HELLO_BYTES;
@@ -43,19 +42,39 @@ static struct connection *make_connection(struct engine *engine, const struct so
   return made;
 }
 
-void connection_accept(struct engine *engine, int fd, const struct sockaddr_storage *peer, bool passthrough_only) {
-  struct source source = source_of(peer);
+static struct count *enter_source(struct engine *engine, const struct source *source) {
   uint8_t key[KEY_BYTES];
-  source_key(&source, key);
+  source_key(source, key);
+  return counts_enter(&engine->sources, key);
+}
+
+bool connection_count_source(struct connection *connection) {
+  connection->source_count = enter_source(connection->engine, &connection->source);
+  return connection->source_count != NULL;
+}
+
+static bool is_balancer(const struct listener *listener, const struct source *source) {
+  for (size_t i = 0; i < listener->balancer_count; i++) {
+    if (source_is_in(source, &listener->balancers[i])) return true;
+  }
+  return false;
+}
+
+void connection_accept(struct listener *listener, int fd, const struct sockaddr_storage *peer) {
+  struct engine *engine = listener->engine;
+  struct source source = source_of(peer);
   if (engine->sockets >= engine->limits.connections) return turn_away(engine, fd, &source, OUTCOME_TOO_MANY);
-  struct count *count = counts_enter(&engine->sources, key);
-  if (count == NULL) return turn_away(engine, fd, &source, OUTCOME_TOO_MANY_OF_SOURCE);
-  struct connection *made = make_connection(engine, &source, count);
+  bool is_from_balancer = is_balancer(listener, &source);
+  struct count *count = is_from_balancer ? NULL : enter_source(engine, &source);
+  if (count == NULL && !is_from_balancer) return turn_away(engine, fd, &source, OUTCOME_TOO_MANY_OF_SOURCE);
+  struct connection *made = make_connection(engine, &source);
   if (made == NULL) {
-    counts_leave(&engine->sources, count);
+    if (count != NULL) counts_leave(&engine->sources, count);
     return turn_away(engine, fd, &source, OUTCOME_INTERNAL_ERROR);
   }
-  made->passthrough_only = passthrough_only;
+  made->source_count = count;
+  made->is_from_balancer = is_from_balancer;
+  made->passthrough_only = listener->passthrough_only;
   made->client = end_make(made, fd, connection_ready);
   if (made->client == NULL) return connection_end(made, OUTCOME_INTERNAL_ERROR, true);
   uint64_t first = engine->limits.first_byte_us, whole = engine->limits.hello_us;
@@ -167,8 +186,8 @@ void connection_go_to(struct connection *connection, const uint8_t id[ID_BYTES],
   connection->mode = mode;
   connection->port = port;
   connection->backend_count = route->backend_count;
-  memcpy(connection->backends, route->backends, route->backend_count * sizeof *route->backends);
-  connection->app_count = counts_enter(&engine->apps, route->backends[0].app);
+  for (size_t i = 0; i < route->backend_count; i++) connection->backends[i] = routes_backend(&route->places[i], port);
+  connection->app_count = counts_enter(&engine->apps, connection->backends[0].app);
   if (connection->app_count == NULL) {
     return refuse_with_alert(connection, OUTCOME_TOO_MANY_OF_APP, ALERT_INTERNAL_ERROR);
   }
@@ -213,9 +232,10 @@ void connection_end(struct connection *connection, enum outcome outcome, bool by
   pipes_return(&engine->pipes, &connection->to_client.pipe);
   if (connection->client != NULL) end_close(connection->client, by_reset);
   if (connection->app != NULL) end_close(connection->app, by_reset);
-  counts_leave(&engine->sources, connection->source_count);
+  if (connection->source_count != NULL) counts_leave(&engine->sources, connection->source_count);
   buffer_free(&connection->hello);
   free(connection->server_name);
+  free(connection->spoken_for);
   engine->sockets--;
   unlink_connection(connection);
   loop_discard(&engine->loop, &connection->garbage);

@@ -8,8 +8,10 @@
 #include "counts.h"
 #include "end.h"
 #include "hello.h"
+#include "listener.h"
 #include "pipes.h"
 #include "protocol.h"
+#include "proxy_header.h"
 #include "routes.h"
 #include "source.h"
 
@@ -46,11 +48,13 @@ struct connection {
   enum step step;
   uint64_t id;
   bool passthrough_only, is_connected, is_reported;
+  bool is_from_balancer;  // and has not said yet for whom he speaks
   enum route_mode mode;
   uint16_t port;
   struct timer deadline;
   struct task again;
   struct source source;
+  struct proxy_header *spoken_for;  // NULL: the client has connected to us himself
   struct count *source_count, *app_count, *instance_count;
   struct hello_scan scan;
   struct buffer hello;  // what came before there was anybody to pass it on to
@@ -66,7 +70,9 @@ struct connection {
 };
 
 // connection.c
-void connection_accept(struct engine *engine, int fd, const struct sockaddr_storage *peer, bool passthrough_only);
+void connection_accept(struct listener *listener, int fd, const struct sockaddr_storage *peer);
+// False: there are too many of this source, or there is no memory.
+bool connection_count_source(struct connection *connection);
 void connection_enter(struct connection *connection, enum step step, uint64_t limit_us);
 // Finds out who the name is for and goes on to them.
 void connection_route(struct connection *connection);

@@ -61,6 +61,19 @@ static bool read_address(struct cursor *fields, struct sockaddr_storage *address
   return true;
 }
 
+static bool read_balancers(struct listener *listener, struct cursor *fields) {
+  size_t count = (size_t)cursor_uint(fields, 1);
+  if (count > MAX_PREFIXES) return false;
+  for (size_t i = 0; i < count; i++) {
+    const uint8_t *bytes = cursor_take(fields, sizeof listener->balancers[i].address);
+    listener->balancers[i].bits = (uint8_t)cursor_uint(fields, 1);
+    if (fields->failed) return false;
+    memcpy(&listener->balancers[i].address, bytes, sizeof listener->balancers[i].address);
+  }
+  listener->balancer_count = count;
+  return true;
+}
+
 static bool make_shared_parts(struct engine *engine) {
   size_t timers = (size_t)engine->limits.connections * TIMERS_PER_CONNECTION + OTHER_TIMERS;
   return loop_reserve_timers(&engine->loop, timers) &&
@@ -89,11 +102,12 @@ static bool start(struct engine *engine, struct cursor fields) {
   for (size_t i = 0; i < count; i++) {
     struct sockaddr_storage address;
     if (!read_address(&fields, &address)) return false;
-    bool passthrough_only = cursor_uint(&fields, 1) != 0;
-    int error = listener_open(&engine->listeners[i], engine, &address);
+    struct listener *listener = &engine->listeners[i];
+    int error = listener_open(listener, engine, &address);
     if (error != 0) return tell_failed(engine, error, i);
-    engine->listeners[i].passthrough_only = passthrough_only;
     engine->listener_count++;
+    listener->passthrough_only = cursor_uint(&fields, 1) != 0;
+    if (!read_balancers(listener, &fields)) return false;
   }
   if (accepting && !set_accepting(engine, true)) return false;
   if (engine->loop.stopped) return true;

@@ -1,4 +1,5 @@
 // Waits for the ClientHello and keeps every byte, so that they can be handed on to TLS or to an app untouched.
+#include <stdlib.h>
 #include <string.h>
 
 #include "connection.h"
@@ -19,6 +20,29 @@ static void take_hello(struct connection *connection) {
   connection_route(connection);
 }
 
+// Takes the PROXY header off the front, once it is whole. False: it is not, or there was something wrong with it.
+static bool take_proxy_header(struct connection *connection) {
+  struct buffer *hello = &connection->hello;
+  struct proxy_header header;
+  enum proxy_header_result result = proxy_header_parse(hello->bytes, hello->length, &header);
+  if (result == PROXY_HEADER_MORE) return false;
+  if (result == PROXY_HEADER_BAD) {
+    refuse_silently(connection, OUTCOME_BAD_PROXY_HEADER);
+    return false;
+  }
+  buffer_drop(hello, header.length);
+  connection->is_from_balancer = false;
+  if (!header.has_addresses) return true;  // a look whether we are there: counts for nobody
+  connection->source = (struct source){.address = header.source.address, .told_as_ipv6 = header.is_ipv6};
+  connection->spoken_for = malloc(sizeof header);
+  if (connection->spoken_for == NULL || !connection_count_source(connection)) {
+    connection_end(connection, OUTCOME_TOO_MANY_OF_SOURCE, true);
+    return false;
+  }
+  *connection->spoken_for = header;
+  return true;
+}
+
 static void take_bytes(struct connection *connection, size_t count) {
   struct engine *engine = connection->engine;
   struct buffer *hello = &connection->hello;
@@ -28,6 +52,11 @@ static void take_bytes(struct connection *connection, size_t count) {
   }
   buffer_put(hello, engine->scratch, count);
   if (hello->failed) return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
+  if (connection->is_from_balancer) {
+    if (!take_proxy_header(connection)) return;
+    if (hello->length == 0) return;
+    count = hello->length;
+  }
   switch (hello_scan(&connection->scan, hello->bytes + hello->length - count, count)) {
     case HELLO_MORE:
       return;

@@ -73,7 +73,7 @@ static int accept_one(struct listener *listener) {
   socklen_t length = sizeof peer;
   int fd = accept4(listener->watch.fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd >= 0) {
-    connection_accept(engine, fd, &peer, listener->passthrough_only);
+    connection_accept(listener, fd, &peer);
     return 0;
   }
   bool has_run_out = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;

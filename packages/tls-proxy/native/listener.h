@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 
 #include "loop.h"
+#include "protocol.h"
+#include "source.h"
 
 struct engine;
 
@@ -13,6 +15,8 @@ struct listener {
   struct timer pause;
   struct engine *engine;
   bool passthrough_only;
+  struct prefix balancers[MAX_PREFIXES];  // who has to say for whom he speaks
+  size_t balancer_count;
   bool is_accepting;
   uint16_t port;  // as bound
 };

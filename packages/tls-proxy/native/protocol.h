@@ -9,6 +9,8 @@
 #define MAX_LISTENERS 16
 #define MAX_BASE_DOMAINS 64
 #define MAX_PORT_RANGES 64
+#define MAX_PREFIXES 32
+#define MAX_HEADER_PORTS 16
 
 enum command {
   COMMAND_START = 1,        // limits, whether to accept yet, listeners
@@ -40,6 +42,7 @@ enum outcome {
   OUTCOME_TOTAL_TIME,
   OUTCOME_DRAINED,
   OUTCOME_SHUTDOWN,
+  OUTCOME_BAD_PROXY_HEADER,
   OUTCOME_NOT_TLS,
   OUTCOME_PLAIN_HTTP,
   OUTCOME_BAD_HELLO,

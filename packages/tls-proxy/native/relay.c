@@ -5,6 +5,7 @@
 // and in clear it is spliced from then on, until it comes in small pieces again.
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "connection.h"
 #include "engine.h"
@@ -12,6 +13,8 @@
 
 #define BULK_READ_BYTES (SCRATCH_BYTES / 2)
 #define SMALL_SPLICE_BYTES (16u << 10)
+_Static_assert(SCRATCH_BYTES >= MAX_PROXY_HEADER_BYTES + MAX_HELLO_BYTES, "the first bytes for an app fit");
+
 // What one connection may move in one direction before the others have their turn.
 #define TURN_BYTES (4 * SCRATCH_BYTES)
 
@@ -167,18 +170,42 @@ void relay_run(struct connection *connection) {
   if (!was_half_closed && is_half_closed(connection)) relay_check_time(connection);
 }
 
+// Tells the app by the PROXY protocol who its client is, where it asks for it. Gives back how many bytes that takes.
+static size_t write_proxy_header(const struct connection *connection, uint8_t *bytes) {
+  const struct proxy_header *spoken_for = connection->spoken_for;
+  if (!connection->backends[0].wants_header) return 0;
+  struct endpoint source = {0}, destination = {0};
+  if (spoken_for != NULL) {
+    source = spoken_for->source;
+    destination = spoken_for->destination;
+  } else {
+    int fd = connection->client->watch.fd;
+    source_endpoints(fd, &source, &destination);
+  }
+  return proxy_header_write(bytes, &source, &destination, connection->server_name);
+}
+
+// What the app gets first, in one piece: the PROXY header, and the hello where TLS is its own. False: broken.
+static bool send_first_bytes(struct connection *connection) {
+  struct buffer *hello = &connection->hello;
+  uint8_t *bytes = connection->engine->scratch;
+  size_t length = write_proxy_header(connection, bytes);
+  if (connection->client->tls == NULL) {
+    memcpy(bytes + length, hello->bytes, hello->length);
+    length += hello->length;
+    connection->to_app.bytes = hello->length;
+    buffer_free(hello);
+  }
+  return end_write(connection->app, bytes, length);
+}
+
 void relay_start(struct connection *connection) {
   struct end *client = connection->client, *app = connection->app;
-  struct buffer *hello = &connection->hello;
   connection->step = STEP_RELAY;
   connection->active_us = connection->engine->loop.now_us;
   connection->to_app.from = connection->to_client.to = client;
   connection->to_app.to = connection->to_client.from = app;
-  if (client->tls == NULL) {
-    connection->to_app.bytes = hello->length;
-    if (!end_write(app, hello->bytes, hello->length)) return connection_end(connection, OUTCOME_RESET, true);
-    buffer_free(hello);
-  }
+  if (!send_first_bytes(connection)) return connection_end(connection, OUTCOME_RESET, true);
   relay_check_time(connection);
   if (connection->step == STEP_RELAY) relay_run(connection);
 }

@@ -51,7 +51,8 @@ static void remove_id(struct routes *routes, const uint8_t id[ID_BYTES]) {
   free(node);
 }
 
-static bool read_backend(struct cursor *update, struct backend *backend) {
+static bool read_place(struct cursor *update, struct place *place) {
+  struct backend *backend = &place->backend;
   const uint8_t *app = cursor_take(update, ID_BYTES), *instance = cursor_take(update, ID_BYTES);
   uint64_t family = cursor_uint(update, 1);
   const uint8_t *address = cursor_take(update, sizeof backend->address);
@@ -60,19 +61,22 @@ static bool read_backend(struct cursor *update, struct backend *backend) {
   memcpy(backend->instance, instance, ID_BYTES);
   memcpy(backend->address, address, sizeof backend->address);
   backend->is_ipv6 = family == 6;
-  return true;
+  place->header_port_count = (size_t)cursor_uint(update, 1);
+  if (place->header_port_count > MAX_HEADER_PORTS) return false;
+  for (size_t i = 0; i < place->header_port_count; i++) place->header_ports[i] = (uint16_t)cursor_uint(update, 2);
+  return !update->failed;
 }
 
 static bool read_route(struct routes *routes, struct cursor *update) {
   const uint8_t *id = cursor_take(update, ID_BYTES);
   size_t count = (size_t)cursor_uint(update, 1);
   if (id == NULL || update->failed || count == 0 || count > MAX_CONTESTANTS) return false;
-  struct route *route = calloc(1, sizeof *route + count * sizeof *route->backends);
+  struct route *route = calloc(1, sizeof *route + count * sizeof *route->places);
   if (route == NULL) return false;
   memcpy(route->node.key, id, ID_BYTES);
   route->backend_count = count;
   for (size_t i = 0; i < count; i++) {
-    if (read_backend(update, &route->backends[i])) continue;
+    if (read_place(update, &route->places[i])) continue;
     free(route);
     return false;
   }
@@ -98,6 +102,14 @@ bool routes_update(struct routes *routes, struct cursor update) {
 
 const struct route *routes_find(const struct routes *routes, const uint8_t id[ID_BYTES]) {
   return (const struct route *)table_find(&routes->by_id, id);
+}
+
+struct backend routes_backend(const struct place *place, uint16_t port) {
+  struct backend backend = place->backend;
+  for (size_t i = 0; i < place->header_port_count; i++) {
+    if (place->header_ports[i] == port) backend.wants_header = true;
+  }
+  return backend;
 }
 
 bool routes_allow(const struct routes *routes, uint16_t port) {

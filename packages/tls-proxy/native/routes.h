@@ -17,12 +17,20 @@ struct backend {
   uint8_t instance[ID_BYTES];
   bool is_ipv6;
   uint8_t address[16];  // of IPv4 the first four bytes
+  bool wants_header;    // of the PROXY protocol, on the port that is asked for
+};
+
+// A backend as the table has it.
+struct place {
+  struct backend backend;
+  uint16_t header_ports[MAX_HEADER_PORTS];
+  size_t header_port_count;
 };
 
 struct route {
   struct table_node node;
   size_t backend_count;  // at least one
-  struct backend backends[];
+  struct place places[];
 };
 
 struct port_range {
@@ -42,6 +50,7 @@ void routes_free(struct routes *routes);
 // Takes the fields of COMMAND_ROUTES over. False: malformed, or no memory; the table may be half changed then.
 bool routes_update(struct routes *routes, struct cursor update);
 const struct route *routes_find(const struct routes *routes, const uint8_t id[ID_BYTES]);
+struct backend routes_backend(const struct place *place, uint16_t port);
 bool routes_allow(const struct routes *routes, uint16_t port);
 
 #endif

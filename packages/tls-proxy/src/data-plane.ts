@@ -8,6 +8,8 @@ export interface Backend {
   readonly instanceId: string;
   /** An IP address; names are never resolved here. */
   readonly host: string;
+  /** Ports on which it wants to be told by the PROXY protocol (version 2) who its client is; at most 16. */
+  readonly proxyProtocolPorts?: readonly number[];
 }
 
 /** Inclusive. */
@@ -31,6 +33,11 @@ export interface ListenerOptions {
   readonly port: number;
   /** Never terminate here: every connection passes through, whatever its name says. */
   readonly passthroughOnly?: boolean;
+  /**
+   * Balancers in front of us, as addresses or prefixes (`192.0.2.0/24`), at most 32: each connection of theirs begins
+   * with a header of the PROXY protocol, version 1 or 2, that says for whom it is. Nobody else may send one.
+   */
+  readonly proxyProtocolFrom?: readonly string[];
 }
 
 /** Where a custom domain leads. */
@@ -42,6 +49,7 @@ export interface CustomDestination {
 
 /** Why a connection did not get through. */
 export type RefusalReason =
+  | "bad_proxy_header"
   | "not_tls"
   | "plain_http"
   | "bad_hello"

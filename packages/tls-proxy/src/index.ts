@@ -20,6 +20,7 @@ export { dialTcp } from "./js/dial.js";
 export type { Dial } from "./js/dial.js";
 export { createNativeDataPlane } from "./native/native-data-plane.js";
 export type { NativeDataPlaneOptions } from "./native/native-data-plane.js";
+export { parsePrefix } from "./ip-bytes.js";
 export { DEFAULT_LIMITS } from "./limits.js";
 export type { Limits } from "./limits.js";
 export { CertificateError, CheckedCertificate, checkCertificate } from "./certificate.js";

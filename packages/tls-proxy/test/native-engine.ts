@@ -33,7 +33,9 @@ export async function buildCheckedEngine(directory: string): Promise<string> {
 /** Builds a program of `test/fuzz` together with the parsers it needs. */
 export async function buildWithParsers(directory: string, ...names: string[]): Promise<string> {
   const program = join(directory, names[0] ?? "program");
-  const parsers = ["bytes", "name", "hello", "table", "routes"].map((name) => join(native, `${name}.c`));
+  const parsers = ["bytes", "name", "hello", "proxy_header", "table", "routes"].map((name) =>
+    join(native, `${name}.c`),
+  );
   await run("cc", [
     ...["-std=c11", "-D_GNU_SOURCE", ...CHECKS, `-I${native}`, "-o", program],
     ...names.map((name) => join(fuzz, `${name}.c`)),

@@ -6,9 +6,11 @@ import { promisify } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseClientHello } from "../src/index.js";
+import { parseProxyHeader } from "../src/proxy-header.js";
 import { routesCommand } from "../src/native/commands.js";
 import { APP, BASE, backend, routesTo } from "./apps.js";
 import { helloMessage, messageOf, records, serverNameExtension } from "./hello.js";
+import { proxyHeaders } from "./proxy-headers.js";
 import { buildWithParsers, temporaryDirectory } from "./native-engine.js";
 
 const run = promisify(execFile);
@@ -24,8 +26,8 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
 /** What the parser in C finds in each input. */
-async function parseInC(inputs: readonly Buffer[], ...args: string[]): Promise<string[]> {
-  const child = spawn(oracle, args, { stdio: ["pipe", "pipe", "inherit"] });
+async function parseInC(program: string, inputs: readonly Buffer[], ...args: string[]): Promise<string[]> {
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
   const chunks: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
   for (const input of inputs) {
@@ -75,32 +77,48 @@ const corpus: readonly Buffer[] = [
   Buffer.alloc(0),
 ];
 
-/** Takes one change to a hello: a byte set, taken out, or put in. */
-const changed = fc
-  .tuple(fc.nat(corpus.length - 1), fc.array(fc.tuple(fc.nat(600), fc.nat(255), fc.nat(2)), { maxLength: 3 }))
-  .map(([index, changes]) => {
-    let bytes = Buffer.from(corpus[index] ?? []);
-    for (const [place, value, kind] of changes) {
-      const at = Math.min(place, bytes.length);
-      const rest = bytes.subarray(kind === 2 ? at : at + 1);
-      bytes = Buffer.concat([bytes.subarray(0, at), kind === 1 ? Buffer.alloc(0) : Buffer.of(value), rest]);
-    }
-    return bytes;
-  });
+/** Takes a few changes to one of the seeds: a byte set, taken out, or put in, within the first `reach` bytes. */
+function changesOf(seeds: readonly Buffer[], reach: number): fc.Arbitrary<Buffer> {
+  const change = fc.tuple(fc.nat(reach), fc.nat(255), fc.nat(2));
+  return fc
+    .tuple(fc.nat(seeds.length - 1), fc.array(change, { maxLength: 3 }))
+    .map(([index, changes]) => changes.reduce(applyChange, Buffer.from(seeds[index] ?? [])));
+}
+
+function applyChange(bytes: Buffer, [place, value, kind]: readonly [number, number, number]): Buffer {
+  const at = Math.min(place, bytes.length);
+  const rest = bytes.subarray(kind === 2 ? at : at + 1);
+  return Buffer.concat([bytes.subarray(0, at), kind === 1 ? Buffer.alloc(0) : Buffer.of(value), rest]);
+}
 
 describe("native parsers", () => {
   it("P1: read a ClientHello as the parser in TypeScript does, in one piece and byte by byte", async () => {
-    const inputs = [...corpus, ...fc.sample(changed, 5_000)];
+    const inputs = [...corpus, ...fc.sample(changesOf(corpus, 600), 5_000)];
     const expected = inputs.map(parseInTypeScript);
     expect(new Set(expected.map((line) => line.split(" ")[0]))).toEqual(
       new Set(["more", "hello", "not_tls", "bad"]),
     );
-    expect(await parseInC(inputs)).toEqual(expected);
-    expect(await parseInC(inputs, "cut")).toEqual(expected);
+    expect(await parseInC(oracle, inputs)).toEqual(expected);
+    expect(await parseInC(oracle, inputs, "cut")).toEqual(expected);
+  }, 60_000);
+
+  it("P1: read a PROXY header as the parser in TypeScript does", async () => {
+    const program = await buildWithParsers(directory, "proxy_header_oracle");
+    const seeds = proxyHeaders.map(([, bytes]) => bytes);
+    const inputs = [...seeds, ...fc.sample(changesOf(seeds, 60), 5_000)];
+    const told = (bytes: Buffer): string => {
+      const result = parseProxyHeader(bytes);
+      if (result.kind !== "whole") return result.kind;
+      if (result.addresses === undefined) return "none";
+      const { source, destination } = result.addresses;
+      return [source.address, source.port, destination.address, destination.port].join(" ");
+    };
+    expect(await parseInC(program, inputs)).toEqual(inputs.map(told));
   }, 60_000);
 
   it.each([
     ["hello_target", () => corpus],
+    ["proxy_header_target", () => proxyHeaders.map(([, bytes]) => bytes)],
     [
       "routes_target",
       () => [

@@ -16,10 +16,13 @@ import type {
 import { parseDestination } from "../destination.js";
 import type { AppDestination, RouteMode } from "../destination.js";
 import type { Limits } from "../limits.js";
+import { proxyHeader } from "../proxy-header.js";
+import type { ProxyAddresses } from "../proxy-header.js";
 import type { ServerName } from "../server-name.js";
 import { raceToConnect } from "./dial.js";
 import type { Connected, Dial } from "./dial.js";
 import { readClientHello } from "./read-hello.js";
+import { readProxyHeader } from "./read-proxy-header.js";
 import { refusePlainHttp, refuseTls, sayAndClose } from "./refuse.js";
 import { Relay } from "./relay.js";
 import { protocolsFor, terminateTls } from "./terminate.js";
@@ -48,6 +51,8 @@ export class Connection {
   readonly #since = Date.now();
   readonly #closing = new AbortController();
   #state: ConnectionState = "hello";
+  #source: string;
+  #spokenFor: ProxyAddresses | undefined;
   #relay: Relay | undefined;
   #ended: "drained" | "shutdown" | undefined;
   #error: unknown;
@@ -62,9 +67,12 @@ export class Connection {
     readonly id: number,
     readonly engine: Engine,
     readonly socket: Socket,
-    readonly source: string,
+    source: string,
     readonly passthroughOnly: boolean,
+    /** Where a balancer has to say first for whom it speaks: counts that source. False: there are too many of it. */
+    readonly countSource: ((source: string) => boolean) | undefined,
   ) {
+    this.#source = source;
     // Whatever happens to the socket, the step that waits for it sees it close.
     socket.on("error", () => {});
     socket.once("close", () => this.#closing.abort());
@@ -82,7 +90,7 @@ export class Connection {
       this.close("shutdown");
     }
     return {
-      source: this.source,
+      source: this.#source,
       serverName: this.#serverName,
       mode: this.#mode,
       appId: this.#appId,
@@ -101,7 +109,7 @@ export class Connection {
   get open(): OpenConnection {
     return {
       id: this.id,
-      source: this.source,
+      source: this.#source,
       serverName: this.#serverName,
       mode: this.#mode,
       appId: this.#appId,
@@ -131,7 +139,23 @@ export class Connection {
   }
 
   async #carry(): Promise<CloseReason | RefusalReason> {
-    const first = await readClientHello(this.socket, this.engine.limits);
+    const { firstByteMs, helloMs } = this.engine.limits;
+    if (this.countSource !== undefined) {
+      const says = await readProxyHeader(this.socket, helloMs);
+      if (says.kind === "bad_proxy_header") sayAndClose(this.socket, undefined);
+      else if (says.kind !== "whole") this.socket.destroy();
+      if (says.kind !== "whole") return says.kind;
+      this.#spokenFor = says.addresses;
+      // Without addresses it is a look whether we are there, and counts for nobody.
+      if (says.addresses !== undefined) this.#source = says.addresses.source.address;
+      if (says.addresses !== undefined && !this.countSource(this.#source)) {
+        this.socket.resetAndDestroy();
+        return "too_many_of_source";
+      }
+    }
+    // One deadline for both.
+    const leftMs = Math.max(0, helloMs - (performance.now() - this.#started));
+    const first = await readClientHello(this.socket, { firstByteMs, helloMs: leftMs });
     if (first.kind === "hello") return this.#route(first.hello);
     if (first.kind === "plain_http") refusePlainHttp(this.socket);
     else if (first.kind === "bad_hello") refuseTls(this.socket, "decode_error");
@@ -176,7 +200,7 @@ export class Connection {
     const custom = await withDeadline(
       "looking up a custom domain",
       limits.lookupMs,
-      () => lookup(destination.domain, sourceKey(this.source)),
+      () => lookup(destination.domain, sourceKey(this.#source)),
       this.#closing.signal,
     ).catch(() => undefined);
     return custom === undefined ? undefined : { ...custom, mode: "passthrough" };
@@ -185,7 +209,7 @@ export class Connection {
   async #passThrough(backends: readonly Backend[], port: number): Promise<CloseReason | RefusalReason> {
     const connected = await this.#connect(backends, port);
     if (connected === undefined) return this.#refuse("connect_failed", "internal_error");
-    return this.#relayTo(this.socket, connected);
+    return this.#relayTo(this.socket, connected, port);
   }
 
   async #terminate(
@@ -215,7 +239,7 @@ export class Connection {
       sayAndClose(client, client.alpnProtocol === "http/1.1" ? BAD_GATEWAY : undefined);
       return "connect_failed";
     }
-    return this.#relayTo(client, connected);
+    return this.#relayTo(client, connected, port);
   }
 
   async #connect(backends: readonly Backend[], port: number): Promise<Connected | undefined> {
@@ -230,7 +254,11 @@ export class Connection {
     return connected;
   }
 
-  async #relayTo(client: Socket, { socket, backend }: Connected): Promise<CloseReason | RefusalReason> {
+  async #relayTo(
+    client: Socket,
+    { socket, backend }: Connected,
+    port: number,
+  ): Promise<CloseReason | RefusalReason> {
     if (this.#closing.signal.aborted) {
       socket.destroy();
       client.destroy();
@@ -240,11 +268,29 @@ export class Connection {
     this.#state = "relaying";
     const leave = this.engine.instances.enter(backend.instanceId);
     try {
+      if (backend.proxyProtocolPorts?.includes(port) === true) {
+        socket.write(proxyHeader(this.#addresses(), this.#serverName ?? ""));
+      }
       this.#relay = new Relay(client, socket);
       return await this.#relay.finished;
     } finally {
       leave?.();
     }
+  }
+
+  #addresses(): ProxyAddresses {
+    const {
+      remoteAddress = "0.0.0.0",
+      remotePort = 0,
+      localAddress = "0.0.0.0",
+      localPort = 0,
+    } = this.socket;
+    return (
+      this.#spokenFor ?? {
+        source: { address: remoteAddress, port: remotePort },
+        destination: { address: localAddress, port: localPort },
+      }
+    );
   }
 
   #refuse(

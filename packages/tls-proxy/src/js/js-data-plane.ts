@@ -1,5 +1,5 @@
 import { constants } from "node:crypto";
-import { createServer } from "node:net";
+import { BlockList, createServer, isIPv6 } from "node:net";
 import type { Server, Socket } from "node:net";
 import { createSecureContext } from "node:tls";
 import type { SecureContext } from "node:tls";
@@ -15,6 +15,7 @@ import type {
   RouteTable,
 } from "../data-plane.js";
 import { waitUntilGone } from "../drain.js";
+import { parsePrefix } from "../ip-bytes.js";
 import { DEFAULT_LIMITS } from "../limits.js";
 import type { Limits } from "../limits.js";
 import { Connection } from "./connection.js";
@@ -91,8 +92,9 @@ class JsDataPlane implements DataPlane {
 
   /** @returns the port that was bound */
   async listen(listener: DataPlaneOptions["listeners"][number]): Promise<number> {
+    const balancers = prefixes(listener.proxyProtocolFrom ?? []);
     const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
-      this.#accept(socket, listener.passthroughOnly ?? false),
+      this.#accept(socket, listener.passthroughOnly ?? false, balancers),
     );
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -168,24 +170,33 @@ class JsDataPlane implements DataPlane {
     await this.close();
   }
 
-  #accept(socket: Socket, passthroughOnly: boolean): void {
+  #accept(socket: Socket, passthroughOnly: boolean, balancers: BlockList): void {
     const source = socket.remoteAddress ?? "";
     if (this.#sockets.size >= this.#limits.connections) {
       this.#turnAway(socket, source, "too_many");
       return;
     }
-    const leave = this.#sources.enter(sourceKey(source));
-    if (leave === undefined) {
+    const countSource = (of: string): boolean => {
+      const leave = this.#sources.enter(sourceKey(of));
+      // Not when its report is made: a refused client that does not go away holds a descriptor for a while yet.
+      if (leave !== undefined) socket.once("close", leave);
+      return leave !== undefined;
+    };
+    const isFromBalancer = balancers.check(source, isIPv6(source) ? "ipv6" : "ipv4");
+    if (!isFromBalancer && !countSource(source)) {
       this.#turnAway(socket, source, "too_many_of_source");
       return;
     }
-    // Not when its report is made: a refused client that does not go away holds a descriptor for a while yet.
     this.#sockets.add(socket);
-    socket.once("close", () => {
-      this.#sockets.delete(socket);
-      leave();
-    });
-    const connection = new Connection(++this.#lastId, this.#engine, socket, source, passthroughOnly);
+    socket.once("close", () => this.#sockets.delete(socket));
+    const connection = new Connection(
+      ++this.#lastId,
+      this.#engine,
+      socket,
+      source,
+      passthroughOnly,
+      isFromBalancer ? countSource : undefined,
+    );
     this.#connections.add(connection);
     const run = connection.run().then((report) => {
       this.#connections.delete(connection);
@@ -213,4 +224,13 @@ class JsDataPlane implements DataPlane {
       bytesToClient: 0,
     });
   }
+}
+
+function prefixes(texts: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const text of texts) {
+    const { address, bits } = parsePrefix(text);
+    list.addSubnet(address, bits, isIPv6(address) ? "ipv6" : "ipv4");
+  }
+  return list;
 }

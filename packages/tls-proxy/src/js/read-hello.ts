@@ -46,6 +46,6 @@ export function readClientHello(
         finish({ kind: isHttp ? "plain_http" : "not_tls" });
       }
     };
-    socket.on("data", onData).once("end", gone).once("close", gone);
+    socket.on("data", onData).once("end", gone).once("close", gone).resume();
   });
 }

@@ -1,6 +1,6 @@
-import { isIPv4, isIPv6 } from "node:net";
 import type { CheckedCertificate } from "../certificate.js";
 import type { Backend, CustomDestination, DrainScope, ListenerOptions, RouteTable } from "../data-plane.js";
+import { ipBytes, mapped, parsePrefix } from "../ip-bytes.js";
 import type { Limits } from "../limits.js";
 
 /**
@@ -42,10 +42,12 @@ export function startCommand(
     ...counts.map((count) => uint(4, Math.min(count, 0xffff_ffff))),
     uint(1, Number(accepting)),
     uint(1, listeners.length),
-    ...listeners.flatMap(({ host, port, passthroughOnly }) => [
+    ...listeners.flatMap(({ host, port, passthroughOnly, proxyProtocolFrom = [] }) => [
       address(host),
       uint(2, port),
       uint(1, passthroughOnly === true ? 1 : 0),
+      uint(1, proxyProtocolFrom.length),
+      ...proxyProtocolFrom.map(prefix),
     ]),
   ]);
 }
@@ -140,37 +142,25 @@ function route(backends: readonly Backend[]): Buffer {
   const contestants = backends.slice(0, CONTESTANTS);
   return Buffer.concat([
     uint(1, contestants.length),
-    ...contestants.flatMap(({ appId, instanceId, host }) => [
+    ...contestants.flatMap(({ appId, instanceId, host, proxyProtocolPorts = [] }) => [
       idBytes(appId),
       idBytes(instanceId),
       address(host),
+      uint(1, proxyProtocolPorts.length),
+      ...proxyProtocolPorts.map((port) => uint(2, port)),
     ]),
   ]);
 }
 
 /** Its family, 4 or 6, and 16 bytes, of IPv4 the first four. */
 function address(host: string): Buffer {
-  const bytes = Buffer.alloc(17);
-  bytes[0] = isIPv6(host) ? 6 : 4;
-  if (isIPv6(host)) ipv6Bytes(host).copy(bytes, 1);
-  else ipv4Bytes(host).copy(bytes, 1);
-  return bytes;
+  const bytes = ipBytes(host);
+  return Buffer.concat([uint(1, bytes.length === 4 ? 4 : 6), bytes], 17);
 }
 
-function ipv4Bytes(host: string): Buffer {
-  if (!isIPv4(host)) throw new TypeError("listeners and backends have an IP address");
-  return Buffer.from(host.split(".").map(Number));
-}
-
-function ipv6Bytes(host: string): Buffer {
-  // A last part in the form of IPv4 stands for two groups.
-  const plain = host.replace(/\d+\.\d+\.\d+\.\d+$/, (ipv4) => {
-    const hex = ipv4Bytes(ipv4).toString("hex");
-    return `${hex.slice(0, 4)}:${hex.slice(4)}`;
-  });
-  const [front = [], back = []] = plain
-    .split("::")
-    .map((part) => (part === "" ? [] : part.split(":").map((group) => parseInt(group, 16))));
-  const groups = [...front, ...Array<number>(8 - front.length - back.length).fill(0), ...back];
-  return Buffer.concat(groups.map((group) => uint(2, group)));
+/** 16 bytes, IPv4 as `::ffff:192.0.2.1`, and how many bits of them count. */
+function prefix(text: string): Buffer {
+  const { address: base, bits } = parsePrefix(text);
+  const bytes = ipBytes(base);
+  return Buffer.concat([mapped(bytes), uint(1, bytes.length === 4 ? 96 + bits : bits)]);
 }

@@ -25,6 +25,7 @@ const OUTCOMES: readonly ConnectionReport["outcome"][] = [
   "total_time",
   "drained",
   "shutdown",
+  "bad_proxy_header",
   "not_tls",
   "plain_http",
   "bad_hello",
