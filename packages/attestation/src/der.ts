@@ -81,8 +81,7 @@ export class DerReader {
 
   /** An integer from 0 to `max`, which must be below 2^32. */
   smallInteger(max: number): number {
-    const bytes = this.unsigned();
-    const value = bytes.length > 4 ? Infinity : bytes.reduce((sum, byte) => sum * 256 + byte, 0);
+    const value = this.unsigned().reduce((sum, byte) => sum * 256 + byte, 0);
     if (value > max) throw this.error(`an integer is larger than ${max}`);
     return value;
   }
@@ -106,8 +105,9 @@ export class DerReader {
     const utc = this.at("utcTime");
     const text = Buffer.from(this.content(utc ? "utcTime" : "generalizedTime")).toString("latin1");
     const full = utc ? (text < "50" ? "20" : "19") + text : text;
-    const match = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(full);
-    const seconds = match === null ? NaN : utcSeconds(match.slice(1).map(Number));
+    const [, year, month, day, hour, minute, second] =
+      /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(full) ?? [];
+    const seconds = utcSeconds(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
     if (Number.isNaN(seconds)) throw this.error("a time is not a time");
     return seconds;
   }
@@ -130,28 +130,21 @@ export class DerReader {
   }
 
   #length(at: number): { length: number; headerBytes: number } {
-    const first = this.#bytes[at];
-    if (first === undefined) throw this.error("it ends in a header");
+    const first = this.#bytes[at] ?? 0x80;
     if (first < 0x80) return { length: first, headerBytes: 1 };
     const count = first & 0x7f;
     const digits = this.#bytes.subarray(at + 1, at + 1 + count);
-    if (count === 0 || count > 4 || digits.length !== count) throw this.error("a length is not definite");
     const length = digits.reduce((sum, byte) => sum * 256 + byte, 0);
+    // No digits, an indefinite length, count as 0. Where digits are cut off, the content would begin behind the end.
     if (length < 0x80 || digits[0] === 0) throw this.error("a length is not in its shortest form");
     return { length, headerBytes: 1 + count };
   }
 }
 
-/** Unix seconds of year, month, day, hour, minute and second in UTC; NaN when there is no such time. */
-export function utcSeconds(parts: readonly number[]): number {
-  const [year = NaN, month = NaN, day = NaN, hour = NaN, minute = NaN, second = NaN] = parts;
-  const date = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
-  const real =
-    date.getUTCFullYear() === year &&
-    date.getUTCMonth() === month - 1 &&
-    date.getUTCDate() === day &&
-    date.getUTCHours() === hour &&
-    date.getUTCMinutes() === minute &&
-    date.getUTCSeconds() === second;
-  return real ? date.getTime() / 1000 : NaN;
+/** Unix seconds of a time in the form `2026-01-31T12:00:00Z`; NaN for any other text, and when there is no such time. */
+export function utcSeconds(text: string): number {
+  const date = new Date(text);
+  // A date that does not exist rolls over to one that does, which is written in another way.
+  const exists = !Number.isNaN(date.getTime()) && date.toISOString() === text.replace("Z", ".000Z");
+  return exists ? date.getTime() / 1000 : NaN;
 }

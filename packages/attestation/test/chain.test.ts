@@ -1,7 +1,8 @@
-import { hex, sha256 } from "@dstack/core";
+import { fromHex, hex, sha256 } from "@dstack/core";
 import { describe, expect, it } from "vitest";
 import { KEY_USAGE, certificate, pem, revocationList } from "../../tdx-attest/src/simulated/certificates.js";
 import type { CertificateSpec } from "../../tdx-attest/src/simulated/certificates.js";
+import { bitString, sequence } from "../../tdx-attest/src/simulated/der.js";
 import { SigningKey } from "../../tdx-attest/src/simulated/signing-key.js";
 import { readChain } from "../src/chain.js";
 import { authenticateCollateral, parseQuote, quoteCollateralKeys, verifyQuote } from "../src/index.js";
@@ -44,6 +45,19 @@ function verdict(changes: Partial<CertificateSpec>, rootChanges: Partial<Certifi
   return codeOf(() => readChain<2>(text, ["tcb-signer", "root"], "chain"));
 }
 
+/** A certificate that has an extension nobody knows where its basic constraints would be. */
+function withoutConstraints(spec: CertificateSpec): Uint8Array {
+  const der = hex(certificate(spec));
+  const [, body = ""] = /^3082.{4}(3082.*)300a06082a8648ce3d040302/.exec(der) ?? [];
+  const edited = body.replace(
+    /0603551d130101ff04(?:02(3000)|05(30030101ff))/,
+    (_, leaf?: string, ca = "") => `0603551d6304${leaf === undefined ? "08" : "05"}000000${leaf ?? ca}`,
+  );
+  const bytes = fromHex(edited);
+  const algorithm = fromHex("300a06082a8648ce3d040302");
+  return sequence(bytes, algorithm, bitString(spec.issuerKey.signDer(bytes)));
+}
+
 describe("E1: certificate chains", () => {
   it("takes a leaf that its root issued", () => expect(verdict({})).toBe("accepted"));
 
@@ -64,6 +78,15 @@ describe("E1: certificate chains", () => {
     expect(verdict({ commonName: "SGX PCK Certificate" })).toBe("chain_invalid");
     const renamed = { commonName: "SGX PCK Platform CA", issuerName: "SGX PCK Platform CA" };
     expect(verdict({ issuerName: "SGX PCK Platform CA" }, renamed)).toBe("chain_invalid");
+  });
+
+  it("takes a certificate without basic constraints for none of a CA", () => {
+    const rootPem = pem(certificate(root));
+    const leaf = pem(withoutConstraints(signer));
+    expect(codeOf(() => readChain<2>(leaf + rootPem, ["tcb-signer", "root"], "chain"))).toBe("accepted");
+    const bareRoot = pem(withoutConstraints(root));
+    const chain = pem(certificate(signer)) + bareRoot;
+    expect(codeOf(() => readChain<2>(chain, ["tcb-signer", "root"], "chain"))).toBe("chain_invalid");
   });
 
   it("E11: refuses a serial number that is too long", () => {
