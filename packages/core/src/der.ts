@@ -16,6 +16,7 @@ export const DER = {
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,
+  set: 0x31,
   context0: 0xa0,
   context3: 0xa3,
 } as const;

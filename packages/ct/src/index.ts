@@ -4,6 +4,7 @@ export { parseEntry, MAX_ENTRY_BYTES } from "./entry.js";
 export type { LogEntry } from "./entry.js";
 export { readIssued } from "./issued-certificate.js";
 export type { IssuedCertificate } from "./issued-certificate.js";
-export { isNameOf, mentions } from "./names.js";
+export { isNameOf, mentions, wildcardAbove } from "./names.js";
 export { CompactTree } from "./compact-tree.js";
+export type { CompactTreeState } from "./compact-tree.js";
 export { MerkleTree, leafHash, verifyConsistency, verifyInclusion } from "./merkle.js";

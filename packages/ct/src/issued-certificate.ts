@@ -8,6 +8,8 @@ export interface IssuedCertificate {
   readonly names: readonly string[];
   /** DER of the issuer's name. */
   readonly issuer: Uint8Array;
+  /** Organisation and common name of it, for people. */
+  readonly issuerText: string;
   /** Content of the INTEGER. */
   readonly serial: Uint8Array;
   /** Unix seconds. */
@@ -20,6 +22,7 @@ export interface IssuedCertificate {
 const SUBJECT_ALT_NAME = "2.5.29.17";
 const POISON = "1.3.6.1.4.1.11129.2.4.3";
 const COMMON_NAME = "2.5.4.3";
+const ORGANISATION = "2.5.4.10";
 const DNS_NAME = 0x82;
 const BMP_STRING = 0x1e;
 
@@ -54,7 +57,7 @@ function readTbs(bytes: Uint8Array): IssuedCertificate {
   if (tbs.peek() === DER.context0) tbs.next();
   const serial = tbs.next(DER.integer).content;
   tbs.next(DER.sequence);
-  const issuer = tbs.next(DER.sequence).whole;
+  const { whole: issuer, content: issuerName } = tbs.next(DER.sequence);
   const validity = new DerReader(tbs.next(DER.sequence).content, "certificate validity");
   const notBefore = timeSeconds(validity.next());
   const notAfter = timeSeconds(validity.next());
@@ -67,7 +70,10 @@ function readTbs(bytes: Uint8Array): IssuedCertificate {
     : readExtensions(tbs.next(DER.context3).content);
   tbs.end();
   const names = [...extensions.names, ...commonNames(subject)];
-  return { spki, names, issuer, serial, notBefore, notAfter, poison: extensions.poison };
+  const issuerText = attributes(issuerName)
+    .flatMap(({ oid, text }) => (oid === ORGANISATION || oid === COMMON_NAME ? [text] : []))
+    .join(", ");
+  return { spki, names, issuer, issuerText, serial, notBefore, notAfter, poison: extensions.poison };
 }
 
 function readExtensions(bytes: Uint8Array): { names: string[]; poison: boolean } {
@@ -105,21 +111,28 @@ function dnsNames(value: Uint8Array): string[] {
 }
 
 function commonNames(subject: Uint8Array): string[] {
-  const names: string[] = [];
-  const sets = new DerReader(subject, "subject");
+  return attributes(subject).flatMap(({ oid, text }) => (oid === COMMON_NAME ? [text] : []));
+}
+
+/** The attributes of a name's content, in order. */
+function attributes(name: Uint8Array): { oid: string; text: string }[] {
+  const found: { oid: string; text: string }[] = [];
+  const sets = new DerReader(name, "name");
   while (!sets.atEnd) {
-    const set = new DerReader(sets.next(0x31).content, "subject");
+    const set = new DerReader(sets.next(DER.set).content, "name");
     while (!set.atEnd) {
-      const pair = new DerReader(set.next(DER.sequence).content, "subject");
+      const pair = new DerReader(set.next(DER.sequence).content, "name");
       const oid = oidText(pair.next(DER.oid).content);
       const { tag, content } = pair.next();
-      if (oid !== COMMON_NAME) continue;
-      if (names.length === MAX_NAMES) throw new InputError("certificate has too many names");
+      if (found.length === MAX_NAMES) throw new InputError("certificate has too many names");
       // A person's or company's name is a common name too: whatever it is, it is no reason to refuse.
-      names.push(tag === BMP_STRING ? utf16(content) : Buffer.from(content).toString("latin1"));
+      found.push({
+        oid,
+        text: tag === BMP_STRING ? utf16(content) : Buffer.from(content).toString("latin1"),
+      });
     }
   }
-  return names;
+  return found;
 }
 
 function utf16(content: Uint8Array): string {

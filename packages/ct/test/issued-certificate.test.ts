@@ -42,6 +42,7 @@ describe("readIssued", () => {
     expect(BigInt(`0x${Buffer.from(read.serial).toString("hex")}`)).toBe(BigInt(`0x${sample.serialNumber}`));
     expect(read.notBefore * 1000).toBe(Date.parse(sample.validFrom));
     expect(read.notAfter * 1000).toBe(Date.parse(sample.validTo));
+    expect(read.issuerText).toBe("Example, app.example.org");
     expect(read.poison).toBe(false);
   });
 

@@ -5,6 +5,6 @@ export type { Verifier } from "./admission.js";
 export { createDaemonVerifier } from "./daemon-verifier.js";
 export { Challenges } from "./challenges.js";
 export type { ChallengeAnswer, ChallengesOptions } from "./challenges.js";
-export { raTlsTransport } from "./transport.js";
+export { raTlsAgent, raTlsTransport } from "./transport.js";
 export type { RaTlsSession, RaTlsTransport, RaTlsTransportOptions } from "./transport.js";
 export type { ServerIdentity } from "./tls.js";

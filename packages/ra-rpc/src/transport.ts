@@ -74,11 +74,30 @@ async function verify(
 }
 
 /**
+ * Makes connections over TLS 1.3 to a server that the CA itself issued a certificate for; what {@link raTlsTransport}
+ * calls over, for requests that are not pRPC. Destroy it to close its connections.
+ * @throws {InputError} a URL that is not `https:`, or no certificate in `caPem`
+ */
+export function raTlsAgent(options: RaTlsTransportOptions): Agent {
+  return new Agent({ connect: dialer(options) });
+}
+
+/**
  * pRPC calls over TLS 1.3, with our RA-TLS certificate if one is given. Sessions are not resumed: every connection
  * shows its certificates anew. Dispose it to close its connections.
  * @throws {InputError} a URL that is not `https:`, or no certificate in `caPem`
  */
 export function raTlsTransport(options: RaTlsTransportOptions): RaTlsTransport {
+  const dial = dialer(options);
+  const agent = new Agent({ connect: dial });
+  return {
+    ...httpTransport({ baseUrl: options.url, dispatcher: agent }),
+    withSession: (work) => withSession(options, dial, work),
+    [Symbol.asyncDispose]: () => agent.destroy(),
+  };
+}
+
+function dialer(options: RaTlsTransportOptions): buildConnector.connector {
   const { verifyServer } = options;
   // Guests have the URL from their host: without TLS anybody could answer for the KMS.
   if (new URL(options.url).protocol !== "https:")
@@ -94,7 +113,7 @@ export function raTlsTransport(options: RaTlsTransportOptions): RaTlsTransport {
     ...(options.certChain === undefined ? {} : { cert: options.certChain }),
     ...(options.servername === undefined ? {} : { servername: options.servername }),
   });
-  const dial: buildConnector.connector = (target, callback) => {
+  return (target, callback) => {
     connect(target, (err, socket) => {
       if (err !== null) {
         callback(err, null);
@@ -108,12 +127,6 @@ export function raTlsTransport(options: RaTlsTransportOptions): RaTlsTransport {
         },
       );
     });
-  };
-  const agent = new Agent({ connect: dial });
-  return {
-    ...httpTransport({ baseUrl: options.url, dispatcher: agent }),
-    withSession: (work) => withSession(options, dial, work),
-    [Symbol.asyncDispose]: () => agent.destroy(),
   };
 }
 

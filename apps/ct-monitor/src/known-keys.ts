@@ -1,0 +1,124 @@
+import { certificateKeyReportData } from "@dstack/attestation";
+import { InputError, errorMessage, fromHex, hex, sha256 } from "@dstack/core";
+import type { Logger } from "@dstack/daemon";
+import type { PeerVerifier } from "@dstack/ra-tls";
+import { z } from "zod";
+import type { Dispatcher } from "undici";
+import { getJson } from "./http.js";
+import type { MonitorState } from "./state.js";
+
+const LIMIT_MS = 30_000;
+/** Ten thousand keys of RSA 2048 in hex. */
+const MAX_INFO_BYTES = 8 * 2 ** 20;
+const MAX_EVIDENCE_BYTES = 1024 * 1024;
+
+const hexText = z.string().regex(/^([0-9a-f]{2})+$/);
+const AcmeInfo = z.object({ hist_keys: z.array(hexText.max(4096)).max(10_000) });
+const Evidence = z.object({ quote: hexText, event_log: z.string() });
+
+/** Whose word counts for a key. */
+export type KeyJudge =
+  | {
+      readonly by: "evidence";
+      readonly verifier: PeerVerifier;
+      /** SHA-256 of the compose documents that are tproxy. A quote can be had by any app of any guest. */
+      readonly composeHashes: readonly string[];
+    }
+  | { readonly by: "trust" };
+
+export interface KnownKeysOptions {
+  /** Origin of tproxy's RPC listener. */
+  readonly url: string;
+  readonly dispatcher: Dispatcher | undefined;
+  readonly judge: KeyJudge;
+  readonly log: Logger;
+  readonly now: () => number;
+  /** Keys that tproxy tells and that have no good evidence, at the last look. */
+  readonly onRefused: (count: number) => void;
+}
+
+/**
+ * The keys that certificates of the domain may be for: those tproxy tells that it made, each verified once by its evidence.
+ * A key stays known: a quote that was good is not worth less because its platform is out of date by now.
+ */
+export class KnownKeys {
+  readonly #complaints = new Map<string, string>();
+
+  constructor(
+    private readonly options: KnownKeysOptions,
+    private readonly state: MonitorState,
+  ) {}
+
+  /** @param keySha256 of the SPKI, hex */
+  has(keySha256: string): boolean {
+    const key = this.state.keys.get(keySha256);
+    const { judge } = this.options;
+    if (key === undefined || judge.by === "trust") return key !== undefined;
+    // The configuration of today judges what an earlier one let in.
+    return key.composeHash !== undefined && judge.composeHashes.includes(key.composeHash);
+  }
+
+  get count(): number {
+    return [...this.state.keys.keys()].filter((key) => this.has(key)).length;
+  }
+
+  /**
+   * Asks tproxy. A key without good evidence does not keep others from being known.
+   * @throws when tproxy cannot be asked
+   */
+  async refresh(signal: AbortSignal): Promise<void> {
+    const { url, log, onRefused } = this.options;
+    log.debug({ url }, `fetching known public keys from ${url}`);
+    const { hist_keys: keys } = AcmeInfo.parse(await this.#get("/.dstack/acme-info", MAX_INFO_BYTES, signal));
+    let refused = 0;
+    for (const key of keys) {
+      const spki = fromHex(key);
+      const digest = hex(sha256(spki));
+      if (this.has(digest)) continue;
+      try {
+        const composeHash = await this.#judge(spki, digest, signal);
+        const verifiedAt = new Date(this.options.now()).toISOString();
+        this.state.keys.set(digest, { verifiedAt, ...(composeHash === undefined ? {} : { composeHash }) });
+        log.info({ key_sha256: digest, compose_hash: composeHash }, "a new key of tproxy is known");
+      } catch (err) {
+        signal.throwIfAborted();
+        refused += 1;
+        this.#complain(digest, errorMessage(err));
+      }
+    }
+    onRefused(refused);
+    log.debug({ known: this.count, refused }, `got ${this.count} known public keys`);
+  }
+
+  /** @returns the compose document's hash, with evidence */
+  async #judge(spki: Uint8Array, digest: string, signal: AbortSignal): Promise<string | undefined> {
+    const { judge } = this.options;
+    if (judge.by === "trust") return undefined;
+    const { quote, event_log: eventLog } = Evidence.parse(
+      await this.#get(`/.dstack/acme-info/${digest}`, MAX_EVIDENCE_BYTES, signal),
+    );
+    const identity = await judge.verifier.verifyStatement(
+      { quote: fromHex(quote), eventLog },
+      certificateKeyReportData(spki),
+    );
+    // The app id alone would be the host's word: who may run under it is decided by the KMS, which no quote shows.
+    if (!judge.composeHashes.includes(identity.composeHash)) {
+      throw new InputError(`the quote is of another compose document: ${identity.composeHash}`);
+    }
+    return identity.composeHash;
+  }
+
+  #complain(digest: string, why: string): void {
+    if (this.#complaints.get(digest) === why) return;
+    this.#complaints.set(digest, why);
+    this.options.log.warn(
+      { key_sha256: digest, why },
+      "a key that tproxy tells has no good evidence and does not count",
+    );
+  }
+
+  #get(path: string, maxBytes: number, signal: AbortSignal): Promise<unknown> {
+    const { url, dispatcher } = this.options;
+    return getJson(`${url}${path}`, { maxBytes, limitMs: LIMIT_MS, signal, dispatcher });
+  }
+}

@@ -1,0 +1,247 @@
+import { createServer } from "node:net";
+import { realpath } from "node:fs/promises";
+import { dirname, basename, join } from "node:path";
+import { InputError, errorCode, errorMessage, hex, readRegularFile, sha256, sleep } from "@dstack/core";
+import {
+  type Logger,
+  ResourceStack,
+  addHealthAndMetrics,
+  createApp,
+  createLogger,
+  listenHttp,
+} from "@dstack/daemon";
+import { raTlsAgent } from "@dstack/ra-rpc";
+import { PeerVerifier, describeCollateralEvent } from "@dstack/ra-tls";
+import type { Alert } from "./alerts.js";
+import type { CtMonitorConfig } from "./config.js";
+import { KnownKeys } from "./known-keys.js";
+import type { KeyJudge } from "./known-keys.js";
+import { MonitorMetrics } from "./metrics.js";
+import { Monitor } from "./monitor.js";
+import { CrtSh } from "./sources/crt-sh.js";
+import { CtLog } from "./sources/ct-log.js";
+import { MonitorState } from "./state.js";
+import { tellWebhook } from "./webhook.js";
+
+const MAX_PEM_BYTES = 256 * 1024;
+const MAX_SECRET_BYTES = 4096;
+
+export interface CtMonitorParts {
+  readonly log?: Logger;
+  readonly verifier?: PeerVerifier;
+  /** ms */
+  readonly now?: () => number;
+}
+
+/** What a look at everything came to. */
+export interface CheckResult {
+  /** Alerts that nobody has acknowledged, of earlier looks too. */
+  readonly alerts: readonly Alert[];
+  /** What could not be checked, as sentences. */
+  readonly failures: readonly string[];
+}
+
+/** Everything a monitor needs, opened. */
+interface Opened extends AsyncDisposable {
+  readonly monitor: Monitor;
+  readonly metrics: MonitorMetrics;
+  readonly logs: readonly CtLog[];
+  readonly log: Logger;
+}
+
+/**
+ * One look at everything, unknown keys given their time.
+ * @throws {InputError} configuration or state that cannot be used
+ */
+export async function checkOnce(
+  config: CtMonitorConfig,
+  signal: AbortSignal,
+  parts: CtMonitorParts = {},
+): Promise<CheckResult> {
+  await using opened = await open(config, parts, signal);
+  const { monitor } = opened;
+  const failures = await monitor.pass(signal);
+  await monitor.settle(signal);
+  return { alerts: monitor.alerts.open(), failures };
+}
+
+/** A running monitor. */
+export interface CtMonitor extends AsyncDisposable {
+  /** Of metrics; undefined without them. */
+  readonly port: number | undefined;
+  alerts(): readonly Alert[];
+}
+
+/**
+ * Looks again and again until disposed.
+ * @throws {InputError} configuration or state that cannot be used
+ */
+export async function startCtMonitor(
+  config: CtMonitorConfig,
+  parts: CtMonitorParts = {},
+): Promise<CtMonitor> {
+  await using stack = new ResourceStack();
+  const stop = new AbortController();
+  const opened = stack.use(await open(config, parts, stop.signal));
+  const { monitor, metrics, logs, log } = opened;
+  let failing: string | undefined = "the first check has not ended yet";
+  let port: number | undefined;
+  if (config.metrics !== undefined) {
+    const app = createApp({ log });
+    const health = (): void => {
+      if (failing !== undefined) throw new Error(failing);
+    };
+    addHealthAndMetrics(app, { registry: metrics.registry, health });
+    port = stack.use(await listenHttp({ app, address: config.metrics })).port;
+  }
+  const loop = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      try {
+        const failures = await monitor.pass(stop.signal);
+        failing = failures.length > 0 ? failures.join("; ") : undefined;
+        for (const source of logs) {
+          metrics.logSize.set({ source: source.name }, source.progress?.size ?? 0);
+          metrics.logScanned.set({ source: source.name }, source.progress?.scanned ?? 0);
+        }
+      } catch (err) {
+        if (stop.signal.aborted) return;
+        failing = errorMessage(err);
+        log.error({ err }, "a check failed");
+      }
+      const decision = (monitor.alerts.nextDecision() ?? Infinity) - Date.now();
+      await sleep(Math.min(config.interval_secs * 1000, Math.max(decision, 1000)), stop.signal).catch(
+        () => {},
+      );
+    }
+  };
+  const running = loop();
+  stack.defer(async () => {
+    stop.abort(new Error("ct-monitor is stopping"));
+    await running;
+  });
+  const held = stack.move();
+  return {
+    port,
+    alerts: () => monitor.alerts.open(),
+    [Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
+  };
+}
+
+async function open(config: CtMonitorConfig, parts: CtMonitorParts, signal: AbortSignal): Promise<Opened> {
+  await using stack = new ResourceStack();
+  const log = parts.log ?? createLogger({ name: "ct-monitor", level: config.log_level });
+  const now = parts.now ?? Date.now;
+  stack.use(await lockState(config.state_file));
+  const state = await MonitorState.open(config.state_file, config.domain);
+  const metrics = new MonitorMetrics();
+  const judge = await keyJudge(config, parts, log, signal);
+  metrics.trustInsteadOfEvidence.set(Number(judge.by === "trust"));
+  const keys = new KnownKeys(
+    {
+      url: config.tproxy_url,
+      dispatcher: await tproxyDispatcher(config, stack),
+      judge,
+      log,
+      now,
+      onRefused: (count) => metrics.refusedKeys.set(count),
+    },
+    state,
+  );
+  const logs = config.log.map(
+    ({ url, public_key: publicKey, mmd_secs, start }) =>
+      new CtLog({ url, publicKey, mmdMs: mmd_secs * 1000, start, now }, state),
+  );
+  const sources = [...(config.crt_sh.enabled ? [new CrtSh(config.crt_sh.url, state)] : []), ...logs];
+  const monitor = new Monitor(
+    {
+      domain: config.domain,
+      graceMs: config.grace_secs * 1000,
+      blindAfterMs: config.blind_after_secs * 1000,
+      since: config.since === undefined ? 0 : new Date(config.since).getTime() / 1000,
+      acknowledged: config.acknowledged,
+      tell: await teller(config),
+      now,
+      log,
+      metrics,
+    },
+    state,
+    keys,
+    sources,
+  );
+  log.info(
+    { sources: sources.map(({ name }) => name), tproxy: config.tproxy_url },
+    `monitoring ${config.domain}...`,
+  );
+  const held = stack.move();
+  return { monitor, metrics, logs, log, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
+}
+
+async function keyJudge(
+  config: CtMonitorConfig,
+  parts: CtMonitorParts,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<KeyJudge> {
+  if (config.attestation === undefined) {
+    log.warn("INSECURE: keys are taken on tproxy's word; whoever runs its host can add any");
+    return { by: "trust" };
+  }
+  const verifier =
+    parts.verifier ??
+    (await PeerVerifier.create(config.attestation, {
+      signal,
+      onCollateralEvent: (event) => {
+        const { level, fields, message } = describeCollateralEvent(event);
+        log[level](fields, message);
+      },
+    }));
+  if (verifier.simulatedRoots.length > 0) {
+    log.warn(
+      "INSECURE: simulated platforms are trusted; whoever has their seed can make evidence for any key",
+    );
+  }
+  if (verifier.policy.images.allow_all) log.warn("INSECURE: allow_all = true, any image's evidence counts");
+  return { by: "evidence", verifier, composeHashes: config.tproxy_compose_hashes };
+}
+
+/** Without a CA of its own tproxy is reached as any web server, by the system's roots. */
+async function tproxyDispatcher(config: CtMonitorConfig, stack: ResourceStack) {
+  if (config.tproxy_ca === undefined) return undefined;
+  const caPem = await readText("tproxy_ca", config.tproxy_ca, MAX_PEM_BYTES);
+  const agent = raTlsAgent({ url: config.tproxy_url, caPem });
+  stack.defer(() => agent.destroy());
+  return agent;
+}
+
+async function teller({ webhook, domain }: CtMonitorConfig) {
+  if (webhook === undefined) return undefined;
+  const secret =
+    webhook.secret_file === undefined
+      ? undefined
+      : (await readText("webhook.secret_file", webhook.secret_file, MAX_SECRET_BYTES)).trim();
+  return (alert: Alert, signal: AbortSignal) =>
+    tellWebhook({ url: webhook.url, secret }, domain, alert, signal);
+}
+
+async function readText(key: string, path: string, maxBytes: number): Promise<string> {
+  try {
+    return Buffer.from(await readRegularFile(path, maxBytes)).toString("utf8");
+  } catch (err) {
+    throw new InputError(`"${key}": ${errorMessage(err)}`, { cause: err });
+  }
+}
+
+/** Two monitors on one state file would undo each other's places. The kernel frees the lock however its process ends. */
+async function lockState(path: string): Promise<AsyncDisposable> {
+  const place = join(await realpath(dirname(path)), basename(path));
+  const server = createServer((socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(`\0dstack-ct-monitor-${hex(sha256(place)).slice(0, 32)}`, resolve);
+  }).catch((err: unknown) => {
+    if (errorCode(err) !== "EADDRINUSE") throw err;
+    throw new InputError(`another ct-monitor works with ${path}`, { cause: err });
+  });
+  server.unref();
+  return { [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())) };
+}

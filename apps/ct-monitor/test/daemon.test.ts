@@ -1,0 +1,89 @@
+import { createHmac } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type TestServer, startServer } from "../../../packages/acme/test/support/http-server.js";
+import { startCtMonitor } from "../src/index.js";
+import { Site, issue } from "./site.js";
+
+let site: Site;
+let webhook: TestServer;
+beforeEach(async () => {
+  site = await Site.start();
+  webhook = await startServer(() => ({ body: "" }));
+});
+afterEach(async () => {
+  await webhook[Symbol.asyncDispose]();
+  await site[Symbol.asyncDispose]();
+});
+
+interface Told {
+  domain: string;
+  alert: { id: string; kind: string; facts: Record<string, string> };
+}
+const told = (): Told[] => webhook.requests.map(({ body }) => JSON.parse(body) as Told);
+
+describe("a running monitor", () => {
+  it(
+    "C3: alerts by log, webhook and metrics, each alert once, and goes on",
+    { timeout: 60_000 },
+    async () => {
+      const secretFile = join(site.dir, "secret");
+      await writeFile(secretFile, "s3cret\n");
+      const config = site.config({
+        interval_secs: 0.2,
+        webhook: { url: webhook.url, secret_file: secretFile },
+        metrics: { port: 0 },
+      });
+      await using monitor = await startCtMonitor(config, await site.parts());
+      const get = async (path: string): Promise<Response> => fetch(`http://127.0.0.1:${monitor.port}${path}`);
+      await expect.poll(async () => (await get("/healthz")).status, { timeout: 20_000 }).toBe(200);
+      expect(await (await get("/metrics")).text()).toMatch(
+        /^ct_monitor_alerts_open\{kind="unknown_key"\} 0$/m,
+      );
+
+      site.log.add((await issue()).der);
+      await expect.poll(told, { timeout: 20_000 }).toHaveLength(1);
+      site.log.add((await issue()).der);
+      await expect.poll(told, { timeout: 20_000 }).toHaveLength(2);
+      expect(told()[0]).toMatchObject({ domain: config.domain, alert: { kind: "unknown_key" } });
+      const [request] = webhook.requests;
+      const signed = `${String(request?.headers["x-dstack-timestamp"])}.${request?.body}`;
+      const signature = createHmac("sha256", "s3cret").update(signed).digest("hex");
+      expect(request?.headers["x-dstack-signature"]).toBe(signature);
+      expect(
+        site.lines.filter((line) => line.startsWith("❌ certificate has issued to unknown pubkey")),
+      ).toHaveLength(2);
+      const metrics = async (): Promise<string> => (await get("/metrics")).text();
+      await expect
+        .poll(metrics, { timeout: 20_000 })
+        .toMatch(/^ct_monitor_alerts_open\{kind="unknown_key"\} 2$/m);
+      expect(await metrics()).toMatch(/^ct_monitor_log_scanned\{source="[^"]+"\} 2$/m);
+      expect(monitor.alerts()).toHaveLength(2);
+    },
+  );
+
+  it("C3: a webhook that fails is told again, over a restart too", { timeout: 60_000 }, async () => {
+    site.log.add((await issue()).der);
+    webhook.fault = () => ({ status: 500, body: "x".repeat(200_000) });
+    const changes = { webhook: { url: webhook.url } };
+    const { alerts } = await site.check(changes);
+    webhook.fault = undefined;
+    await site.check(changes);
+    await site.check(changes);
+    expect(told().map(({ alert }) => alert.id)).toEqual([alerts[0]?.id, alerts[0]?.id]);
+  });
+
+  it("a tproxy that is down does not keep logs from being watched", async () => {
+    const own = await issue();
+    await site.tproxy.tell(own);
+    await site.check();
+    site.tproxy.keys = [];
+    await site.tproxy[Symbol.asyncDispose]();
+    site.log.add(own.der);
+    site.log.add((await issue()).der);
+    const { alerts, failures } = await site.check();
+    expect([alerts.length, failures.length]).toEqual([1, 1]);
+    site.tproxy[Symbol.asyncDispose] = async () => {};
+  });
+});
