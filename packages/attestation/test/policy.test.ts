@@ -309,6 +309,10 @@ describe("E7: state of the platform", () => {
     const both = { platform: { ...oldEnclave, tcbStatus: "OutOfDate" } };
     expect(evidenceOf(both).quote).toMatchObject({ status: "OutOfDate" });
     expect(verdict(both, grace)).toBe("tcb_status_refused");
+    const configured = { platform: { ...oldEnclave, tcbStatus: "OutOfDateConfigurationNeeded" } };
+    expect(verdict(configured, { grace_days: { OutOfDateConfigurationNeeded: 30 } })).toBe(
+      "tcb_status_refused",
+    );
   });
 
   it("counts grace from the first better level of any part", () => {
