@@ -2,7 +2,7 @@
 // rules and shows for each that it catches what it forbids.
 const LEVELS = [
   ["core", "proto"],
-  ["daemon", "prpc", "attestation", "wireguard-tools-wrapper", "tls-proxy", "acme", "ct"],
+  ["daemon", "prpc", "attestation", "app-compose", "wireguard-tools-wrapper", "tls-proxy", "acme", "ct"],
   ["tdx-attest", "ra-tls"],
   ["ra-rpc"],
 ];

@@ -1,95 +1,19 @@
-import { InputError, appIdOfCompose, errorMessage, hex, sha256, utf8 } from "@dstack/core";
+import { toAppComposeText } from "@dstack/app-compose";
+import type { AppComposeOptions, AppComposeText } from "@dstack/app-compose";
+import { appIdOfCompose, hex, sha256, utf8 } from "@dstack/core";
 import type { AppId } from "@dstack/core";
-import { parse } from "yaml";
-import { reviewCompose } from "./compose-review.js";
-
-export interface AppComposeOptions {
-  name: string;
-  publicLogs: boolean;
-  publicSysinfo: boolean;
-  allowedEnvs: readonly string[];
-}
 
 /** The exact text that is deployed and measured, and what follows from it. */
-export interface AppCompose {
-  text: string;
+export interface AppCompose extends AppComposeText {
   composeHash: string;
   appId: AppId;
-  /** What its developer should know before it runs. */
-  notices: readonly string[];
 }
 
-/** Larger documents are refused by teepod and by the guest. */
-export const MAX_COMPOSE_BYTES = 256 * 1024;
-
 /**
- * Turns what a developer has into an app-compose document: a `docker-compose.yaml` is wrapped, a document that is
- * one already is taken byte for byte.
+ * What a developer has as an app-compose document, with its hash.
  * @throws {InputError} neither YAML with services nor an app-compose document
  */
 export function toAppCompose(fileText: string, options: AppComposeOptions): AppCompose {
-  if (utf8(fileText).length > MAX_COMPOSE_BYTES)
-    throw new InputError(`the compose file is larger than ${MAX_COMPOSE_BYTES / 1024} KiB`);
-  const { text, notices } = isAppCompose(fileText) ? takeAsIs(fileText, options) : wrap(fileText, options);
-  return { text, notices, composeHash: hex(sha256(text)), appId: appIdOfCompose(utf8(text)) };
-}
-
-/** Whether this is an app-compose document already. */
-export function isAppCompose(text: string): boolean {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && "docker_compose_file" in value;
-  } catch {
-    return false;
-  }
-}
-
-/** The name an app-compose document gives itself; undefined for other text. */
-export function nameOfAppCompose(text: string): string | undefined {
-  if (!isAppCompose(text)) return undefined;
-  const { name } = JSON.parse(text) as Record<string, unknown>;
-  return typeof name === "string" ? name : undefined;
-}
-
-/** A document that is deployed byte for byte; the guest would refuse another runner when it has booted. */
-function takeAsIs(text: string, { allowedEnvs }: AppComposeOptions): Pick<AppCompose, "text" | "notices"> {
-  const {
-    runner,
-    docker_compose_file: dockerCompose,
-    allowed_envs: named,
-  } = JSON.parse(text) as Record<string, unknown>;
-  if (runner !== "docker-compose")
-    throw new InputError('the app-compose document needs "runner": "docker-compose"');
-  if (typeof dockerCompose !== "string")
-    throw new InputError('"docker_compose_file" of the app-compose document must be text');
-  const known: unknown[] = Array.isArray(named) ? named : [];
-  const unnamed = allowedEnvs.filter((key) => !known.includes(key));
-  if (unnamed.length > 0)
-    throw new InputError(`"allowed_envs" of the app-compose document does not name ${unnamed.join(", ")}`);
-  return { text, notices: reviewCompose(parseYaml(dockerCompose), dockerCompose, allowedEnvs) };
-}
-
-function parseYaml(text: string): unknown {
-  try {
-    return parse(text, { maxAliasCount: 100 });
-  } catch (err) {
-    const [sentence = ""] = errorMessage(err).split("\n");
-    throw new InputError(`the compose file is not YAML: ${sentence.replace(/:$/, "")}`);
-  }
-}
-
-function wrap(dockerCompose: string, options: AppComposeOptions): Pick<AppCompose, "text" | "notices"> {
-  const notices = reviewCompose(parseYaml(dockerCompose), dockerCompose, options.allowedEnvs);
-  const text = JSON.stringify({
-    manifest_version: 1,
-    name: options.name,
-    runner: "docker-compose",
-    docker_compose_file: dockerCompose,
-    docker_config: { registry: "", username: "", token_key: "" },
-    features: ["kms", "tproxy-net"],
-    public_logs: options.publicLogs,
-    public_sysinfo: options.publicSysinfo,
-    ...(options.allowedEnvs.length > 0 ? { allowed_envs: options.allowedEnvs } : {}),
-  });
-  return { text, notices };
+  const made = toAppComposeText(fileText, options);
+  return { ...made, composeHash: hex(sha256(made.text)), appId: appIdOfCompose(utf8(made.text)) };
 }

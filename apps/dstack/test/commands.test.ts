@@ -1,4 +1,5 @@
-import { decryptEnv } from "@dstack/ra-tls";
+import { parseAppId } from "@dstack/core";
+import { CertificateAuthority, decryptEnv, signEnvKey } from "@dstack/ra-tls";
 import type { teepod } from "@dstack/proto";
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -69,14 +70,45 @@ describe("dstack start and stop", () => {
 });
 
 describe("dstack deploy", () => {
+  it("K7: encrypts variables to no key that the KMS has not signed for the app", async () => {
+    const kms = await CertificateAuthority.create({ commonName: "kms" });
+    const stranger = await CertificateAuthority.create({ commonName: "kms" });
+    const publicKey = new Uint8Array(32).fill(9);
+    let signer: CertificateAuthority | undefined;
+    await using pod = await fakeTeepod({
+      listImages: async () => ({ images: [{ name: "dstack-0.1.0" }] }),
+      getAppEnvEncryptPubKey: async ({ appId }: teepod.AppId) => ({
+        publicKey,
+        ...(signer !== undefined && { rootSignature: signEnvKey(signer.key, parseAppId(appId), publicKey) }),
+        kmsCaCert: stranger.certPem,
+      }),
+    });
+    const ca = join(dir, "kms-root.pem");
+    await writeFile(ca, kms.certPem);
+    const deploy = (...more: string[]) => dstack("deploy", file, "--host", pod.url, "--env", "A=1", ...more);
+    await expect(deploy()).rejects.toThrow("no KMS is known here: give --kms-ca");
+    await expect(deploy("--kms-ca", file)).rejects.toThrow("is not a certificate");
+    await expect(deploy("--kms-ca", ca)).rejects.toThrow("is not signed");
+    signer = stranger;
+    await expect(deploy("--kms-ca", ca)).rejects.toThrow("not signed by that KMS for that app");
+    signer = kms;
+    // The fake creates nothing: this far only a signed key comes.
+    await expect(deploy("--kms-ca", ca)).rejects.toThrow("internal error");
+  });
+
   it("encrypts variables to the app, and names them in its document", async () => {
+    const kms = await CertificateAuthority.create({ commonName: "kms" });
+    const ca = join(dir, "kms-root.pem");
+    await writeFile(ca, kms.certPem);
     const { publicKey, privateKey } = generateKeyPairSync("x25519");
+    const raw = new Uint8Array(publicKey.export({ type: "spki", format: "der" }).subarray(-32));
     const secret = privateKey.export({ type: "pkcs8", format: "der" }).subarray(-32);
     let created: teepod.VmConfiguration | undefined;
     await using pod = await fakeTeepod({
       listImages: async () => ({ images: [{ name: "dstack-0.1.0" }] }),
-      getAppEnvEncryptPubKey: async () => ({
-        publicKey: publicKey.export({ type: "spki", format: "der" }).subarray(-32),
+      getAppEnvEncryptPubKey: async ({ appId }: teepod.AppId) => ({
+        publicKey: raw,
+        rootSignature: signEnvKey(kms.key, parseAppId(appId), raw),
       }),
       createVm: async (request: teepod.VmConfiguration) => {
         created = request;
@@ -85,7 +117,18 @@ describe("dstack deploy", () => {
       getInfo: async () => ({ found: true, info: ready }),
     });
     vi.stubEnv("OTHER", "from the shell");
-    const out = await dstack("deploy", file, "--host", pod.url, "--env", "SECRET=x=y", "--env", "OTHER");
+    const out = await dstack(
+      "deploy",
+      file,
+      "--host",
+      pod.url,
+      "--env",
+      "SECRET=x=y",
+      "--env",
+      "OTHER",
+      "--kms-ca",
+      ca,
+    );
     vi.unstubAllEnvs();
     expect(out).toBe(`${ready.id}\nhttps://${APP}.app.localhost:9443\n`);
     expect(decryptEnv(secret, created?.encryptedEnv ?? new Uint8Array())).toEqual([

@@ -1,6 +1,7 @@
 import { hex, sha256 } from "@dstack/core";
 import { describe, expect, it } from "vitest";
-import { MAX_COMPOSE_BYTES, toAppCompose } from "../src/compose.js";
+import { MAX_COMPOSE_BYTES } from "@dstack/app-compose";
+import { toAppCompose } from "../src/compose.js";
 
 const options = { name: "hello", publicLogs: false, publicSysinfo: true, allowedEnvs: [] };
 const yaml = "services:\n  web:\n    image: nginx\n";

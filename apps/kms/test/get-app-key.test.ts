@@ -15,6 +15,7 @@ import {
   k256PublicKey,
   loadP256,
   readEvidence,
+  requireEnvKeyOfKms,
 } from "@dstack/ra-tls";
 import { SimulatedPlatform, bareLaunch } from "@dstack/tdx-attest";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -116,10 +117,12 @@ describe("GetAppKey", () => {
     expect(other.envCryptKey).not.toEqual(one.envCryptKey);
   });
 
-  it("gives the secret to the key that GetAppEnvEncryptPubKey gave the deployer", async () => {
+  it("K7: gives the secret to the key that GetAppEnvEncryptPubKey gave the deployer, signed by the root", async () => {
     const guest = await guestOf();
     await using deployer = anonymousClient(installation, server);
-    const { publicKey } = await deployer.getAppEnvEncryptPubKey({ appId: guest.appId });
+    const answer = await deployer.getAppEnvEncryptPubKey({ appId: guest.appId });
+    requireEnvKeyOfKms(installation.caPem, parseAppId(guest.appId), answer);
+    const { publicKey } = answer;
     const blob = encryptEnv(publicKey, [{ key: "A", value: "1" }]);
     const { envCryptKey } = await keysOf(guest);
     expect(decryptEnv(envCryptKey, blob)).toEqual([{ key: "A", value: "1" }]);

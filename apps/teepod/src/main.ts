@@ -3,6 +3,7 @@ import { createLogger, loadConfig, runDaemon } from "@dstack/daemon";
 import { errorMessage } from "@dstack/core";
 import { TeepodConfig } from "./config.js";
 import { acceleration, startTeepod } from "./service.js";
+import { VERSION } from "./version.js";
 import { VmStore } from "./vm/vm-store.js";
 
 const DEFAULT_CONFIG = "teepod.toml";
@@ -34,7 +35,7 @@ async function probe(options: Options): Promise<void> {
 
 const program = new Command("teepod")
   .description("manages the confidential VMs of this host")
-  .version("0.1.0")
+  .version(VERSION)
   .option("-c, --config <file>", "configuration file", DEFAULT_CONFIG);
 program
   .command("run", { isDefault: true })

@@ -6,7 +6,7 @@ import {
   createLogger,
   createRegistry,
   listenHttp,
-  pageHeaders,
+  scriptPageHeaders,
 } from "@dstack/daemon";
 import type { Listener, Logger } from "@dstack/daemon";
 import { mountPrpc } from "@dstack/prpc";
@@ -15,11 +15,20 @@ import type { Clock } from "./clock.js";
 import { vmLimits } from "./config.js";
 import type { TeepodConfig } from "./config.js";
 import type { TeepodContext } from "./context.js";
+import { addEvents } from "./dashboard/events.js";
+import type { HostFacts } from "./dashboard/events.js";
+import { pageFiles } from "./dashboard/files.js";
+import type { PageFiles } from "./dashboard/files.js";
+import { addLogin } from "./dashboard/login.js";
+import { addPage } from "./dashboard/page.js";
+import { Sessions } from "./dashboard/sessions.js";
+import { vmSummaries } from "./dashboard/vm-summary.js";
+import { Watch } from "./dashboard/watch.js";
 import { loadGuestMaterial } from "./guest-material.js";
 import { AuditLog } from "./http/audit-log.js";
-import { addAuthentication, loadTokens } from "./http/auth.js";
+import { addAuthentication } from "./http/auth.js";
 import { addLogs } from "./http/logs.js";
-import { STATUS_PAGE_STYLE, addStatusPage } from "./http/status-page.js";
+import { loadTokens } from "./http/tokens.js";
 import { cachedAcceleration } from "./hypervisor/acceleration.js";
 import type { AccelerationChoice } from "./hypervisor/acceleration.js";
 import type { Hypervisor } from "./hypervisor/hypervisor.js";
@@ -29,7 +38,7 @@ import { kmsEnvKeys, kmsUrlOfHost } from "./kms/env-key.js";
 import type { EnvKeySource } from "./kms/env-key.js";
 import { addVmMetrics } from "./metrics.js";
 import { teepodService } from "./rpc/service.js";
-import { allVmInfos } from "./rpc/vm-info.js";
+import { VERSION } from "./version.js";
 import { lockRunPath } from "./run-path-lock.js";
 import { freeSpace } from "./vm/disk-space.js";
 import type { FreeSpace } from "./vm/disk-space.js";
@@ -42,6 +51,8 @@ export interface TeepodParts {
   readonly clock: Clock;
   readonly envKeys: EnvKeySource;
   readonly freeSpace: FreeSpace;
+  /** The dashboard's files, instead of the ones that were built last. */
+  readonly page: PageFiles;
   readonly log: Logger;
 }
 
@@ -102,21 +113,49 @@ async function openVms(
 /** For all requests but those with a compose document: an id and a few numbers. */
 const SMALL_BODY_BYTES = 16 * 1024;
 
-async function listen(context: TeepodContext, closing: AbortSignal): Promise<Listener> {
-  const { config, vms, log } = context;
-  const facts = {
+/** How often the VMs of a watched list are looked at. */
+const LOOK_EVERY_MS = 1_000;
+
+function hostFacts({ config, vms }: TeepodContext): HostFacts {
+  const { port_mapping: ports, gateway } = config;
+  const limits = vmLimits(config);
+  return {
+    version: VERSION,
     hypervisor: vms.parts.hypervisor.description,
     simulated: config.cvm.simulator_seed_file !== undefined,
+    port_mapping: {
+      enabled: ports.enabled,
+      ranges: ports.ranges.map(({ protocol, from, to }) => `${protocol} ${from} to ${to}`),
+    },
+    limits: { vcpu: limits.maxVcpu, memory: limits.maxMemoryMb, disk_size: limits.maxDiskGb },
+    ...(gateway !== undefined && {
+      gateway: `${gateway.base_domain}${gateway.port === 443 ? "" : `:${gateway.port}`}`,
+    }),
   };
+}
+
+async function listen(context: TeepodContext, page: PageFiles, closing: AbortSignal): Promise<Listener> {
+  const { config, vms, audit, clock, log } = context;
+  const facts = hostFacts(context);
   const registry = createRegistry();
   addVmMetrics(registry, vms, facts);
 
   const app = createApp({ log, bodyLimit: SMALL_BODY_BYTES });
-  const headers = pageHeaders(STATUS_PAGE_STYLE);
+  const headers = scriptPageHeaders();
   app.addHook("onRequest", async (_request, reply) => void reply.headers(headers));
-  const callerOf = addAuthentication(app, await loadTokens(config.auth));
+  const tokens = await loadTokens(config.auth);
+  const sessions = await Sessions.open(join(vms.parts.store.root, "sessions.json"), tokens, clock);
+  const callerOf = addAuthentication(app, tokens, sessions);
   addHealthAndMetrics(app, { registry });
-  addStatusPage(app, facts, () => allVmInfos(context));
+  addPage(app, page);
+  addLogin(app, { tokens, sessions, audit });
+  const watch = new Watch(
+    () => vmSummaries(context),
+    systemClock,
+    LOOK_EVERY_MS,
+    (err) => log.error({ err }, "cannot look at the VMs for the dashboard"),
+  );
+  addEvents(app, facts, watch, callerOf, closing);
   addLogs(app, vms, closing);
   mountPrpc(app, [teepodService(context)], { peer: (request) => ({ peer: callerOf(request) }) });
   return listenHttp({ app, address: { host: config.host, port: config.port } });
@@ -140,7 +179,11 @@ export async function startTeepod(config: TeepodConfig, parts: Partial<TeepodPar
   const envKeys = parts.envKeys ?? stack.use(defaultEnvKeys(config, vms));
   const closing = new AbortController();
   const listener = stack.use(
-    await listen({ config, vms, images, envKeys, audit, clock, log }, closing.signal),
+    await listen(
+      { config, vms, images, envKeys, audit, clock, log },
+      parts.page ?? (await pageFiles()),
+      closing.signal,
+    ),
   );
   stack.defer(() => closing.abort());
   const resources = stack.move();

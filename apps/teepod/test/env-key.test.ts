@@ -10,7 +10,7 @@ import { kms } from "@dstack/proto";
 import { RpcError, implement, mountPrpc } from "@dstack/prpc";
 import { kmsEnvKeys, kmsUrlOfHost } from "../src/kms/env-key.js";
 import { FakeHypervisor } from "./helpers/fake-hypervisor.js";
-import { testpod } from "./helpers/testpod.js";
+import { testCaPem, testpod } from "./helpers/testpod.js";
 
 const run = promisify(execFile);
 const APP = parseAppId("ab".repeat(20));
@@ -113,7 +113,7 @@ describe("asking the KMS for an environment's public key", () => {
 
   async function ask(url: string): Promise<Uint8Array> {
     await using keys = kmsEnvKeys(url, await certificates.read("root.pem"));
-    return await keys.envPublicKey(APP, new AbortController().signal);
+    return (await keys.envKey(APP, new AbortController().signal)).publicKey;
   }
 
   it("gives the key", async () => {
@@ -155,17 +155,22 @@ describe("asking the KMS for an environment's public key", () => {
 
   it("is served to teepod's callers", async () => {
     const asked: string[] = [];
+    const rootSignature = new Uint8Array(64).fill(5);
     await using pod = await testpod({
       hypervisor: new FakeHypervisor(),
       envKeys: {
-        envPublicKey: async (appId) => {
+        envKey: async (appId) => {
           asked.push(appId);
-          return key;
+          return { publicKey: key, rootSignature };
         },
         [Symbol.asyncDispose]: async () => {},
       },
     });
-    expect((await pod.client.getAppEnvEncryptPubKey({ appId: APP })).publicKey).toEqual(key);
+    expect(await pod.client.getAppEnvEncryptPubKey({ appId: APP })).toMatchObject({
+      publicKey: key,
+      rootSignature,
+      kmsCaCert: await testCaPem(),
+    });
     await expect(pod.client.getAppEnvEncryptPubKey({ appId: "../x" })).rejects.toMatchObject({
       code: "bad_request",
     });

@@ -8,7 +8,7 @@ export { DEFAULT_BODY_LIMIT_BYTES, DEFAULT_HTTP_LIMITS, createApp } from "./app.
 export type { AppOptions, HttpLimits } from "./app.js";
 export { inheritedSockets } from "./inherited-sockets.js";
 export { Html, html } from "./html.js";
-export { pageHeaders, styleElement } from "./page-headers.js";
+export { pageHeaders, scriptPageHeaders, styleElement } from "./page-headers.js";
 export { ListenError, listenHttp } from "./listen.js";
 export type { ListenAddress, Listener } from "./listen.js";
 export { addHealthAndMetrics, createRegistry } from "./health.js";

@@ -33,6 +33,7 @@ describe("wire.md: JSON answers", () => {
       id: "",
       name: "",
       status: "",
+      etag: "",
       uptime: "",
       app_id: "",
       configuration: null,

@@ -73,6 +73,8 @@ export function testTeepod(changes: Partial<Handlers<typeof teepod.Teepod>> = {}
       getAppEnvEncryptPubKey: unexpected,
       getInfo: async () => ({ found: false }),
       resizeVm: async () => ({}),
+      getBootTimeline: unexpected,
+      getAuditLog: unexpected,
       ...changes,
     },
     { aliases: { CreateVM: "CreateVm", ListVms: "Status" } },

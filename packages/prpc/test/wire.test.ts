@@ -80,7 +80,7 @@ describe("wire.md: JSON call", () => {
         body: '{"app_id":"k"}',
       });
       expect(answer.headers["content-type"]).toBe("application/json");
-      expect(answer.text).toBe('{"public_key":"6b"}');
+      expect(answer.text).toBe('{"public_key":"6b","root_signature":""}');
     }
   });
 
@@ -96,7 +96,7 @@ describe("wire.md: JSON call", () => {
         body: '{"app_id":"k"}',
         headers,
       });
-      expect(answer.text).toBe('{"public_key":"6b"}');
+      expect(answer.text).toBe('{"public_key":"6b","root_signature":""}');
     }
   });
 

@@ -33,4 +33,5 @@ export {
 export type { AppK256Key, GuestKey, GuestKeyAlgorithm } from "./guest-keys.js";
 export { MAX_ENCRYPTED_ENV_BYTES, decryptEnv, encryptEnv } from "./env-encryption.js";
 export type { EnvVariable } from "./env-encryption.js";
+export { requireEnvKeyOfKms, signEnvKey } from "./env-key-signature.js";
 export { OID_APP_ID, OID_EVENT_LOG, OID_QUOTE } from "./oids.js";

@@ -1,20 +1,21 @@
-import type { AppId } from "@dstack/core";
-import { encryptEnv } from "@dstack/ra-tls";
+import { nameOfAppCompose } from "@dstack/app-compose";
 import type { EnvVariable } from "@dstack/ra-tls";
 import type { Command } from "commander";
 import { basename, dirname, resolve } from "node:path";
-import { nameOfAppCompose, toAppCompose } from "../compose.js";
+import { toAppCompose } from "../compose.js";
 import type { AppCompose } from "../compose.js";
+import { sealVariables } from "../env-key.js";
+import type { KmsCaOptions } from "../env-key.js";
 import { mergeVariables, parseEnvFile, parseVariable } from "../environment.js";
 import { CliError, Progress, printResult } from "../output.js";
 import { readTextFile } from "../read-file.js";
 import { appUrls, teepodAddress, teepodClient } from "../teepod.js";
-import type { TeepodClient, TeepodOptions } from "../teepod.js";
+import type { TeepodClient } from "../teepod.js";
 import { waitReady } from "../wait.js";
 import { addTeepodOptions, collect, interruptSignal, portMapping, wholeNumber } from "./options.js";
 import type { PortMapping } from "./options.js";
 
-interface DeployOptions extends TeepodOptions {
+interface DeployOptions extends KmsCaOptions {
   name?: string;
   image?: string;
   vcpu: number;
@@ -48,13 +49,6 @@ async function readVariables({ env, envFile }: DeployOptions): Promise<EnvVariab
   return mergeVariables([...fromFile, ...env.map((text) => parseVariable(text))]);
 }
 
-/** The variables, encrypted to the app: the host that carries them cannot read them. */
-async function seal(client: TeepodClient, appId: AppId, variables: EnvVariable[]): Promise<Uint8Array> {
-  if (variables.length === 0) return new Uint8Array();
-  const { publicKey } = await client.getAppEnvEncryptPubKey({ appId });
-  return encryptEnv(publicKey, variables);
-}
-
 /** `dstack deploy` */
 export function registerDeploy(program: Command): void {
   addTeepodOptions(
@@ -76,6 +70,10 @@ export function registerDeploy(program: Command): void {
       [],
     )
     .option("--env-file <file>", "lines of such variables")
+    .option(
+      "--kms-ca <file>",
+      "root CA of the KMS, which must have signed the key they are encrypted to (default: $DSTACK_KMS_CA, else the local installation's)",
+    )
     .option("--public-logs", "let anyone read the containers' logs")
     .option("--public-sysinfo", "let anyone read the list of containers and the system's load")
     .option("--wait", "wait until the app's containers have been started")
@@ -111,7 +109,7 @@ export function registerDeploy(program: Command): void {
         memory: options.memory,
         diskSize: options.disk,
         ports: options.port ?? [],
-        encryptedEnv: await seal(client, compose.appId, variables),
+        encryptedEnv: await sealVariables(client, compose.appId, variables, options),
       });
       progress.step(`created VM ${id}`);
       if (options.wait === true) {

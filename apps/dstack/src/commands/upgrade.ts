@@ -1,6 +1,7 @@
+import { isAppCompose } from "@dstack/app-compose";
 import type { Command } from "commander";
 import { join } from "node:path";
-import { isAppCompose, toAppCompose } from "../compose.js";
+import { toAppCompose } from "../compose.js";
 import { Home } from "../local/home.js";
 import { printResult } from "../output.js";
 import { readTextFile } from "../read-file.js";

@@ -1,3 +1,4 @@
+import { isAppCompose } from "@dstack/app-compose";
 import {
   CodedError,
   InputError,
@@ -11,7 +12,6 @@ import {
 import type { Missing } from "@dstack/attestation";
 import type { Command } from "commander";
 import { access } from "node:fs/promises";
-import { isAppCompose } from "../compose.js";
 import { Home } from "../local/home.js";
 import { CliError, printResult } from "../output.js";
 import { readFileBytes, readTextFile } from "../read-file.js";

@@ -3,6 +3,8 @@ import { open, stat, unlink, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { Serial, errorCode } from "@dstack/core";
 import type { Clock } from "../clock.js";
+import { readEntriesBefore } from "./audit-page.js";
+import type { AuditPage } from "./audit-page.js";
 
 export interface AuditEntry {
   readonly who: string;
@@ -11,7 +13,7 @@ export interface AuditEntry {
   readonly from: string;
   readonly request: string;
   readonly method: string;
-  /** The VM it is about, its name for a new one. */
+  /** The VM it is about, its name for a new one; empty where it is about none. */
   readonly vm: string;
   readonly outcome: "asked" | "done" | "refused" | "failed";
   readonly message?: string;
@@ -69,6 +71,15 @@ export class AuditLog implements AsyncDisposable {
         await this.#write(line);
       }
     });
+  }
+
+  /**
+   * Entries, newest first.
+   * @param before the end of the page in the file, `older` of the page before it; the whole log unless given
+   */
+  async read(limit: number, before?: number): Promise<AuditPage> {
+    const { size } = await this.file.stat();
+    return readEntriesBefore(this.file, Math.min(before ?? size, size), limit);
   }
 
   async #write(line: string): Promise<void> {

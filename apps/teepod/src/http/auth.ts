@@ -1,10 +1,9 @@
-import { readFile } from "node:fs/promises";
-import { InputError, sameBytes, sha256 } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import type { TeepodConfig } from "../config.js";
-
-export type Role = "viewer" | "operator";
+import { pageSession } from "../dashboard/cookie.js";
+import type { Sessions } from "../dashboard/sessions.js";
+import { findToken } from "./tokens.js";
+import type { KnownToken, Role } from "./tokens.js";
 
 /** Who is calling, and how. */
 export interface Caller {
@@ -13,48 +12,16 @@ export interface Caller {
   readonly role: Role;
 }
 
-interface KnownToken {
-  readonly name: string;
-  readonly role: Role;
-  readonly digest: Uint8Array;
-}
-
-const MIN_TOKEN_LENGTH = 16;
-
-/** Reads the tokens of the configuration; only their digests stay in memory. */
-export async function loadTokens(config: TeepodConfig["auth"]): Promise<KnownToken[]> {
-  return Promise.all(
-    config.tokens.map(async ({ name, role, token, token_file: file }) => {
-      const text = token ?? (file === undefined ? "" : (await readFile(file, "utf8")).trim());
-      if (text.length < MIN_TOKEN_LENGTH) {
-        throw new InputError(
-          `the token in ${file ?? "the configuration"} has fewer than ${MIN_TOKEN_LENGTH} characters`,
-        );
-      }
-      return { name: name ?? role, role, digest: sha256(text) };
-    }),
-  );
-}
-
 function bearer(header: string | undefined): string | undefined {
   return /^Bearer +(\S+)$/i.exec(header ?? "")?.[1];
 }
 
-/** Compares against every token, each in constant time, so that the time tells nothing about any of them. */
-function findToken(tokens: readonly KnownToken[], presented: string): KnownToken | undefined {
-  const digest = sha256(presented);
-  let found: KnownToken | undefined;
-  for (const token of tokens) {
-    if (sameBytes(token.digest, digest)) found = token;
-  }
-  return found;
-}
-
 /**
- * Refuses requests a web page elsewhere made a browser send. The token already does: no browser sends it by itself.
+ * Refuses requests a web page elsewhere made a browser send. The token already does, and so does the mark a session
+ * needs (`cookie.ts`): no browser sends either by itself.
  * Browsers name the page's origin on every request that may change something; other clients name none.
  */
-function requireSameOrigin(request: FastifyRequest): void {
+export function requireSameOrigin(request: FastifyRequest): void {
   const site = request.headers["sec-fetch-site"];
   const { origin, host } = request.headers;
   const foreignSite = site !== undefined && site !== "same-origin" && site !== "none";
@@ -67,18 +34,22 @@ function requireSameOrigin(request: FastifyRequest): void {
 /** The caller of an authenticated request. */
 export type CallerOf = (request: FastifyRequest) => Caller;
 
-/** Lets only known callers through to anything but `/healthz`. */
-export function addAuthentication(app: FastifyInstance, tokens: readonly KnownToken[]): CallerOf {
+/** What a stranger may have: health, and the dashboard's files, which say nothing about this host. */
+const PUBLIC_ROUTES: ReadonlySet<string> = new Set(["/healthz", "/", "/assets/:file", "/login"]);
+
+/** Lets only known callers through to anything but {@link PUBLIC_ROUTES}: by bearer token, or by the page's session. */
+export function addAuthentication(
+  app: FastifyInstance,
+  tokens: readonly KnownToken[],
+  sessions: Sessions,
+): CallerOf {
   const callers = new WeakMap<FastifyRequest, Caller>();
   app.addHook("onRequest", async (request, reply) => {
-    if (request.routeOptions.url === "/healthz") return;
-    const presented = bearer(request.headers.authorization);
-    const token = presented === undefined ? undefined : findToken(tokens, presented);
-    if (token === undefined) {
+    if (PUBLIC_ROUTES.has(request.routeOptions.url ?? "")) return;
+    const token = authenticate(request, tokens, sessions);
+    if (token instanceof RpcError) {
       reply.header("www-authenticate", 'Bearer realm="teepod"');
-      const what =
-        presented === undefined ? "a bearer token is needed" : "the bearer token is not known here";
-      throw new RpcError("unauthenticated", what);
+      throw token;
     }
     callers.set(request, { name: token.name, role: token.role });
     if (request.method !== "GET" && request.method !== "HEAD") requireSameOrigin(request);
@@ -88,6 +59,21 @@ export function addAuthentication(app: FastifyInstance, tokens: readonly KnownTo
     if (caller === undefined) throw new RpcError("unauthenticated", "a bearer token is needed");
     return caller;
   };
+}
+
+function authenticate(
+  request: FastifyRequest,
+  tokens: readonly KnownToken[],
+  sessions: Sessions,
+): KnownToken | RpcError {
+  const presented = bearer(request.headers.authorization);
+  if (presented !== undefined) {
+    const token = findToken(tokens, presented);
+    return token ?? new RpcError("unauthenticated", "the bearer token is not known here");
+  }
+  const session = pageSession(request);
+  if (session === undefined) return new RpcError("unauthenticated", "a bearer token is needed");
+  return sessions.find(session) ?? new RpcError("unauthenticated", "the session is over; log in again");
 }
 
 /** @throws {RpcError} the caller may only look */

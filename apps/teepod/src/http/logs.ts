@@ -1,10 +1,10 @@
-import { Readable } from "node:stream";
 import { InputError } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
 import type { FastifyInstance } from "fastify";
 import { TerminalStripper } from "../vm/text.js";
 import type { SerialLog } from "../vm/serial-log.js";
 import type { VmManager } from "../vm/vm-manager.js";
+import { sendStream } from "./stream.js";
 
 const MAX_LINES = 1_000_000;
 
@@ -52,17 +52,7 @@ export function addLogs(app: FastifyInstance, vms: VmManager, closing: AbortSign
     const query = parseLogsQuery(request.url.split("?", 2)[1] ?? "");
     const vm = vms.find(query.id);
     if (vm === undefined) throw new RpcError("not_found", "there is no VM of that id");
-    const gone = new AbortController();
-    reply.raw.once("close", () => gone.abort());
-    const signal = AbortSignal.any([gone.signal, closing]);
-    // Headers at once: a client that follows a silent console should know that it is connected.
-    reply.type("text/plain; charset=utf-8").header("x-accel-buffering", "no");
-    const stream = Readable.from(output(vm.serialLog, query, signal), { objectMode: false });
-    reply.raw.once("pipe", () => reply.raw.flushHeaders());
-    // A connection that would be kept alive keeps the listener from closing.
-    reply.raw.once("finish", () => {
-      if (closing.aborted) request.raw.socket.destroySoon();
-    });
-    return reply.send(stream);
+    reply.type("text/plain; charset=utf-8");
+    return sendStream(request, reply, closing, (signal) => output(vm.serialLog, query, signal));
   });
 }

@@ -6,10 +6,17 @@ import { kms } from "@dstack/proto";
 import { RpcError, createClient, httpTransport } from "@dstack/prpc";
 import { Agent } from "undici";
 
+/** The key an app's environment is encrypted to, as the KMS answered it. */
+export interface EnvKey {
+  /** X25519, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** The KMS root's signature, for the caller to check; empty from a KMS that does not sign. */
+  readonly rootSignature: Uint8Array;
+}
+
 /** Asks the KMS for the key an app's environment is encrypted with. */
 export interface EnvKeySource extends AsyncDisposable {
-  /** X25519 public key, 32 bytes. */
-  envPublicKey(appId: AppId, signal: AbortSignal): Promise<Uint8Array>;
+  envKey(appId: AppId, signal: AbortSignal): Promise<EnvKey>;
 }
 
 const LIMIT_MS = 10_000;
@@ -46,11 +53,11 @@ export function kmsEnvKeys(kmsUrl: string, caPem: string): EnvKeySource {
   });
   const client = createClient(kms.KMS, httpTransport({ baseUrl: kmsUrl, dispatcher: agent }));
   return {
-    async envPublicKey(appId, signal) {
-      const { publicKey } = await client.getAppEnvEncryptPubKey({ appId }, { signal });
+    async envKey(appId, signal) {
+      const { publicKey, rootSignature } = await client.getAppEnvEncryptPubKey({ appId }, { signal });
       if (publicKey.length !== 32)
         throw new RpcError("unavailable", "the KMS answered with a key of a wrong length");
-      return publicKey;
+      return { publicKey, rootSignature };
     },
     [Symbol.asyncDispose]: () => agent.destroy(),
   };

@@ -6,6 +6,8 @@ import type { Caller } from "../http/auth.js";
 import { audited, guardMethod } from "./audited.js";
 import { createVm } from "./create-vm.js";
 import { getAppEnvEncryptPubKey } from "./get-app-env-encrypt-pub-key.js";
+import { getAuditLog } from "./get-audit-log.js";
+import { getBootTimeline } from "./get-boot-timeline.js";
 import { getInfo } from "./get-info.js";
 import { listImages } from "./list-images.js";
 import { removeVm } from "./remove-vm.js";
@@ -47,6 +49,8 @@ export function teepodService(context: TeepodContext): ServiceImpl<Caller> {
       status: status(context),
       listImages: listImages(context),
       getInfo: getInfo(context),
+      getBootTimeline: getBootTimeline(context),
+      getAuditLog: getAuditLog(context),
       getAppEnvEncryptPubKey: getAppEnvEncryptPubKey(context),
     },
     {

@@ -9,4 +9,6 @@ import type { Caller } from "../http/auth.js";
  */
 export const upgradeApp =
   ({ vms }: TeepodContext): Handler<typeof teepod.UpgradeAppRequestSchema, typeof teepod.IdSchema, Caller> =>
-  async ({ id, composeFile, encryptedEnv }) => ({ id: await vms.upgrade(id, composeFile, encryptedEnv) });
+  async ({ id, composeFile, encryptedEnv, expectedEtag }) => ({
+    id: await vms.upgrade(id, composeFile, encryptedEnv, expectedEtag),
+  });

@@ -3,6 +3,7 @@ import type { teepod } from "@dstack/proto";
 import type { TeepodContext } from "../context.js";
 import { parseAppCompose } from "../vm/app-compose.js";
 import { currentInstanceInfo } from "../vm/launch-files.js";
+import { etagOf } from "../vm/manifest.js";
 import type { Manifest } from "../vm/manifest.js";
 import { readProgress } from "../vm/progress.js";
 import type { VmState } from "../vm/state.js";
@@ -89,6 +90,7 @@ export async function vmInfo(context: TeepodContext, vm: Vm): Promise<VmInfoInit
     uptime: uptime(state, context.clock.now()),
     appId: manifest.app_id,
     configuration: configuration(manifest),
+    etag: etagOf(manifest),
     ...(url !== undefined && { appUrl: url }),
     ...(instance?.instanceId !== undefined && { instanceId: instance.instanceId }),
     ...(last !== undefined && { exitedAt: last.exitedAt.toISOString() }),

@@ -4,6 +4,7 @@ const rpcCodes = {
   not_found: "not_found",
   wrong_state: "conflict",
   in_use: "conflict",
+  changed: "conflict",
   no_space: "unavailable",
   exhausted: "unavailable",
 } as const;

@@ -1,4 +1,4 @@
-import { hex, fromHex, parseAppId, parseVmId } from "@dstack/core";
+import { hex, fromHex, parseAppId, parseVmId, sha256 } from "@dstack/core";
 import { z } from "zod";
 import type { NewVm } from "./new-vm.js";
 
@@ -46,6 +46,18 @@ export function parseManifest(text: string): Manifest {
 
 export function formatManifest(manifest: Manifest): string {
   return `${JSON.stringify({ ...manifest, encrypted_env: hex(manifest.encrypted_env) }, undefined, 2)}\n`;
+}
+
+const etags = new WeakMap<Manifest, string>();
+
+/** Stands for one configuration of a VM: whoever names it changes only what they have seen. */
+export function etagOf(manifest: Manifest): string {
+  let etag = etags.get(manifest);
+  if (etag === undefined) {
+    etag = hex(sha256(formatManifest(manifest))).slice(0, 32);
+    etags.set(manifest, etag);
+  }
+  return etag;
 }
 
 /** The manifest of a new VM. */

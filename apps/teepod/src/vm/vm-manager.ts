@@ -15,7 +15,7 @@ import { prepareLaunch } from "./launch-files.js";
 import type { GuestMaterial } from "./launch-files.js";
 import { requireDiskSize, requireMemory, requireVcpu } from "./limits.js";
 import type { VmLimits } from "./limits.js";
-import { newManifest } from "./manifest.js";
+import { etagOf, newManifest } from "./manifest.js";
 import type { Manifest } from "./manifest.js";
 import { requireEncryptedEnv } from "./new-vm.js";
 import type { NewVm } from "./new-vm.js";
@@ -52,6 +52,15 @@ export interface VmManagerRules {
 
 function portsOf(manifest: Manifest): PortMapping[] {
   return manifest.ports.map((p) => ({ protocol: p.protocol, hostPort: p.host_port, vmPort: p.vm_port }));
+}
+
+/** @throws {VmError} changed: it is another configuration than the one the caller has seen */
+function requireUnchanged(manifest: Manifest, expectedEtag: string | undefined): void {
+  if (expectedEtag === undefined || expectedEtag === etagOf(manifest)) return;
+  throw new VmError(
+    "changed",
+    "somebody else has changed this VM since you looked at it, so nothing was changed; look at it again first",
+  );
 }
 
 /** What a caller may change of a stopped VM. */
@@ -210,12 +219,19 @@ export class VmManager implements AsyncDisposable {
    * Replaces the compose document and the encrypted environment; the disk and the app id stay. Applies at the next
    * start.
    * @param encryptedEnv empty keeps the one there is
+   * @param expectedEtag what the caller has seen; of any other configuration it is refused
    * @returns the hash of the new document in the form of an app id
    */
-  async upgrade(id: string, composeFile: string, encryptedEnv: Uint8Array): Promise<AppId> {
+  async upgrade(
+    id: string,
+    composeFile: string,
+    encryptedEnv: Uint8Array,
+    expectedEtag?: string,
+  ): Promise<AppId> {
     parseAppCompose(composeFile);
     requireEncryptedEnv(encryptedEnv);
     return this.#inTurn(id, async (vm) => {
+      requireUnchanged(vm.manifest, expectedEtag);
       await vm.changeManifest({
         compose_file: composeFile,
         ...(encryptedEnv.length > 0 && { encrypted_env: encryptedEnv }),
@@ -225,12 +241,13 @@ export class VmManager implements AsyncDisposable {
   }
 
   /** Changes the shape of a VM that does not run. Its disk only grows. */
-  async resize(id: string, { vcpu, memoryMb, diskGb }: VmResize): Promise<void> {
+  async resize(id: string, { vcpu, memoryMb, diskGb }: VmResize, expectedEtag?: string): Promise<void> {
     const { limits } = this.rules;
     if (vcpu !== undefined) requireVcpu(vcpu, limits);
     if (memoryMb !== undefined) requireMemory(memoryMb, limits);
     if (diskGb !== undefined) requireDiskSize(diskGb, limits);
     await this.#inTurn(id, async (vm) => {
+      requireUnchanged(vm.manifest, expectedEtag);
       if (vm.runs) throw new VmError("wrong_state", `the VM is ${vm.state.at}; stop it before resizing it`);
       const { disk_gb: oldGb } = vm.manifest;
       if (diskGb !== undefined && diskGb < oldGb) {

@@ -1,8 +1,10 @@
 import { request as httpRequest } from "node:http";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hex, sha256 } from "@dstack/core";
 import { ResourceStack } from "@dstack/daemon";
+import { SESSION_SECONDS, Sessions } from "../../src/dashboard/sessions.js";
 import { TeepodConfig } from "../../src/index.js";
 import type { Teepod } from "../../src/index.js";
 import { AuditLog } from "../../src/http/audit-log.js";
@@ -52,9 +54,16 @@ describe("access with tokens", () => {
   });
   afterAll(() => stack[Symbol.asyncDispose]());
 
-  it("T3: nothing but /healthz answers a stranger", async () => {
+  it("T3: nothing but /healthz and the dashboard's files answers a stranger", async () => {
     expect((await send(pod, "/healthz")).status).toBe(200);
-    for (const path of ["/", "/metrics", "/logs?id=x", "/openapi.json", "/prpc/Teepod.Status", "/nothing"]) {
+    for (const path of [
+      "/events",
+      "/metrics",
+      "/logs?id=x",
+      "/openapi.json",
+      "/prpc/Teepod.Status",
+      "/nothing",
+    ]) {
       const answer = await send(pod, path);
       expect([path, answer.status]).toEqual([path, 401]);
       expect(answer.headers["www-authenticate"]).toBe('Bearer realm="teepod"');
@@ -90,7 +99,6 @@ describe("access with tokens", () => {
 
   it("T3: a viewer sees everything", async () => {
     for (const path of [
-      "/",
       "/metrics",
       "/openapi.json",
       "/prpc/Teepod.Status",
@@ -127,6 +135,80 @@ describe("access with tokens", () => {
       }),
     });
     expect(answer.status).toBe(200);
+  });
+
+  describe("with a browser's session", () => {
+    const PAGE = { "x-teepod-page": "1", "content-type": "application/json" };
+
+    async function logIn(token: string, headers: Record<string, string> = PAGE): Promise<Answer> {
+      return send(pod, "/login", { method: "POST", headers, body: JSON.stringify({ token }) });
+    }
+
+    async function cookieOf(token: string): Promise<string> {
+      const [cookie = ""] = (await logIn(token)).headers["set-cookie"] ?? [];
+      return cookie.split(";")[0] ?? "";
+    }
+
+    it("T3: a token begins one, in a cookie that scripts cannot read and other sites do not send", async () => {
+      const answer = await logIn(OPERATOR);
+      expect([answer.status, answer.body]).toEqual([200, '{"name":"olga","role":"operator"}']);
+      expect(answer.headers["set-cookie"]).toEqual([
+        expect.stringMatching(
+          /^teepod-session=[0-9a-f]{64}; Path=\/; HttpOnly; SameSite=Strict; Max-Age=43200$/,
+        ),
+      ]);
+      expect((await logIn("wrong-token-0123456789")).status).toBe(401);
+      expect((await send(pod, "/login", { method: "POST", headers: PAGE, body: "{}" })).status).toBe(400);
+    });
+
+    it("T3: the cookie alone is no authority: pages on other ports of this machine send it too", async () => {
+      const cookie = await cookieOf(OPERATOR);
+      const stop = (headers: Record<string, string>, method = "POST") =>
+        send(pod, `/prpc/Teepod.StopVm?id=${UNKNOWN_VM}`, { method, headers });
+      expect((await stop({ cookie, ...PAGE }, "GET")).status).toBe(404);
+      expect((await stop({ cookie }, "GET")).status).toBe(401);
+      expect((await stop({ cookie })).status).toBe(401);
+      expect((await stop({ cookie, ...PAGE, origin: "http://127.0.0.1:8080" })).status).toBe(403);
+      expect((await stop({ cookie, ...PAGE, "sec-fetch-site": "same-site" })).status).toBe(403);
+      expect((await logIn(OPERATOR, { "content-type": "application/json" })).status).toBe(403);
+      expect((await logIn(OPERATOR, { ...PAGE, origin: "http://127.0.0.1:8080" })).status).toBe(403);
+    });
+
+    it("T3: no other origin is told that it may send what a session needs", async () => {
+      const headers = {
+        origin: "http://127.0.0.1:8080",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "x-teepod-page",
+      };
+      const answer = await send(pod, "/prpc/Teepod.StopVm", { method: "OPTIONS", headers });
+      expect(answer.status).toBe(401);
+      expect(Object.keys(answer.headers).filter((name) => name.startsWith("access-control"))).toEqual([]);
+    });
+
+    it("T3: it has the token's role, and ends when the page says so", async () => {
+      const cookie = await cookieOf(VIEWER);
+      const call = (method: string) =>
+        send(pod, `/prpc/Teepod.${method}?json`, {
+          method: "POST",
+          headers: { cookie, ...PAGE },
+          body: "{}",
+        });
+      expect((await call("Status")).status).toBe(200);
+      expect((await call("StopVm")).status).toBe(403);
+      expect(
+        (await send(pod, "/logout", { method: "POST", headers: { cookie, ...PAGE }, body: "{}" })).status,
+      ).toBe(200);
+      expect(await call("Status")).toMatchObject({
+        status: 401,
+        body: '{"error":"the session is over; log in again"}',
+      });
+    });
+
+    it("T3: beginning one stands in the audit log", async () => {
+      await logIn(VIEWER);
+      const { entries } = await client(pod).getAuditLog({ limit: 1 });
+      expect(entries).toMatchObject([{ who: "victor", role: "viewer", method: "Login", outcome: "done" }]);
+    });
   });
 
   it("T3: requests made by pages of another origin are refused", async () => {
@@ -181,7 +263,65 @@ describe("access with tokens", () => {
   });
 });
 
+describe("sessions", () => {
+  const tokens = [
+    { name: "olga", role: "operator", digest: sha256(OPERATOR) },
+    { name: "victor", role: "viewer", digest: sha256(VIEWER) },
+  ] as const;
+
+  it("T3: outlive teepod, but neither their time nor their token", async () => {
+    await using site = await Site.make();
+    const path = join(site.dir, "sessions.json");
+    const clock = new ManualClock();
+    const id = await (await Sessions.open(path, tokens, clock)).begin(tokens[0]);
+    const again = await Sessions.open(path, tokens, clock);
+    expect(again.find(id)?.name).toBe("olga");
+    expect((await Sessions.open(path, [tokens[1]], clock)).find(id)).toBeUndefined();
+    clock.advance(SESSION_SECONDS * 1000);
+    expect(again.find(id)).toBeUndefined();
+  });
+
+  it("T3: their file is of no use to who reads it", async () => {
+    await using site = await Site.make();
+    const path = join(site.dir, "sessions.json");
+    const id = await (await Sessions.open(path, tokens, new ManualClock())).begin(tokens[0]);
+    const text = await readFile(path, "utf8");
+    expect(text).not.toContain(id);
+    expect(text).not.toContain(hex(sha256(OPERATOR)));
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+  });
+
+  it("T3: are not kept without end", async () => {
+    await using site = await Site.make();
+    const sessions = await Sessions.open(join(site.dir, "sessions.json"), tokens, new ManualClock());
+    const first = await sessions.begin(tokens[0]);
+    for (let i = 0; i < 256; i++) await sessions.begin(tokens[1]);
+    expect(sessions.find(first)).toBeUndefined();
+  });
+});
+
 describe("the audit log", () => {
+  it("is read page by page, newest first, without torn lines", async () => {
+    await using site = await Site.make();
+    const path = join(site.dir, "audit.log");
+    const entry = { who: "o", role: "operator", from: "::1", request: "r", method: "StopVm" } as const;
+    await writeFile(path, '{"who":"olga","met');
+    await using log = await AuditLog.open(path, new ManualClock());
+    expect(await log.read(10)).toEqual({ entries: [] });
+    // More than one read of the file takes at once.
+    for (let i = 0; i < 5; i++) {
+      await log.append({ ...entry, vm: String(i), outcome: "refused", message: "x".repeat(50_000) });
+    }
+    const seen: string[] = [];
+    for (let before: number | undefined, pages = 0; pages < 6; pages++) {
+      const { entries, older } = await log.read(2, before);
+      seen.push(...entries.map(({ vm }) => vm));
+      before = older;
+      if (older === undefined) break;
+    }
+    expect(seen).toEqual(["4", "3", "2", "1", "0"]);
+  });
+
   it("T3: goes on with a line of its own after a teepod that was killed in the middle of one", async () => {
     await using site = await Site.make();
     const path = join(site.dir, "audit.log");
@@ -237,7 +377,7 @@ describe("the configuration", () => {
         hypervisor: new FakeHypervisor(),
       },
     );
-    expect((await send(pod, "/", { headers: bearer("a-token-from-a-file-0123") })).status).toBe(200);
+    expect((await send(pod, "/metrics", { headers: bearer("a-token-from-a-file-0123") })).status).toBe(200);
     await writeFile(file, "short\n");
     const config = site.config({
       run_path: join(site.dir, "other"),

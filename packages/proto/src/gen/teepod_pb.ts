@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file teepod.proto.
  */
 export const file_teepod: GenFile = /*@__PURE__*/
-  fileDesc("Cgx0ZWVwb2QucHJvdG8SBnRlZXBvZCIQCgJJZBIKCgJpZBgBIAEoCSIXCgVBcHBJZBIOCgZhcHBfaWQYASABKAkiJwoRUHVibGljS2V5UmVzcG9uc2USEgoKcHVibGljX2tleRgBIAEoDCJDCgtQb3J0TWFwcGluZxIQCghwcm90b2NvbBgBIAEoCRIRCglob3N0X3BvcnQYAiABKA0SDwoHdm1fcG9ydBgDIAEoDSLQAQoPVm1Db25maWd1cmF0aW9uEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSFAoMY29tcG9zZV9maWxlGAMgASgJEgwKBHZjcHUYBCABKA0SDgoGbWVtb3J5GAUgASgNEhEKCWRpc2tfc2l6ZRgGIAEoDRIiCgVwb3J0cxgHIAMoCzITLnRlZXBvZC5Qb3J0TWFwcGluZxIVCg1lbmNyeXB0ZWRfZW52GAggASgMEhMKBmFwcF9pZBgJIAEoCUgAiAEBQgkKB19hcHBfaWQiTAoRVXBncmFkZUFwcFJlcXVlc3QSCgoCaWQYASABKAkSFAoMY29tcG9zZV9maWxlGAIgASgJEhUKDWVuY3J5cHRlZF9lbnYYAyABKAwi6gIKBlZtSW5mbxIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBnN0YXR1cxgDIAEoCRIOCgZ1cHRpbWUYBCABKAkSFAoHYXBwX3VybBgFIAEoCUgAiAEBEg4KBmFwcF9pZBgGIAEoCRIYCgtpbnN0YW5jZV9pZBgHIAEoCUgBiAEBEi4KDWNvbmZpZ3VyYXRpb24YCCABKAsyFy50ZWVwb2QuVm1Db25maWd1cmF0aW9uEhYKCWV4aXRlZF9hdBgJIAEoCUgCiAEBEhoKDWJvb3RfcHJvZ3Jlc3MYCiABKAlIA4gBARIXCgpib290X2Vycm9yGAsgASgJSASIAQESEwoGbm90aWNlGAwgASgJSAWIAQFCCgoIX2FwcF91cmxCDgoMX2luc3RhbmNlX2lkQgwKCl9leGl0ZWRfYXRCEAoOX2Jvb3RfcHJvZ3Jlc3NCDQoLX2Jvb3RfZXJyb3JCCQoHX25vdGljZSJLCg5TdGF0dXNSZXNwb25zZRIbCgN2bXMYASADKAsyDi50ZWVwb2QuVm1JbmZvEhwKFHBvcnRfbWFwcGluZ19lbmFibGVkGAIgASgIIi4KCUltYWdlSW5mbxIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJIjcKEkxpc3RJbWFnZXNSZXNwb25zZRIhCgZpbWFnZXMYASADKAsyES50ZWVwb2QuSW1hZ2VJbmZvIkwKD0dldEluZm9SZXNwb25zZRINCgVmb3VuZBgBIAEoCBIhCgRpbmZvGAIgASgLMg4udGVlcG9kLlZtSW5mb0gAiAEBQgcKBV9pbmZvIn8KD1Jlc2l6ZVZtUmVxdWVzdBIKCgJpZBgBIAEoCRIRCgR2Y3B1GAIgASgNSACIAQESEwoGbWVtb3J5GAMgASgNSAGIAQESFgoJZGlza19zaXplGAQgASgNSAKIAQFCBwoFX3ZjcHVCCQoHX21lbW9yeUIMCgpfZGlza19zaXplMtoECgZUZWVwb2QSLwoIQ3JlYXRlVm0SFy50ZWVwb2QuVm1Db25maWd1cmF0aW9uGgoudGVlcG9kLklkEi0KB1N0YXJ0Vm0SCi50ZWVwb2QuSWQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSLAoGU3RvcFZtEgoudGVlcG9kLklkGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EjAKClNodXRkb3duVm0SCi50ZWVwb2QuSWQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSLgoIUmVtb3ZlVm0SCi50ZWVwb2QuSWQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSMwoKVXBncmFkZUFwcBIZLnRlZXBvZC5VcGdyYWRlQXBwUmVxdWVzdBoKLnRlZXBvZC5JZBI4CgZTdGF0dXMSFi5nb29nbGUucHJvdG9idWYuRW1wdHkaFi50ZWVwb2QuU3RhdHVzUmVzcG9uc2USQAoKTGlzdEltYWdlcxIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoaLnRlZXBvZC5MaXN0SW1hZ2VzUmVzcG9uc2USQgoWR2V0QXBwRW52RW5jcnlwdFB1YktleRINLnRlZXBvZC5BcHBJZBoZLnRlZXBvZC5QdWJsaWNLZXlSZXNwb25zZRIuCgdHZXRJbmZvEgoudGVlcG9kLklkGhcudGVlcG9kLkdldEluZm9SZXNwb25zZRI7CghSZXNpemVWbRIXLnRlZXBvZC5SZXNpemVWbVJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHliBnByb3RvMw", [file_google_protobuf_empty]);
+  fileDesc("Cgx0ZWVwb2QucHJvdG8SBnRlZXBvZCIQCgJJZBIKCgJpZBgBIAEoCSIXCgVBcHBJZBIOCgZhcHBfaWQYASABKAkiVAoRUHVibGljS2V5UmVzcG9uc2USEgoKcHVibGljX2tleRgBIAEoDBIWCg5yb290X3NpZ25hdHVyZRgFIAEoDBITCgtrbXNfY2FfY2VydBgGIAEoCSJDCgtQb3J0TWFwcGluZxIQCghwcm90b2NvbBgBIAEoCRIRCglob3N0X3BvcnQYAiABKA0SDwoHdm1fcG9ydBgDIAEoDSLQAQoPVm1Db25maWd1cmF0aW9uEgwKBG5hbWUYASABKAkSDQoFaW1hZ2UYAiABKAkSFAoMY29tcG9zZV9maWxlGAMgASgJEgwKBHZjcHUYBCABKA0SDgoGbWVtb3J5GAUgASgNEhEKCWRpc2tfc2l6ZRgGIAEoDRIiCgVwb3J0cxgHIAMoCzITLnRlZXBvZC5Qb3J0TWFwcGluZxIVCg1lbmNyeXB0ZWRfZW52GAggASgMEhMKBmFwcF9pZBgJIAEoCUgAiAEBQgkKB19hcHBfaWQiegoRVXBncmFkZUFwcFJlcXVlc3QSCgoCaWQYASABKAkSFAoMY29tcG9zZV9maWxlGAIgASgJEhUKDWVuY3J5cHRlZF9lbnYYAyABKAwSGgoNZXhwZWN0ZWRfZXRhZxgEIAEoCUgAiAEBQhAKDl9leHBlY3RlZF9ldGFnIvgCCgZWbUluZm8SCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZzdGF0dXMYAyABKAkSDgoGdXB0aW1lGAQgASgJEhQKB2FwcF91cmwYBSABKAlIAIgBARIOCgZhcHBfaWQYBiABKAkSGAoLaW5zdGFuY2VfaWQYByABKAlIAYgBARIuCg1jb25maWd1cmF0aW9uGAggASgLMhcudGVlcG9kLlZtQ29uZmlndXJhdGlvbhIWCglleGl0ZWRfYXQYCSABKAlIAogBARIaCg1ib290X3Byb2dyZXNzGAogASgJSAOIAQESFwoKYm9vdF9lcnJvchgLIAEoCUgEiAEBEhMKBm5vdGljZRgMIAEoCUgFiAEBEgwKBGV0YWcYDSABKAlCCgoIX2FwcF91cmxCDgoMX2luc3RhbmNlX2lkQgwKCl9leGl0ZWRfYXRCEAoOX2Jvb3RfcHJvZ3Jlc3NCDQoLX2Jvb3RfZXJyb3JCCQoHX25vdGljZSJLCg5TdGF0dXNSZXNwb25zZRIbCgN2bXMYASADKAsyDi50ZWVwb2QuVm1JbmZvEhwKFHBvcnRfbWFwcGluZ19lbmFibGVkGAIgASgIIi4KCUltYWdlSW5mbxIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJIjcKEkxpc3RJbWFnZXNSZXNwb25zZRIhCgZpbWFnZXMYASADKAsyES50ZWVwb2QuSW1hZ2VJbmZvIkwKD0dldEluZm9SZXNwb25zZRINCgVmb3VuZBgBIAEoCBIhCgRpbmZvGAIgASgLMg4udGVlcG9kLlZtSW5mb0gAiAEBQgcKBV9pbmZvIq0BCg9SZXNpemVWbVJlcXVlc3QSCgoCaWQYASABKAkSEQoEdmNwdRgCIAEoDUgAiAEBEhMKBm1lbW9yeRgDIAEoDUgBiAEBEhYKCWRpc2tfc2l6ZRgEIAEoDUgCiAEBEhoKDWV4cGVjdGVkX2V0YWcYBSABKAlIA4gBAUIHCgVfdmNwdUIJCgdfbWVtb3J5QgwKCl9kaXNrX3NpemVCEAoOX2V4cGVjdGVkX2V0YWciLwoMQm9vdFRpbWVsaW5lEh8KBXN0ZXBzGAEgAygLMhAudGVlcG9kLkJvb3RTdGVwIkQKCEJvb3RTdGVwEgoKAmF0GAEgASgJEgwKBHN0ZXAYAiABKAkSDQoFc3RhdGUYAyABKAkSDwoHbWVzc2FnZRgEIAEoCSJDChJHZXRBdWRpdExvZ1JlcXVlc3QSDQoFbGltaXQYASABKA0SEwoGYmVmb3JlGAIgASgESACIAQFCCQoHX2JlZm9yZSJNCghBdWRpdExvZxIjCgdlbnRyaWVzGAEgAygLMhIudGVlcG9kLkF1ZGl0RW50cnkSEgoFb2xkZXIYAiABKARIAIgBAUIICgZfb2xkZXIiwQEKCkF1ZGl0RW50cnkSCgoCYXQYASABKAkSCwoDd2hvGAIgASgJEgwKBHJvbGUYAyABKAkSDAoEZnJvbRgEIAEoCRIPCgdyZXF1ZXN0GAUgASgJEg4KBm1ldGhvZBgGIAEoCRIKCgJ2bRgHIAEoCRIPCgdvdXRjb21lGAggASgJEhQKB21lc3NhZ2UYCSABKAlIAIgBARITCgZyZXN1bHQYCiABKAlIAYgBAUIKCghfbWVzc2FnZUIJCgdfcmVzdWx0MswFCgZUZWVwb2QSLwoIQ3JlYXRlVm0SFy50ZWVwb2QuVm1Db25maWd1cmF0aW9uGgoudGVlcG9kLklkEi0KB1N0YXJ0Vm0SCi50ZWVwb2QuSWQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSLAoGU3RvcFZtEgoudGVlcG9kLklkGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EjAKClNodXRkb3duVm0SCi50ZWVwb2QuSWQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSLgoIUmVtb3ZlVm0SCi50ZWVwb2QuSWQaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSMwoKVXBncmFkZUFwcBIZLnRlZXBvZC5VcGdyYWRlQXBwUmVxdWVzdBoKLnRlZXBvZC5JZBI4CgZTdGF0dXMSFi5nb29nbGUucHJvdG9idWYuRW1wdHkaFi50ZWVwb2QuU3RhdHVzUmVzcG9uc2USQAoKTGlzdEltYWdlcxIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRoaLnRlZXBvZC5MaXN0SW1hZ2VzUmVzcG9uc2USQgoWR2V0QXBwRW52RW5jcnlwdFB1YktleRINLnRlZXBvZC5BcHBJZBoZLnRlZXBvZC5QdWJsaWNLZXlSZXNwb25zZRIuCgdHZXRJbmZvEgoudGVlcG9kLklkGhcudGVlcG9kLkdldEluZm9SZXNwb25zZRI7CghSZXNpemVWbRIXLnRlZXBvZC5SZXNpemVWbVJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSMwoPR2V0Qm9vdFRpbWVsaW5lEgoudGVlcG9kLklkGhQudGVlcG9kLkJvb3RUaW1lbGluZRI7CgtHZXRBdWRpdExvZxIaLnRlZXBvZC5HZXRBdWRpdExvZ1JlcXVlc3QaEC50ZWVwb2QuQXVkaXRMb2diBnByb3RvMw", [file_google_protobuf_empty]);
 
 /**
  * @generated from message teepod.Id
@@ -56,6 +56,20 @@ export type PublicKeyResponse = Message<"teepod.PublicKeyResponse"> & {
    * @generated from field: bytes public_key = 1;
    */
   publicKey: Uint8Array;
+
+  /**
+   * As kms.PublicKeyResponse.
+   *
+   * @generated from field: bytes root_signature = 5;
+   */
+  rootSignature: Uint8Array;
+
+  /**
+   * PEM of the KMS root CA this teepod was configured with: a claim to be compared with what the caller knows.
+   *
+   * @generated from field: string kms_ca_cert = 6;
+   */
+  kmsCaCert: string;
 };
 
 /**
@@ -175,6 +189,13 @@ export type UpgradeAppRequest = Message<"teepod.UpgradeAppRequest"> & {
    * @generated from field: bytes encrypted_env = 3;
    */
   encryptedEnv: Uint8Array;
+
+  /**
+   * VmInfo.etag as the caller last saw it: when the VM has been changed since, the call is refused.
+   *
+   * @generated from field: optional string expected_etag = 4;
+   */
+  expectedEtag?: string | undefined;
 };
 
 /**
@@ -251,6 +272,13 @@ export type VmInfo = Message<"teepod.VmInfo"> & {
    * @generated from field: optional string notice = 12;
    */
   notice?: string | undefined;
+
+  /**
+   * Another one after every change of the configuration.
+   *
+   * @generated from field: string etag = 13;
+   */
+  etag: string;
 };
 
 /**
@@ -366,6 +394,13 @@ export type ResizeVmRequest = Message<"teepod.ResizeVmRequest"> & {
    * @generated from field: optional uint32 disk_size = 4;
    */
   diskSize?: number | undefined;
+
+  /**
+   * As in UpgradeAppRequest.
+   *
+   * @generated from field: optional string expected_etag = 5;
+   */
+  expectedEtag?: string | undefined;
 };
 
 /**
@@ -374,6 +409,181 @@ export type ResizeVmRequest = Message<"teepod.ResizeVmRequest"> & {
  */
 export const ResizeVmRequestSchema: GenMessage<ResizeVmRequest> = /*@__PURE__*/
   messageDesc(file_teepod, 11);
+
+/**
+ * @generated from message teepod.BootTimeline
+ */
+export type BootTimeline = Message<"teepod.BootTimeline"> & {
+  /**
+   * @generated from field: repeated teepod.BootStep steps = 1;
+   */
+  steps: BootStep[];
+};
+
+/**
+ * Describes the message teepod.BootTimeline.
+ * Use `create(BootTimelineSchema)` to create a new message.
+ */
+export const BootTimelineSchema: GenMessage<BootTimeline> = /*@__PURE__*/
+  messageDesc(file_teepod, 12);
+
+/**
+ * @generated from message teepod.BootStep
+ */
+export type BootStep = Message<"teepod.BootStep"> & {
+  /**
+   * RFC 3339, by the guest's clock.
+   *
+   * @generated from field: string at = 1;
+   */
+  at: string;
+
+  /**
+   * @generated from field: string step = 2;
+   */
+  step: string;
+
+  /**
+   * start, done, error, info
+   *
+   * @generated from field: string state = 3;
+   */
+  state: string;
+
+  /**
+   * @generated from field: string message = 4;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message teepod.BootStep.
+ * Use `create(BootStepSchema)` to create a new message.
+ */
+export const BootStepSchema: GenMessage<BootStep> = /*@__PURE__*/
+  messageDesc(file_teepod, 13);
+
+/**
+ * @generated from message teepod.GetAuditLogRequest
+ */
+export type GetAuditLogRequest = Message<"teepod.GetAuditLogRequest"> & {
+  /**
+   * At most so many entries; 100 unless given.
+   *
+   * @generated from field: uint32 limit = 1;
+   */
+  limit: number;
+
+  /**
+   * AuditLog.older of the page before.
+   *
+   * @generated from field: optional uint64 before = 2;
+   */
+  before?: bigint | undefined;
+};
+
+/**
+ * Describes the message teepod.GetAuditLogRequest.
+ * Use `create(GetAuditLogRequestSchema)` to create a new message.
+ */
+export const GetAuditLogRequestSchema: GenMessage<GetAuditLogRequest> = /*@__PURE__*/
+  messageDesc(file_teepod, 14);
+
+/**
+ * @generated from message teepod.AuditLog
+ */
+export type AuditLog = Message<"teepod.AuditLog"> & {
+  /**
+   * @generated from field: repeated teepod.AuditEntry entries = 1;
+   */
+  entries: AuditEntry[];
+
+  /**
+   * Where older entries are to be asked for; absent when there are none.
+   *
+   * @generated from field: optional uint64 older = 2;
+   */
+  older?: bigint | undefined;
+};
+
+/**
+ * Describes the message teepod.AuditLog.
+ * Use `create(AuditLogSchema)` to create a new message.
+ */
+export const AuditLogSchema: GenMessage<AuditLog> = /*@__PURE__*/
+  messageDesc(file_teepod, 15);
+
+/**
+ * @generated from message teepod.AuditEntry
+ */
+export type AuditEntry = Message<"teepod.AuditEntry"> & {
+  /**
+   * RFC 3339
+   *
+   * @generated from field: string at = 1;
+   */
+  at: string;
+
+  /**
+   * @generated from field: string who = 2;
+   */
+  who: string;
+
+  /**
+   * @generated from field: string role = 3;
+   */
+  role: string;
+
+  /**
+   * IP address of the caller.
+   *
+   * @generated from field: string from = 4;
+   */
+  from: string;
+
+  /**
+   * @generated from field: string request = 5;
+   */
+  request: string;
+
+  /**
+   * @generated from field: string method = 6;
+   */
+  method: string;
+
+  /**
+   * Id of the VM it is about, its name for a new one.
+   *
+   * @generated from field: string vm = 7;
+   */
+  vm: string;
+
+  /**
+   * asked, done, refused, failed
+   *
+   * @generated from field: string outcome = 8;
+   */
+  outcome: string;
+
+  /**
+   * @generated from field: optional string message = 9;
+   */
+  message?: string | undefined;
+
+  /**
+   * The id a method answered.
+   *
+   * @generated from field: optional string result = 10;
+   */
+  result?: string | undefined;
+};
+
+/**
+ * Describes the message teepod.AuditEntry.
+ * Use `create(AuditEntrySchema)` to create a new message.
+ */
+export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
+  messageDesc(file_teepod, 16);
 
 /**
  * Manages the CVMs of one host. The methods ending in VM and ListVms are the first release's spellings.
@@ -474,6 +684,26 @@ export const Teepod: GenService<{
     methodKind: "unary";
     input: typeof ResizeVmRequestSchema;
     output: typeof EmptySchema;
+  },
+  /**
+   * The steps of a VM's last boot, as its guest told them.
+   *
+   * @generated from rpc teepod.Teepod.GetBootTimeline
+   */
+  getBootTimeline: {
+    methodKind: "unary";
+    input: typeof IdSchema;
+    output: typeof BootTimelineSchema;
+  },
+  /**
+   * What was asked of this teepod and what became of it, newest first.
+   *
+   * @generated from rpc teepod.Teepod.GetAuditLog
+   */
+  getAuditLog: {
+    methodKind: "unary";
+    input: typeof GetAuditLogRequestSchema;
+    output: typeof AuditLogSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_teepod, 0);

@@ -1,4 +1,4 @@
-import { InputError } from "@dstack/core";
+import { InputError } from "@dstack/core/errors";
 
 /** The parts of a docker-compose.yaml that can be judged without a CVM; everything else is for Docker Compose. */
 type Mapping = Record<string, unknown>;
@@ -64,6 +64,6 @@ export function reviewCompose(document: unknown, text: string, given: readonly s
   const notices = Object.entries(services).flatMap(([name, service]) => reviewService(name, service));
   const variables = variablesOf(text).filter((name) => !given.includes(name));
   if (variables.length > 0)
-    notices.push(`${variables.join(", ")}: empty in the CVM, which knows only what --env gives it`);
+    notices.push(`${variables.join(", ")}: empty in the CVM, which knows only the variables given with it`);
   return notices;
 }

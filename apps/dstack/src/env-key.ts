@@ -1,0 +1,65 @@
+import { errorCode, readRegularFileIfAny } from "@dstack/core";
+import type { AppId } from "@dstack/core";
+import { encryptEnv, requireEnvKeyOfKms } from "@dstack/ra-tls";
+import type { EnvVariable } from "@dstack/ra-tls";
+import { X509Certificate } from "node:crypto";
+import { Home } from "./local/home.js";
+import { CliError } from "./output.js";
+import { readTextFile } from "./read-file.js";
+import type { TeepodClient, TeepodOptions } from "./teepod.js";
+
+const MAX_CA_BYTES = 64 * 1024;
+
+export interface KmsCaOptions extends TeepodOptions {
+  /** PEM file of the KMS root CA; default: `DSTACK_KMS_CA`, else the local installation's. */
+  kmsCa?: string;
+}
+
+/** The root CA of the KMS one means, from this machine: a host could name its own. @throws {CliError} none is known */
+async function kmsRootCa(options: KmsCaOptions): Promise<string> {
+  const file = options.kmsCa ?? process.env["DSTACK_KMS_CA"];
+  const pem = file === undefined ? await localRootCa(options) : await readTextFile(file);
+  if (pem === undefined) {
+    throw new CliError(
+      "variables are encrypted to a key that the KMS has signed, and no KMS is known here: give --kms-ca <its root CA's " +
+        "PEM file> or set DSTACK_KMS_CA",
+      2,
+    );
+  }
+  try {
+    new X509Certificate(pem);
+    return pem;
+  } catch (err) {
+    throw new CliError(`${file ?? "the local installation's root CA"} is not a certificate in PEM`, 2, {
+      cause: err,
+    });
+  }
+}
+
+/** Of the installation here, when it is its teepod that is meant. */
+async function localRootCa(options: TeepodOptions): Promise<string | undefined> {
+  if ((options.host ?? process.env["DSTACK_TEEPOD_URL"]) !== undefined) return undefined;
+  const home = await Home.openIfAny(Home.locate(options.home));
+  const bytes = await readRegularFileIfAny(
+    home?.path("kms", "certs", "root-ca.pem") ?? "",
+    MAX_CA_BYTES,
+  ).catch((err: unknown) => {
+    if (errorCode(err) === "ENOENT") return undefined;
+    throw err;
+  });
+  return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
+}
+
+/** The variables, encrypted to the app: the host that carries them cannot read them (K7). Empty for none. */
+export async function sealVariables(
+  client: TeepodClient,
+  appId: AppId,
+  variables: readonly EnvVariable[],
+  options: KmsCaOptions,
+): Promise<Uint8Array> {
+  if (variables.length === 0) return new Uint8Array();
+  const rootCa = await kmsRootCa(options);
+  const answer = await client.getAppEnvEncryptPubKey({ appId });
+  requireEnvKeyOfKms(rootCa, appId, answer);
+  return encryptEnv(answer.publicKey, variables);
+}

@@ -1,0 +1,120 @@
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ResourceStack } from "@dstack/daemon";
+import type { Browser } from "playwright-core";
+import { Tab, buildPage, startBrowser } from "../helpers/browser.js";
+import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
+import { OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
+import type { PageFiles } from "../../src/dashboard/files.js";
+
+describe("the dashboard", { timeout: 60_000 }, () => {
+  const stack = new ResourceStack();
+  let page: PageFiles;
+  let browser: Browser;
+  beforeAll(async () => {
+    page = await buildPage();
+    ({ browser } = stack.use(await startBrowser()));
+  }, 60_000);
+  afterAll(() => stack[Symbol.asyncDispose]());
+
+  it("needs less than 20 KB of script for its first view", () => {
+    const index = page.get("index.html")?.toString() ?? "";
+    const scripts = [...index.matchAll(/(?:src|href)="\/(assets\/[^"]+\.js)"/g)].map(
+      (match) => match[1] ?? "",
+    );
+    expect(scripts).not.toEqual([]);
+    const bytes = scripts.reduce((sum, name) => sum + gzipSync(page.get(name) ?? "").length, 0);
+    expect(bytes).toBeLessThan(20_000);
+  });
+
+  it("T3: lets nobody in with a wrong token, and the right one stays out of reach of scripts", async () => {
+    await using site = await Site.make();
+    await using pod = await site.start(site.config(), { hypervisor: new FakeHypervisor(), page });
+    await using tab = await Tab.open(browser, pod.url);
+    await tab.page.getByLabel("Access token").fill("wrong-token-0123456789");
+    await tab.page.getByRole("button", { name: "Log in" }).click();
+    await tab.page.getByText("This token is not known here.").waitFor();
+    await tab.logIn(OPERATOR);
+    await tab.page.getByText("olga (operator)").waitFor();
+    await tab.page.getByText("There are no VMs on this host yet.").waitFor();
+    expect(await tab.page.evaluate("document.cookie + JSON.stringify(localStorage)")).not.toContain(
+      "session",
+    );
+    const [cookie] = await tab.page.context().cookies();
+    expect(cookie).toMatchObject({ httpOnly: true, sameSite: "Strict" });
+    await tab.page.reload();
+    await tab.page.getByText("olga (operator)").waitFor();
+    await tab.page.getByRole("button", { name: "Log out" }).click();
+    await tab.page.getByLabel("Access token").waitFor();
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it("shows VMs as they come, change and go, and says when it is cut off and when teepod was started again", async () => {
+    await using site = await Site.make();
+    const hypervisor = new FakeHypervisor();
+    const first = await site.start(site.config(), { hypervisor, page });
+    await using tab = await Tab.open(browser, first.url);
+    await tab.logIn(VIEWER);
+    await tab.page.getByText("an operator can deploy one").waitFor();
+    const { id } = await client(first).createVm(vmRequest());
+    const row = tab.page.getByRole("row", { name: /hello/ });
+    await row.getByText("running").waitFor();
+    await hypervisor.vm(id).progress("kms", "start", "asking for keys");
+    await row.getByText("kms: asking for keys").waitFor();
+    await hypervisor.vm(id).progress("kms", "error", "measurement is not allowed");
+    await row.getByText("kms: measurement is not allowed").waitFor();
+
+    await first[Symbol.asyncDispose]();
+    await tab.page.getByText("The connection to teepod is lost.").waitFor();
+    await using second = await site.start(site.config({ port: first.port }), { hypervisor, page });
+    await tab.page.getByText("teepod was started again.").waitFor();
+    await row.getByText("running").waitFor();
+    await client(second).stopVm({ id });
+    await row.getByText("stopped").waitFor();
+    await client(second).removeVm({ id });
+    await row.waitFor({ state: "detached" });
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it("follows a console with colours, searches it, and goes on after a restart of teepod", async () => {
+    await using site = await Site.make();
+    const hypervisor = new FakeHypervisor();
+    const first = await site.start(site.config(), { hypervisor, page });
+    const { id } = await client(first).createVm(vmRequest());
+    await using tab = await Tab.open(browser, first.url);
+    await tab.logIn(VIEWER);
+    await tab.page.getByRole("link", { name: "Logs of hello" }).click();
+    await tab.page.getByText("The console is empty so far.").waitFor();
+    await hypervisor.vm(id).print("one\r\n\u001b[1;31mtwo\u001b[0m\r\nthree\r\n");
+    const output = tab.page.getByRole("region", { name: "Console of the VM" });
+    await output.getByText("three").waitFor();
+    expect(await output.getByText("two").getAttribute("class")).toBe("weight-bold fg-1");
+    await tab.page.getByLabel("Search").fill("TWO");
+    await output.getByText("three").waitFor({ state: "detached" });
+    await tab.page.getByText("1 of 3 lines.").waitFor();
+    await tab.page.getByLabel("Search").fill("");
+    await first[Symbol.asyncDispose]();
+    await tab.page.getByText("The connection is lost; trying to reach teepod again.").waitFor();
+    await hypervisor.vm(id).print("while away\r\n");
+    await using _second = await site.start(site.config({ port: first.port }), { hypervisor, page });
+    await output.getByText("while away").waitFor();
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it("T6: shows what guests write as text, whatever it looks like", async () => {
+    await using site = await Site.make();
+    const hypervisor = new FakeHypervisor();
+    await using pod = await site.start(site.config(), { hypervisor, page });
+    const { id } = await client(pod).createVm(vmRequest());
+    const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
+    await hypervisor.vm(id).progress("app", "error", evil);
+    await hypervisor.vm(id).print(`${evil}\n\u001b]0;owned\u0007\u001b[31;x${evil}\n`);
+    await using tab = await Tab.open(browser, pod.url);
+    await tab.logIn(OPERATOR);
+    await tab.page.getByRole("row", { name: /hello/ }).getByText(evil).waitFor();
+    await tab.go(`#/vm/${id}/logs`);
+    await tab.page.getByRole("region", { name: "Console of the VM" }).getByText(evil).first().waitFor();
+    expect(await tab.page.title()).toBe("teepod");
+    expect(tab.complaints).toEqual([]);
+  });
+});

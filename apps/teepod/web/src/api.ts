@@ -1,0 +1,77 @@
+import { signal } from "@preact/signals";
+
+/** The header without which teepod takes no session: see `src/dashboard/cookie.ts`. */
+const PAGE_HEADER: Readonly<Record<string, string>> = { "x-teepod-page": "1" };
+
+/** Whether this browser has a session, as far as known. */
+export const signedIn = signal<"unknown" | "yes" | "no">("unknown");
+
+/** A request that failed, with a sentence for people. */
+export class ApiError extends Error {
+  override name = "ApiError";
+  constructor(
+    /** HTTP status; 0 when nobody answered. */
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+const UNREACHABLE =
+  "teepod does not answer. It may be starting again, or this computer cannot reach it. Whether it got the request is not known.";
+
+interface PageRequest extends Omit<RequestInit, "headers"> {
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A request of this page. @throws {ApiError} */
+export async function request(path: string, init: PageRequest = {}): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, { ...init, headers: { ...PAGE_HEADER, ...init.headers } });
+  } catch (err) {
+    if (init.signal?.aborted === true) throw err;
+    throw new ApiError(0, UNREACHABLE);
+  }
+  if (answer.ok) return answer;
+  if (answer.status === 401 && path !== "/login") signedIn.value = "no";
+  throw new ApiError(answer.status, await sentenceOf(answer));
+}
+
+async function sentenceOf(answer: Response): Promise<string> {
+  const text = await answer.text().catch(() => "");
+  try {
+    const { error } = JSON.parse(text) as { error?: unknown };
+    if (typeof error === "string" && error !== "") return sentence(error);
+  } catch {
+    // No answer of teepod's.
+  }
+  return `teepod answered with status ${answer.status}.`;
+}
+
+/** Errors of the wire begin in lower case and end without a stop. */
+function sentence(text: string): string {
+  const capital = /^[a-z]+_/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
+}
+
+/** Posts JSON. @throws {ApiError} */
+export async function post<T>(path: string, body: unknown): Promise<T> {
+  const answer = await request(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return (await answer.json()) as T;
+}
+
+/** Calls a method of the Teepod service. @throws {ApiError} */
+export function call<T>(method: string, body: unknown = {}): Promise<T> {
+  return post<T>(`/prpc/Teepod.${method}?json`, body);
+}
+
+/** What anything thrown says to people. */
+export function wordsOf(err: unknown): string {
+  return err instanceof Error ? err.message : String(err);
+}

@@ -1,0 +1,28 @@
+import type { Signal } from "@preact/signals";
+
+/** What an app shows to anyone (G8). */
+export interface Flags {
+  readonly publicLogs: boolean;
+  readonly publicSysinfo: boolean;
+}
+
+export function FlagFields({ flags }: { flags: Signal<Flags> }) {
+  const field = (key: keyof Flags, label: string) => (
+    <label class="check">
+      <input
+        type="checkbox"
+        checked={flags.value[key]}
+        onChange={(event) => (flags.value = { ...flags.value, [key]: event.currentTarget.checked })}
+      />{" "}
+      {label}
+    </label>
+  );
+  return (
+    <fieldset>
+      <legend>What anyone may see on the VM's dashboard</legend>
+      {field("publicLogs", "The containers' logs")}
+      {field("publicSysinfo", "The list of containers and the system's load")}
+      <p class="hint">Both are part of the document, so both are part of the app id.</p>
+    </fieldset>
+  );
+}

@@ -1,0 +1,16 @@
+import type { VmSummary } from "../../src/dashboard/vm-summary.js";
+
+/** A link the page may carry: teepod makes them, but a link with a script in it would be one all the same. */
+function safe(url: string | undefined): string | undefined {
+  return url?.startsWith("https://") === true ? url : undefined;
+}
+
+/** tappd's dashboard in the VM, through the gateway. */
+export function dashboardUrl(vm: Pick<VmSummary, "app_url">): string | undefined {
+  return safe(vm.app_url);
+}
+
+/** Port 80 of the VM: the app's name without a port. */
+export function appUrl(vm: Pick<VmSummary, "app_url">): string | undefined {
+  return safe(vm.app_url)?.replace(/^(https:\/\/[0-9a-f]{40})-\d+\./, "$1.");
+}

@@ -1,0 +1,48 @@
+import { useSignal } from "@preact/signals";
+import { post, signedIn, wordsOf } from "./api.js";
+import { Problem } from "./parts.js";
+
+/** Asks for the token. The browser keeps a session in its place, which no script can read. */
+export function Login() {
+  const token = useSignal("");
+  const problem = useSignal("");
+  const busy = useSignal(false);
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    busy.value = true;
+    problem.value = "";
+    try {
+      await post("/login", { token: token.value.trim() });
+      signedIn.value = "yes";
+    } catch (err) {
+      problem.value = wordsOf(err);
+    } finally {
+      busy.value = false;
+    }
+  };
+  return (
+    <main class="login">
+      <h1>teepod</h1>
+      <form onSubmit={(event) => void submit(event)}>
+        <label for="token">Access token</label>
+        <input
+          id="token"
+          type="password"
+          autocomplete="current-password"
+          required
+          autofocus
+          value={token.value}
+          onInput={(event) => (token.value = event.currentTarget.value)}
+        />
+        <Problem text={problem.value} />
+        <button class="primary" type="submit" disabled={busy.value}>
+          Log in
+        </button>
+      </form>
+      <p class="quiet">
+        Tokens and their roles stand under <code>[[auth.tokens]]</code> in teepod's configuration file. On a
+        machine where <code>dstack up</code> runs, the token is in <code>~/.dstack/teepod.token</code>.
+      </p>
+    </main>
+  );
+}
