@@ -192,10 +192,9 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
         lookup: (domain, source) => domains.lookup(domain, source),
         onConnection: (report) => {
           metrics.connection(report);
+          if (report.outcome !== "internal_error") return log.debug(report, "connection over");
           const { error, ...facts } = report;
-          if (report.outcome === "internal_error")
-            log.error({ ...facts, err: error }, "connection failed by our fault");
-          else log.debug(facts, "connection over");
+          log.error({ ...facts, err: error }, "connection failed by our fault");
         },
       },
       {

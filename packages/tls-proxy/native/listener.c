@@ -44,16 +44,17 @@ static int bind_for_good(int fd, struct sockaddr_storage *address) {
 }
 
 int listener_open(struct listener *listener, struct engine *engine, const struct sockaddr_storage *address) {
-  const int on = 1;
+  const int on = 1, off = 0;
   struct sockaddr_storage bound = *address;
   *listener = (struct listener){.watch = {.ready = listener_ready}, .pause = {.fire = pause_over}, .engine = engine};
   int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   listener->watch.fd = fd;
   if (fd < 0) return errno;
-  // Accepted sockets inherit the last two.
+  // Accepted sockets inherit these. A ClientHello is not acknowledged at once: what answers it does so.
   int error = bind_for_good(fd, &bound);
   if (error == 0 && (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0 ||
-                     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)) {
+                     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
+                     setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off) < 0)) {
     error = errno;
   }
   if (error != 0) {

@@ -95,13 +95,14 @@ static bool drain(struct connection *connection, struct direction *direction) {
 }
 
 // Passes the end of the data on. False: broken.
-static bool pass_end(struct direction *direction) {
+static bool pass_end(const struct connection *connection, struct direction *direction) {
   if (direction->to->tls != NULL && !direction->notified) {
     direction->notified = true;
     return tls_notify_end(direction->to);
   }
+  bool is_last = connection->to_app.done || connection->to_client.done;
   direction->done = true;
-  return end_shut(direction->to);
+  return is_last || end_shut(direction->to);  // the last end is said by closing, which comes now
 }
 
 static enum pumped pump(struct connection *connection, struct direction *direction) {
@@ -113,7 +114,7 @@ static enum pumped pump(struct connection *connection, struct direction *directi
       return direction->from->broken || direction->to->broken ? PUMP_BROKEN : PUMP_WAITS;
     }
     if (direction->ended) {
-      if (!pass_end(direction)) return PUMP_BROKEN;
+      if (!pass_end(connection, direction)) return PUMP_BROKEN;
       continue;
     }
     if (moved >= TURN_BYTES) return PUMP_AGAIN;

@@ -5,7 +5,7 @@
 #include "engine.h"
 
 // What is new is told at once, and what comes within this time after it together.
-#define REPORT_INTERVAL_US 20000
+#define REPORT_INTERVAL_US 100000
 // So many reports are told even earlier.
 #define FULL_REPORTS_BYTES (64u << 10)
 
