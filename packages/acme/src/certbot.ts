@@ -49,6 +49,15 @@ export interface RenewResult {
   nextAt: number;
 }
 
+/** An ACME account, as anybody may know it. */
+export interface PublicAccount {
+  /** URL of the CA's ACME directory. */
+  directory: string;
+  uri: string;
+  /** The CA's names in CAA records. */
+  caaNames: readonly string[];
+}
+
 /** A CA that limits our rate without saying for how long is left alone for this long. */
 const DEFAULT_PAUSE_MS = 3600_000;
 
@@ -131,6 +140,16 @@ export class Certbot {
     return this.#locked(signal, async (limit) => {
       const credentials = await this.#credentials();
       return rehearse({ ...this.options, credentials, dir: this.dir }, limit);
+    });
+  }
+
+  /** The accounts as they are on disk, without their keys. CAs without one yet are left out. */
+  async accounts(): Promise<PublicAccount[]> {
+    const credentials = await CredentialsFile.open(this.dir.credentialsPath);
+    return this.options.cas.flatMap(({ directory, caaNames }) => {
+      const account = credentials.get(directory);
+      if (account?.uri === undefined) return [];
+      return [{ directory, uri: account.uri, caaNames: caaNames ?? account.caaNames ?? [] }];
     });
   }
 

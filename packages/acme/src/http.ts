@@ -13,7 +13,7 @@ export interface HttpAnswer {
 }
 
 export interface HttpQuestion {
-  method: "GET" | "HEAD" | "POST" | "DELETE";
+  method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   headers?: Record<string, string>;
   body?: string;
   dispatcher?: Dispatcher | undefined;

@@ -1,5 +1,5 @@
 export { Certbot } from "./certbot.js";
-export type { CertbotOptions, RenewResult } from "./certbot.js";
+export type { CertbotOptions, PublicAccount, RenewResult } from "./certbot.js";
 export type { Rehearsal } from "./rehearsal.js";
 export type { CertbotStatus } from "./status.js";
 export type { CaOptions } from "./ca/certificate-authority.js";

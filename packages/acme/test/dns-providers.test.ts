@@ -126,6 +126,23 @@ describe("Cloudflare", () => {
     );
   });
 
+  it("makes a name an alias, changes one that leads elsewhere, and leaves addresses of others alone", async () => {
+    const aliases = () => server.rows.filter(({ name: at }) => at === "www.example.test");
+    expect(await dns.setAlias("www.example.test", "gateway.test", signal)).toBe(true);
+    expect(await dns.setAlias("www.example.test", "gateway.test", signal)).toBe(false);
+    expect(await dns.setAlias("www.example.test", "other.test", signal)).toBe(true);
+    expect(aliases()).toMatchObject([{ type: "CNAME", content: "other.test", proxied: false }]);
+    const [row] = aliases();
+    if (row !== undefined) row.proxied = true;
+    expect(await dns.setAlias("www.example.test", "other.test", signal), "TLS must not end there").toBe(true);
+    expect(aliases()).toMatchObject([{ proxied: false }]);
+
+    server.rows.push({ id: "1", type: "A", name: "host.example.test", content: "192.0.2.1", ttl: 60 });
+    await expect(dns.setAlias("host.example.test", "gateway.test", signal)).rejects.toThrow(
+      /its A record 192\.0\.2\.1 is in the way/,
+    );
+  });
+
   it("tells an answer that is none, and a server that is not there", async () => {
     server.fault = () => ({ body: "<html>" });
     await expect(dns.list("TXT", name, signal)).rejects.toThrow(/check the API URL/);

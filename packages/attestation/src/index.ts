@@ -23,7 +23,13 @@ export { INTEL_ROOT, simulatedAnchor } from "./anchors.js";
 export type { AnchorKind, TrustAnchor } from "./anchors.js";
 export { CollateralSchema, authenticateCollateral } from "./collateral.js";
 export type { AuthenticCollateral, Collateral } from "./collateral.js";
-export { certificateKeyReportData, freshReportData, raTlsReportData } from "./report-data.js";
+export {
+  certificateKeyReportData,
+  domainReportData,
+  freshDomainReportData,
+  freshReportData,
+  raTlsReportData,
+} from "./report-data.js";
 export type { FreshBinding, FreshPurpose } from "./report-data.js";
 
 // Parts: event logs.

@@ -1,4 +1,4 @@
-import { InputError, sha512, utf8 } from "@dstack/core";
+import { InputError, concatBytes, sha256, sha512, utf8 } from "@dstack/core";
 
 /**
  * The report data that binds a quote to the key of an RA-TLS certificate: SHA-512("ratls-cert:" ‖ SPKI), 64 bytes.
@@ -44,6 +44,23 @@ export function freshReportData(purpose: FreshPurpose, binding: FreshBinding): U
     throw new InputError(`challenge and TLS exporter must have at least ${MIN_SECRET_BYTES} bytes`);
   }
   return sha512(utf8(`${purpose}:`), ...[challenge, exporter, spki].flatMap(withLength));
+}
+
+/**
+ * The report data of a custom domain's `quote.json`: SHA-256 of `sha256sum.txt`, then 32 zero bytes.
+ * @param sums the bytes of `sha256sum.txt`
+ */
+export function domainReportData(sums: Uint8Array): Uint8Array {
+  return concatBytes(sha256(sums), new Uint8Array(32));
+}
+
+/**
+ * The report data of a custom domain's answer to a nonce: SHA-512("domain-evidence:" ‖ SHA-256 of `sha256sum.txt` ‖
+ * nonce), both after their lengths (4 bytes, big-endian). The tag keeps it apart from quotes that an app gives over
+ * whatever it is asked, which are under "app-data:".
+ */
+export function freshDomainReportData(sums: Uint8Array, nonce: Uint8Array): Uint8Array {
+  return sha512(utf8("domain-evidence:"), ...[sha256(sums), nonce].flatMap(withLength));
 }
 
 function withLength(bytes: Uint8Array): [Uint8Array, Uint8Array] {

@@ -21,7 +21,25 @@ describe("docs/threat-model.md", () => {
     const named = rows.map((row) => row.rule);
     const wanted = [
       ...Array.from({ length: 12 }, (_, i) => `E${i + 1}`),
-      ...["K1", "K2", "K3", "K4", "K5", "G1", "G2", "G3", "G4", "G6", "T1", "T2", "T4", "C1", "C2", "C4"],
+      ...[
+        "K1",
+        "K2",
+        "K3",
+        "K4",
+        "K5",
+        "G1",
+        "G2",
+        "G3",
+        "G4",
+        "G6",
+        "T1",
+        "T2",
+        "T4",
+        "C1",
+        "C2",
+        "C4",
+        "C5",
+      ],
     ];
     expect(wanted.filter((rule) => !named.includes(rule))).toEqual([]);
   });

@@ -12,6 +12,7 @@ import {
 import type { Missing } from "@dstack/attestation";
 import type { Command } from "commander";
 import { access } from "node:fs/promises";
+import { isIP } from "node:net";
 import { Home } from "../local/home.js";
 import { CliError, printResult } from "../output.js";
 import { readFileBytes, readTextFile } from "../read-file.js";
@@ -20,7 +21,7 @@ import type { TeepodOptions } from "../teepod.js";
 import { certificateIn, presentedCertificate } from "../verify/certificate.js";
 import { presentedByEndpoint } from "../verify/endpoint.js";
 import type { Expectation } from "../verify/expectation.js";
-import { judge } from "../verify/judge.js";
+import { judge, judgeDomain } from "../verify/judge.js";
 import { caCertHashOf, verifyLocalApp } from "../verify/local-app.js";
 import type { Presented } from "../verify/presented.js";
 import { appReportData, isQuote, parseQuoteFile, presentedQuote } from "../verify/quote-file.js";
@@ -47,6 +48,7 @@ interface VerifyOptions extends TeepodOptions {
   pccsUrl: string;
   simulatedRoot: string[];
   at?: string;
+  dns: string[];
 }
 
 /** Intel's Provisioning Certification Service. */
@@ -54,9 +56,15 @@ const INTEL_PCS = "https://api.trustedservices.intel.com";
 
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
+function dnsServer(value: string, before: string[]): string[] {
+  if (isIP(value.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1")) !== 0) return [...before, value];
+  throw new CliError(`--dns ${value} is no IP address, with or without a port`, 2);
+}
+
 const TARGETS = `
 Targets:
-  https://host[:port]/   who answers there: by the RA-TLS certificate of the TLS handshake or, with --path, by a quote
+  https://host[:port]/   who answers there: by the RA-TLS certificate of the TLS handshake; with --path, by a quote;
+                         else, for a custom domain, by its /evidences/ and the CAA records in DNS
   a file                 a certificate with RA-TLS extensions (PEM or DER), or a quote: what TdxQuote?json answered, hex,
                          or bytes
   anything else          a CVM of the local installation, by name, id or app id
@@ -96,6 +104,12 @@ export function registerVerify(program: Command): void {
     .option("--collateral <file>", "collateral bundle, instead of fetching")
     .option("--pccs-url <url>", "where collateral is fetched", INTEL_PCS)
     .option("--simulated-root <pem>", "also trust this simulator's root; may be repeated", collect, [])
+    .option(
+      "--dns <ip[:port]>",
+      "server to ask for CAA records; may be repeated (default: the system's)",
+      dnsServer,
+      [],
+    )
     .option("--at <time>", "judge as of this time (ISO 8601), with --collateral: for old evidence")
     .addHelpText("after", TARGETS)
     .action(async (target: string, _: unknown, command: Command) => {
@@ -130,10 +144,13 @@ async function verify(
   }
   if (isUrl) check("endpoint");
   const trust = await loadTrust(options);
-  const presented = isUrl
-    ? await presentedByEndpoint(parseUrl(target), { path: options.path, now: trust.now, signal })
-    : await presentedByFile(target, options, trust.now, check);
-  return judge(presented, await expectationOf(options), trust, signal);
+  const expected = await expectationOf(options);
+  if (!isUrl) return judge(await presentedByFile(target, options, trust.now, check), expected, trust, signal);
+  const { path, dns } = options;
+  const presented = await presentedByEndpoint(parseUrl(target), { path, dns, now: trust.now, signal });
+  return "fresh" in presented
+    ? judgeDomain(presented, expected, trust, signal)
+    : judge(presented, expected, trust, signal);
 }
 
 async function verifyVm(target: string, options: VerifyOptions, signal: AbortSignal): Promise<Report> {

@@ -1,4 +1,5 @@
 import { group, info, notChecked, passed } from "@dstack/attestation";
+import type { CheckNode } from "@dstack/attestation";
 import { errorCode, errorMessage, hex, sha256, withDeadline } from "@dstack/core";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -8,6 +9,9 @@ import type { TLSSocket } from "node:tls";
 import { fetchApp } from "../local/fetch-app.js";
 import { CliError } from "../output.js";
 import { presentedByKey, withoutKey } from "./certificate.js";
+import { CertificateChanged, NoEvidence, fetchDomainFiles } from "./domain-files.js";
+import { isOfKey, presentedDomain } from "./domain.js";
+import type { PresentedDomain } from "./domain.js";
 import type { Presented } from "./presented.js";
 import { appReportData, parseQuoteAnswer } from "./quote-file.js";
 
@@ -17,9 +21,12 @@ const HANDSHAKE_LIMIT_MS = 15_000;
 const BAD_SIGNATURE = new Set(["ERR_SSL_BAD_SIGNATURE", "ERR_OSSL_BAD_SIGNATURE"]);
 
 const ORDINARY =
-  "the server's certificate carries no quote, so nothing is known of who answers. App URLs without `s` end TLS at " +
-  "tproxy, and the certificate is tproxy's: ask for an `s` URL if the app serves RA-TLS itself, or give --path if it " +
-  "answers quotes over HTTP";
+  "the server's certificate carries no quote and there is no /evidences/, so nothing is known of who answers. App URLs " +
+  "without `s` end TLS at tproxy, and the certificate is tproxy's: ask for an `s` URL if the app serves RA-TLS itself, " +
+  "or give --path if it answers quotes over HTTP";
+
+/** A certificate may be renewed while we read the files that go with it. */
+const DOMAIN_ATTEMPTS = 3;
 
 interface Handshake {
   /** DER of the certificate whose key signed the handshake. */
@@ -28,33 +35,72 @@ interface Handshake {
   readonly untrusted?: string;
 }
 
+export interface EndpointOptions {
+  readonly path?: string | undefined;
+  /** Servers to ask for a custom domain's CAA records, `ip` or `ip:port`; the system's when empty. */
+  readonly dns: readonly string[];
+  /** Unix seconds. */
+  readonly now: number;
+  readonly signal: AbortSignal;
+}
+
 /**
- * Whoever answers at an `https://` address: by the evidence in the certificate of the TLS handshake, or else, with
- * `path`, by a quote asked for over a fresh nonce.
+ * Whoever answers at an `https://` address: by the evidence in the certificate of the TLS handshake, or else by a quote
+ * asked for over a fresh nonce at `path`, or by a custom domain's `/evidences/`.
  * @throws {CliError} nobody answers (exit code 2: nothing was refused, nothing is known)
  */
 export async function presentedByEndpoint(
   url: URL,
-  options: { readonly path?: string | undefined; readonly now: number; readonly signal: AbortSignal },
-): Promise<Presented> {
+  options: EndpointOptions,
+): Promise<Presented | PresentedDomain> {
   const { path, now, signal } = options;
   const handshake = await shakeHands(url, signal);
   if ("refused" in handshake) return withoutKey(handshake.refused);
   const { certificate } = handshake;
-  const tls = group("TLS", [
-    passed(
-      "key of the handshake",
-      `TLS 1.3, signed by the key of the certificate with SHA-256 ${hex(sha256(certificate))}`,
-    ),
-  ]);
-  const presented = presentedByKey("endpoint", [tls], certificate, now, ORDINARY);
+  const presented = presentedByKey("endpoint", [tlsNode(certificate)], certificate, now, ORDINARY);
   const id = hostId(url);
   const named = id === undefined ? presented : { ...presented, hostId: id };
-  if (!("missing" in presented.quote) || path === undefined) return named;
+  if (!("missing" in presented.quote)) return named;
+  if (path === undefined) return (await byDomainEvidence(url, handshake, options)) ?? named;
   return {
     ...(await askForQuote(url, path, handshake, signal)),
     ...(id === undefined ? {} : { hostId: id }),
   };
+}
+
+/** @returns undefined when the server has no such evidence */
+async function byDomainEvidence(
+  url: URL,
+  handshake: Handshake,
+  { dns, now, signal }: EndpointOptions,
+): Promise<PresentedDomain | undefined> {
+  let { certificate } = handshake;
+  for (let attempt = 1; ; attempt++) {
+    const nonce = randomBytes(32);
+    const isLast = attempt === DOMAIN_ATTEMPTS;
+    try {
+      const files = await fetchDomainFiles(url, addressOf(url), certificate, hex(nonce), signal);
+      if (isLast || isOfKey(files.certificate, certificate)) {
+        return await presentedDomain(url, certificate, tlsNode(certificate), files, { nonce, dns, now });
+      }
+    } catch (err) {
+      if (err instanceof NoEvidence) return undefined;
+      if (isLast || !(err instanceof CertificateChanged)) {
+        const why = errorMessage(err);
+        throw new CliError(`could not tell: the evidence of ${url.host} cannot be read: ${why}`, 2, {
+          cause: err,
+        });
+      }
+    }
+    const again = await shakeHands(url, signal);
+    if ("refused" in again) return undefined;
+    ({ certificate } = again);
+  }
+}
+
+function tlsNode(certificate: Uint8Array): CheckNode {
+  const detail = `TLS 1.3, signed by the key of the certificate with SHA-256 ${hex(sha256(certificate))}`;
+  return group("TLS", [passed("key of the handshake", detail)]);
 }
 
 /** The app or instance an app URL names: `<id>[-<port>][s|g].<base domain>`. */

@@ -9,8 +9,9 @@ import {
   quoteCollateralKeys,
   skipped,
 } from "@dstack/attestation";
-import type { AllowedImage, CheckNode, Collateral, Missing, Policy } from "@dstack/attestation";
+import type { AllowedImage, CheckNode, Collateral, Explanation, Missing, Policy } from "@dstack/attestation";
 import { CollateralError } from "@dstack/ra-tls";
+import type { PresentedDomain } from "./domain.js";
 import { checkIdentity } from "./expectation.js";
 import type { Expectation } from "./expectation.js";
 import { firstDifference } from "./first-difference.js";
@@ -28,10 +29,41 @@ export async function judge(
   trust: Trust,
   signal: AbortSignal,
 ): Promise<Report> {
-  const { quote, checks, eventLog } = presented;
-  if ("missing" in quote) {
-    return reportOf(presented, group("evidence", [...checks, skipped("quote", quote.missing)]));
-  }
+  const { nodes, explanation } = await examine(presented, expected, trust, signal);
+  return reportOf(presented, group("evidence", [...presented.checks, ...nodes]), explanation);
+}
+
+/** As {@link judge}, for a custom domain: both its quotes must be good ones of the expected app. */
+export async function judgeDomain(
+  { stored, fresh }: PresentedDomain,
+  expected: Expectation,
+  trust: Trust,
+  signal: AbortSignal,
+): Promise<Report> {
+  const kept = await examine(stored, expected, trust, signal);
+  const answered = await examine(fresh, expected, trust, signal);
+  const tree = group("evidence", [
+    ...stored.checks,
+    group("quote.json", kept.nodes),
+    group("answer to our nonce", [...fresh.checks, ...answered.nodes]),
+  ]);
+  return reportOf(stored, tree, answered.explanation);
+}
+
+interface Examined {
+  readonly nodes: readonly CheckNode[];
+  readonly explanation: Omit<Explanation, "tree">;
+}
+
+/** What is verified of the quote itself, beside the checks that led to it. */
+async function examine(
+  presented: Presented,
+  expected: Expectation,
+  trust: Trust,
+  signal: AbortSignal,
+): Promise<Examined> {
+  const { quote, eventLog } = presented;
+  if ("missing" in quote) return { nodes: [skipped("quote", quote.missing)], explanation: {} };
   const image = await imageFor(quote, eventLog, trust);
   const explanation = explain({
     quote,
@@ -48,15 +80,7 @@ export async function judge(
     trust.image === undefined || typeof eventLog !== "string"
       ? []
       : await firstDifference(trust.image, explanation, eventLog);
-  const tree = group("evidence", [
-    ...checks,
-    ...time,
-    ...explanation.tree.children,
-    ...image.remarks,
-    ...why,
-    app,
-  ]);
-  return reportOf(presented, tree, explanation);
+  return { nodes: [...time, ...explanation.tree.children, ...image.remarks, ...why, app], explanation };
 }
 
 function asOf(now: number): CheckNode {

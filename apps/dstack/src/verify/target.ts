@@ -16,6 +16,7 @@ const NOT_CVM: readonly TargetKind[] = ["endpoint", "certificate", "quote"];
 /** Options that are for some targets only, by commander's names; all others are for every target. */
 const ONLY_FOR: Readonly<Record<string, readonly TargetKind[]>> = {
   path: ["endpoint", "cvm"],
+  dns: ["endpoint"],
   nonce: ["quote"],
   reportData: ["quote"],
   eventLog: ["quote"],

@@ -169,7 +169,7 @@ export async function serveTls(options: TlsOptions): Promise<Listening> {
 /** An HTTPS server, as the proxy is one: its certificate is its own. */
 export async function serveHttps(
   options: TlsOptions,
-  answer: (request: IncomingMessage) => Promise<string> | string | undefined,
+  answer: (request: IncomingMessage) => Promise<string | undefined> | string | undefined,
 ): Promise<Listening> {
   const server = createHttpsServer(options, (request, response) => {
     void Promise.resolve(answer(request)).then((body) => {

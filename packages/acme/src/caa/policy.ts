@@ -99,6 +99,33 @@ export function planCaa(
 }
 
 /**
+ * Why somebody else than this account could get a certificate under a relevant record set (RFC 8659 §3).
+ * @param issuers the CA's names in CAA records
+ * @returns undefined when nobody could
+ */
+export function whyOthersMayIssue(
+  set: readonly Pick<CaaRecord, "tag" | "value">[],
+  issuers: readonly string[],
+  accountUri: string,
+): string | undefined {
+  const deciding = set.filter(({ tag }) => TAGS.some((known) => known === tag.toLowerCase()));
+  // Without `issue` everybody may, whatever `issuewild` says.
+  if (!deciding.some(({ tag }) => tag.toLowerCase() === "issue")) return "no CAA record limits who may issue";
+  for (const { tag, value } of deciding) {
+    if (value.trim() === NOBODY) continue;
+    const { issuer, parameters } = parseCaaValue(value);
+    const said = `${tag} ${JSON.stringify(value)}`;
+    if (!issuers.includes(issuer)) return `another CA may issue: ${said}`;
+    // RFC 8657 §3: two of them hold nobody to either.
+    const accounts = value.toLowerCase().split("accounturi").length - 1;
+    if (accounts !== 1 || parameters.get("accounturi") !== accountUri) {
+      return `another account may order: ${said}`;
+    }
+  }
+  return undefined;
+}
+
+/**
  * Whether a CA must issue, by the relevant record set of a name (RFC 8659 §3): that of the closest name upwards that
  * has any CAA record. An empty set permits.
  * @returns undefined when it may, else the reason

@@ -37,6 +37,10 @@ const CaaAnswer = z.array(
   }),
 );
 
+const AddressAnswer = z.array(
+  Id.extend({ type: z.string(), content: z.string(), proxied: z.boolean().optional() }),
+);
+
 type Stored = { id: string; record: DnsRecord };
 
 /** Cloudflare shows TXT content in quotes or without, depending on how it was entered. */
@@ -84,6 +88,39 @@ export class Cloudflare implements DnsProvider {
     }
   }
 
+  /**
+   * Makes a name an alias of another. An alias that is there is changed; other addresses are somebody's, and stay.
+   * @returns whether anything had to be changed
+   * @throws {DnsError} `refused`: the name has A or AAAA records
+   */
+  async setAlias(name: string, target: string, signal: AbortSignal): Promise<boolean> {
+    const zone = await this.#zoneOf(name, signal);
+    const path = `/zones/${zone}/dns_records`;
+    const found: z.infer<typeof AddressAnswer> = [];
+    for (const type of ["CNAME", "A", "AAAA"]) {
+      const query = new URLSearchParams({ type, name, per_page: String(PER_PAGE) }).toString();
+      found.push(...AddressAnswer.parse(await this.#pages(`${path}?${query}`, signal)));
+    }
+    const [alias, address] = [
+      found.find(({ type }) => type === "CNAME"),
+      found.find(({ type }) => type !== "CNAME"),
+    ];
+    const text = `${name} CNAME ${target}`;
+    if (address !== undefined) {
+      const { type, content } = address;
+      const why = `its ${type} record ${content} is in the way. Remove it if ${name} shall lead to the app`;
+      throw new DnsError("refused", `Cloudflare cannot hold ${text}: ${why}`);
+    }
+    // Behind Cloudflare's own proxy TLS would end there.
+    if (alias?.content.toLowerCase() === target && alias.proxied !== true) return false;
+    const record = { type: "CNAME", name, content: target, ttl: this.options.ttl ?? 60, proxied: false };
+    const answer = await (alias === undefined
+      ? this.#call("POST", path, signal, record)
+      : this.#call("PUT", `${path}/${alias.id}`, signal, record));
+    if (!answer.success) throw this.#refusal(`setting ${text}`, answer);
+    return true;
+  }
+
   async #find(type: DnsRecord["type"], name: string, signal: AbortSignal): Promise<Stored[]> {
     const zone = await this.#zoneOf(name, signal);
     const query = new URLSearchParams({ type, name, per_page: String(PER_PAGE) }).toString();
@@ -125,7 +162,7 @@ export class Cloudflare implements DnsProvider {
   }
 
   async #call(
-    method: "GET" | "POST" | "DELETE",
+    method: "GET" | "POST" | "PUT" | "DELETE",
     path: string,
     signal: AbortSignal,
     body?: unknown,

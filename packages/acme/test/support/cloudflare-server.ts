@@ -7,6 +7,7 @@ export interface Row {
   name: string;
   content: string;
   ttl: number;
+  proxied?: boolean;
   data?: { flags: number; tag: string; value: string };
 }
 
@@ -79,12 +80,27 @@ export async function startCloudflare(
       const same = (row: Row): boolean =>
         row.type === given.type && row.name === given.name && row.content === content;
       if (rows.some(same)) return fail(400, 81058, "An identical record already exists.");
+      const addresses = ["A", "AAAA", "CNAME"];
+      const taken = (row: Row): boolean =>
+        row.name === given.name &&
+        addresses.includes(row.type) &&
+        addresses.includes(given.type) &&
+        (row.type === "CNAME" || given.type === "CNAME");
+      if (rows.some(taken))
+        return fail(400, 81053, "An A, AAAA, or CNAME record with that host already exists.");
       const row = { ...given, content, id: randomUUID() };
       rows.push(row);
       await changed(row.name);
       return ok(row);
     }
     const at = rows.findIndex(({ id }) => id === rowId);
+    const known = rows[at];
+    if (method === "PUT" && known !== undefined) {
+      const row = { ...(JSON.parse(body) as Omit<Row, "id">), id: known.id };
+      rows[at] = row;
+      await changed(row.name);
+      return ok(row);
+    }
     const [gone] = at < 0 ? [] : rows.splice(at, 1);
     if (gone === undefined) return fail(404, 81044, "Record does not exist.");
     await changed(gone.name);

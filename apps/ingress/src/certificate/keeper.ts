@@ -1,0 +1,138 @@
+import { readFile } from "node:fs/promises";
+import { Authority, Certbot, Cloudflare } from "@dstack/acme";
+import { InputError, Serial, errorMessage, sleep, withDeadline } from "@dstack/core";
+import type { Logger } from "@dstack/daemon";
+import { type Evidence, collectEvidence } from "../evidence/evidence.js";
+import type { GuestAgent } from "../guest-agent.js";
+import type { Settings } from "../settings/settings.js";
+import { setDnsRecords } from "./dns-records.js";
+import { type ServedCertificate, readLiveCertificate } from "./live-certificate.js";
+import { waitAfter } from "./wait.js";
+
+/** For one certificate with all its waits. */
+const ATTEMPT_LIMIT_MS = 900_000;
+/** For a DNS record to be seen at the zone's servers. */
+const DNS_LIMIT_MS = 300_000;
+const AGENT_LIMIT_MS = 60_000;
+
+/** A certificate and the evidence that belongs to it: they change together. */
+export interface Identity {
+  readonly certificate: ServedCertificate;
+  readonly evidence: Evidence;
+}
+
+export interface KeeperParts {
+  readonly settings: Settings;
+  readonly agent: GuestAgent;
+  readonly log: Logger;
+  /** Told each time there is another certificate or newer evidence. */
+  readonly onIdentity: (identity: Identity) => void;
+}
+
+/** Keeps DNS records, certificate and evidence as they must be. */
+export class Keeper {
+  readonly #passes = new Serial();
+
+  private constructor(
+    private readonly parts: KeeperParts,
+    private readonly cloudflare: Cloudflare,
+    private readonly certbot: Certbot,
+  ) {}
+
+  /** @throws {InputError} a file that is named cannot be read */
+  static async open(parts: KeeperParts): Promise<Keeper> {
+    const { settings, log } = parts;
+    const cloudflare = new Cloudflare(settings.cloudflare);
+    const certbot = await Certbot.open({
+      workDir: settings.stateDir,
+      names: [...settings.routes.keys()],
+      cas: [
+        {
+          name: "ca",
+          directory: settings.acmeDirectory,
+          caaNames: settings.acmeCaaNames,
+          rootsPem: await readRoots(settings.acmeCaFile),
+        },
+      ],
+      email: settings.email,
+      dns: cloudflare,
+      authority: new Authority({ servers: settings.dnsServers }),
+      maxDnsWaitMs: DNS_LIMIT_MS,
+      renewBeforeMs: settings.renewBeforeMs,
+      attemptMs: ATTEMPT_LIMIT_MS,
+      setCaa: settings.setCaa,
+      log,
+    });
+    return new Keeper(parts, cloudflare, certbot);
+  }
+
+  /** Serves what an earlier run got, if it still can be: neither CA nor DNS need be there for that. */
+  async resume(signal: AbortSignal): Promise<void> {
+    await this.#passes.run(() => this.#load(signal));
+  }
+
+  /** One pass: DNS records, CAA, a new certificate if one is due, evidence. */
+  async pass(options: { force: boolean }, signal: AbortSignal): Promise<void> {
+    await this.#passes.run(async () => {
+      const { settings, agent } = this.parts;
+      const appId = await withDeadline(
+        "asking the guest agent for the app id",
+        AGENT_LIMIT_MS,
+        (limit) => agent.appId(limit),
+        signal,
+      );
+      await setDnsRecords({ cloudflare: this.cloudflare, log: this.parts.log }, settings, appId, signal);
+      await this.certbot.renew(options, signal);
+      if (!(await this.#load(signal))) throw new Error("the certificate there is cannot be served");
+    });
+  }
+
+  /** Passes until the signal is aborted: each interval, sooner after a failure. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { settings, log } = this.parts;
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        await this.pass({ force: false }, signal);
+        failures = 0;
+      } catch (err) {
+        if (signal.aborted) return;
+        failures++;
+        const reason = errorMessage(err);
+        log.error(
+          { err, failures },
+          `DNS, certificate or evidence is not as it must be; trying again: ${reason}`,
+        );
+      }
+      await sleep(waitAfter(failures, settings.renewIntervalMs, Math.random()), signal).catch(() => {});
+    }
+  }
+
+  async #load(signal: AbortSignal): Promise<boolean> {
+    const { settings, agent, onIdentity } = this.parts;
+    const now = new Date();
+    const certificate = await readLiveCertificate(
+      settings.stateDir,
+      [...settings.routes.keys()],
+      now.getTime(),
+    );
+    const [account] = await this.certbot.accounts();
+    if (certificate === undefined || account === undefined) return false;
+    const evidence = await withDeadline(
+      "quoting the evidence",
+      AGENT_LIMIT_MS,
+      (limit) => collectEvidence({ agent, account, email: settings.email }, certificate.chainPem, now, limit),
+      signal,
+    );
+    onIdentity({ certificate, evidence });
+    return true;
+  }
+}
+
+async function readRoots(file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  try {
+    return await readFile(file, "utf8");
+  } catch (err) {
+    throw new InputError(`ACME_CA_FILE: ${errorMessage(err)}`, { cause: err });
+  }
+}

@@ -1,0 +1,78 @@
+import { InputError, TimeoutError } from "@dstack/core";
+import type { Logger } from "@dstack/daemon";
+import type { Evidence } from "../evidence/evidence.js";
+import { EvidencePages } from "../evidence/serve-evidence.js";
+import type { Target } from "../settings/target.js";
+import { requestedHost } from "./check-request.js";
+import type { Exchange } from "./exchange.js";
+import { GrpcForwarder } from "./forward-grpc.js";
+import { forwardHttp1 } from "./forward.js";
+import type { Handlers } from "./server.js";
+import { forwardWebSocket, isWebSocket } from "./websocket.js";
+
+export interface HandlerParts {
+  readonly routes: ReadonlyMap<string, Target>;
+  readonly pages: EvidencePages;
+  /** That of the certificate in use. */
+  readonly evidence: () => Evidence;
+  readonly log: Logger;
+}
+
+/** Decides for each request who answers it: the evidence pages or the target of its domain. */
+export function handlers({ routes, pages, evidence, log }: HandlerParts): Handlers {
+  const grpc = new GrpcForwarder();
+
+  /** The target of a request that is fit to be passed on; others are answered here. */
+  function targetOf(exchange: Exchange): Target | undefined {
+    let host: string;
+    try {
+      host = requestedHost(exchange);
+    } catch (err) {
+      if (!(err instanceof InputError)) throw err;
+      refuse(exchange, 400, err.message);
+      return undefined;
+    }
+    const target = routes.get(host);
+    // RFC 9110 §15.5.20
+    if (target === undefined) refuse(exchange, 421, "no app is served under this name here");
+    return target;
+  }
+
+  function unreachable(exchange: Exchange, target: Target) {
+    return (err: Error): void => {
+      log.warn({ err, target: `${target.host}:${target.port}` }, "the app did not answer");
+      if (err instanceof TimeoutError) refuse(exchange, 504, "the app did not answer in time");
+      else refuse(exchange, 502, "the app cannot be reached");
+    };
+  }
+
+  return {
+    request(exchange) {
+      if (EvidencePages.owns(exchange.target)) {
+        void pages.answer(evidence(), exchange.method, exchange.target).then((page) => exchange.reply(page));
+        return;
+      }
+      const target = targetOf(exchange);
+      if (target === undefined) return;
+      const fail = unreachable(exchange, target);
+      if (target.protocol === "grpc") grpc.forward(exchange, target, fail);
+      else forwardHttp1(exchange, target, fail);
+    },
+    upgrade(exchange, request, socket, head) {
+      if (!isWebSocket(request)) {
+        refuse(exchange, 400, "the only upgrade that is passed on is websocket");
+        return;
+      }
+      const target = targetOf(exchange);
+      if (target === undefined) return;
+      if (target.protocol === "grpc") refuse(exchange, 400, "the app speaks gRPC, not WebSocket");
+      else forwardWebSocket(exchange, socket, head, target, unreachable(exchange, target));
+    },
+  };
+}
+
+function refuse(exchange: Exchange, status: number, sentence: string): void {
+  if (exchange.answered) return exchange.abort();
+  const headers = { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" };
+  exchange.reply({ status, headers, body: `${sentence}\n` });
+}
