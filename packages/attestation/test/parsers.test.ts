@@ -5,7 +5,6 @@ import { integer, octetString, oid, sequence } from "../../tdx-attest/src/simula
 import { MAX_PEM_CHARS, decodePem } from "../src/pem.js";
 import { readPckPlatform } from "../src/pck-extension.js";
 import { readCertificate } from "../src/certificate.js";
-import { DerReader } from "../src/der.js";
 import {
   EvidenceError,
   MAX_EVENTS,
@@ -21,7 +20,7 @@ import {
   verifyQuote,
 } from "../src/index.js";
 import type { Collateral } from "../src/index.js";
-import { put, u32 } from "./support/edit-quote.js";
+import { AT, put, u32 } from "./support/edit-quote.js";
 import { lastCertificate } from "./support/oracle.js";
 import { codeOf, makeCase } from "./support/platform.js";
 
@@ -203,49 +202,20 @@ describe("decodePem", () => {
   });
 });
 
-describe("DerReader", () => {
-  const der = (text: string): DerReader => new DerReader(new Uint8Array(Buffer.from(text, "hex")), "it");
-  const malformed = (run: () => unknown): void => expect(codeOf(run)).toBe("certificate_malformed");
-
-  it.each(["0480", "04", "", "0401", "048101ff", "04820001ff", "0485000000000100", "04847fffffff", "0501"])(
-    "E11: refuses the octet string %s",
-    (text) => malformed(() => der(text).content("octetString")),
-  );
-
-  it.each(["0200", "0201ff", "02020001", "0203000001"])("refuses the integer %s", (text) =>
-    malformed(() => der(text).unsigned()),
-  );
-
-  it("reads integers up to their limit", () => {
-    expect(der("0200").at("integer")).toBe(true);
-    expect(der("02020080").smallInteger(255)).toBe(128);
-    expect(der("0203009c40").smallInteger(65535)).toBe(40_000);
-    malformed(() => der("0203010000").smallInteger(65535));
-    malformed(() => der("02050100000000").smallInteger(65535));
+describe("parseQuote", () => {
+  it("reads the header", () => {
+    const quote = put(good.quote, 8, [1, 2, 3, 4]);
+    const userData = Uint8Array.from({ length: 20 }, (_, i) => i);
+    expect(parseQuote(put(quote, 28, userData)).header).toEqual({ qeSvn: 0x0201, pceSvn: 0x0403, userData });
   });
 
-  it("takes a boolean only where it is not the default", () => {
-    expect(der("0101ff").defaultFalse()).toBe(true);
-    expect(der("0400").defaultFalse()).toBe(false);
-    malformed(() => der("010100").defaultFalse());
-    malformed(() => der("010101").defaultFalse());
+  it("leaves out the NUL that ends the chain, and nothing else", () => {
+    const end =
+      AT.chain + new DataView(good.quote.buffer, good.quote.byteOffset).getUint32(AT.innerLength, true);
+    const { pckChain } = parseQuote(good.quote).auth;
+    expect(pckChain.endsWith("-----END CERTIFICATE-----\n")).toBe(true);
+    expect(parseQuote(put(good.quote, end - 1, [0x0a])).auth.pckChain).toBe(`${pckChain}\n`);
   });
-
-  it("takes bit strings of whole bytes only", () => malformed(() => der("030201fe").wholeBytes()));
-
-  it.each([
-    ["170d3530303130313030303030305a", "1950-01-01T00:00:00Z"],
-    ["170d3439313233313233353935395a", "2049-12-31T23:59:59Z"],
-    ["180f32303530303130313030303030305a", "2050-01-01T00:00:00Z"],
-  ])("reads the time %s", (text, iso) => expect(der(text).time()).toBe(Date.parse(iso) / 1000));
-
-  it.each([
-    ["month 13", "170d3235313330313030303030305a"],
-    ["30 February", "170d3235303233303030303030305a"],
-    ["second 60", "170d3235303130313030303036305a"],
-    ["no Z", "170d323530313031303030303030"],
-    ["no seconds", "170b323530313031303030305a"],
-  ])("refuses a time with %s", (_name, text) => malformed(() => der(text).time()));
 });
 
 describe("readCertificate", () => {

@@ -1,3 +1,5 @@
+import { concatBytes } from "@dstack/core";
+import { MAX_QUOTE_BYTES } from "../../../src/index.js";
 import { noModule, platform, quote, row, svn } from "./row.js";
 import type { Row } from "./row.js";
 import { otherS } from "../../support/edit-quote.js";
@@ -8,6 +10,12 @@ export const GOOD: Row[] = [
   row("v5 with TD 1.5", { quote: { version: 5 } }, "UpToDate", "UpToDate"),
   row("v5 with TD 1.0", { quote: { version: 5, bodyType: 2 } }, "UpToDate", "UpToDate"),
   row("zero padding", { quote: { padding: 3065 } }, "UpToDate", "UpToDate"),
+  quote(
+    "zero padding up to the longest quote",
+    (q) => concatBytes(q, new Uint8Array(MAX_QUOTE_BYTES - q.length)),
+    "UpToDate",
+    "UpToDate",
+  ),
   platform("a PCK of the Processor CA", { ca: "processor" }, "UpToDate", "UpToDate"),
   row(
     "no QE authentication data",

@@ -110,4 +110,12 @@ export const QUOTES: readonly Row[] = [
       oracle: "refused",
     };
   }),
+  ...([2, 3] as const).map((bodyType): Row => {
+    const make = (): Case => {
+      const v5 = makeCase({ quote: { version: 5, bodyType } });
+      return { ...v5, quote: put(v5.quote, 50, u32(bodyType === 2 ? 648 : 584)) };
+    };
+    const name = `a v5 body of type ${bodyType} that says it had the other type's size`;
+    return { name, make, ours: "quote_malformed", oracle: "refused" };
+  }),
 ];
