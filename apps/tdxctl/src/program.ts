@@ -10,6 +10,7 @@ import { registerHex } from "./commands/hex.js";
 import { registerMeasure } from "./commands/measure.js";
 import { registerQuote } from "./commands/quote.js";
 import { registerRand } from "./commands/rand.js";
+import { registerRenewTunnel } from "./commands/renew-tunnel.js";
 import { registerReplay } from "./commands/replay.js";
 import { registerReport } from "./commands/report.js";
 import { registerShow } from "./commands/show.js";
@@ -30,6 +31,7 @@ const COMMANDS: readonly ((program: Command, context: CliContext) => void)[] = [
   registerGenCaCert,
   registerGenAppKeys,
   registerBoot,
+  registerRenewTunnel,
 ];
 
 /** The tdxctl command line. */

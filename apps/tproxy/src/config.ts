@@ -107,6 +107,8 @@ const tproxyConfig = z.strictObject({
   host: z.string().min(1).default("0.0.0.0"),
   /** 0: any free one. */
   port: port.default(9070),
+  /** Guests must prove that their evidence was made for the call; those of images older than this cannot. */
+  require_fresh_evidence: z.boolean().default(false),
   /** Who gets the status page, `/metrics` and `List`. VMs on this machine come from loopback too. */
   status_from: z.enum(["loopback", "anywhere"]).default("loopback"),
   /** What tproxy shows to its callers; issued by the KMS root CA. */

@@ -1,4 +1,5 @@
 import type { Logger } from "@dstack/daemon";
+import type { Challenges } from "@dstack/ra-rpc";
 import type { DataPlane } from "@dstack/tls-proxy";
 import type { KeyEvidenceStore } from "./certificate/key-evidence.js";
 import type { KeyHistory } from "./certificate/key-history.js";
@@ -24,6 +25,8 @@ export interface TproxyContext {
   readonly store: Store;
   readonly nodes: NodeRegistry;
   readonly registry: InstanceRegistry;
+  readonly challenges: Challenges;
+  readonly requireFreshEvidence: boolean;
   readonly tunnel: Tunnel;
   readonly plane: DataPlane;
   readonly certificate: ProxyCertificate;

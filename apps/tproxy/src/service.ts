@@ -6,7 +6,7 @@ import type { Logger } from "@dstack/daemon";
 import { implement } from "@dstack/prpc";
 import type { ServiceImpl } from "@dstack/prpc";
 import { tproxy } from "@dstack/proto";
-import { createDaemonVerifier, listenRaRpc, requireAttested } from "@dstack/ra-rpc";
+import { Challenges, createDaemonVerifier, listenRaRpc, requireAttested } from "@dstack/ra-rpc";
 import type { PeerVerifier, VerifiedPeer } from "@dstack/ra-tls";
 import { CustomDomains } from "@dstack/tls-proxy";
 import type { CheckedCertificate, DataPlane, Dial, ResolveTxt } from "@dstack/tls-proxy";
@@ -31,6 +31,7 @@ import { dnsResolver } from "./routing/custom-domains.js";
 import { isRouted } from "./routing/is-routed.js";
 import { routeTable } from "./routing/route-table.js";
 import { acmeInfo } from "./rpc/acme-info.js";
+import { getChallenge } from "./rpc/get-challenge.js";
 import { list } from "./rpc/list.js";
 import { registerCvm } from "./rpc/register-cvm.js";
 import { openStore } from "./store/open-store.js";
@@ -59,6 +60,8 @@ export interface TproxyParts {
 
 /** A running tproxy. */
 export interface Tproxy extends AsyncDisposable {
+  readonly registry: InstanceRegistry;
+  readonly nodes: NodeRegistry;
   /** Of the RPC listener. */
   readonly port: number;
   /** `https://host:port` of the RPC listener. */
@@ -76,18 +79,33 @@ export interface Tproxy extends AsyncDisposable {
 
 const MAX_PEM_BYTES = 256 * 1024;
 
+const SMALL_BODY_BYTES = 4096;
+/** Quote and event log as an RA-TLS certificate carries them, at most 64 KiB, of which JSON makes twice as much. */
+const EVIDENCE_BODY_BYTES = 128 * 1024;
+const ATTESTED_METHODS: ReadonlySet<string> = new Set([
+  tproxy.Tproxy.method.registerCvm.name,
+  tproxy.Tproxy.method.getChallenge.name,
+]);
+
 /** Registration wants to know who calls, the list where from. They are refused before the request's body is read. */
 export function tproxyService(context: TproxyContext, statusFrom: StatusAccess): ServiceImpl<VerifiedPeer> {
   return implement<typeof tproxy.Tproxy, VerifiedPeer>(
     tproxy.Tproxy,
-    { registerCvm: registerCvm(context), list: list(context), acmeInfo: acmeInfo(context) },
+    {
+      registerCvm: registerCvm(context),
+      getChallenge: getChallenge(context),
+      list: list(context),
+      acmeInfo: acmeInfo(context),
+    },
     {
       guard: (method, call) => {
-        if (method === tproxy.Tproxy.method.registerCvm.name) requireAttested(call);
+        if (ATTESTED_METHODS.has(method)) requireAttested(call);
         if (method === tproxy.Tproxy.method.list.name) requireStatusAccess(statusFrom, call.remoteAddress);
       },
-      // The largest request is a WireGuard key.
-      bodyLimits: Object.fromEntries(tproxy.Tproxy.methods.map(({ name }) => [name, 4096])),
+      bodyLimits: {
+        ...Object.fromEntries(tproxy.Tproxy.methods.map(({ name }) => [name, SMALL_BODY_BYTES])),
+        [tproxy.Tproxy.method.registerCvm.name]: EVIDENCE_BODY_BYTES,
+      },
     },
   );
 }
@@ -235,6 +253,8 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     store,
     nodes,
     registry,
+    challenges: new Challenges({ purpose: "tproxy-register", verifier }),
+    requireFreshEvidence: config.require_fresh_evidence,
     tunnel,
     plane,
     certificate,
@@ -275,6 +295,8 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
 
   const resources = stack.move();
   return {
+    registry,
+    nodes,
     port: listener.port,
     url: listener.url,
     proxyPort,

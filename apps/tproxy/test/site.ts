@@ -144,15 +144,46 @@ export async function guestEvidence(
   return { provider, eventLog: JSON.stringify([...(await provider.bootEvents()), ...events]) };
 }
 
+/** A guest of this platform that has booted. Whoever has it can have any quote made, as its containers can. */
+export interface Guest {
+  /** The key that it made before its containers ran. */
+  readonly key: ReturnType<typeof generateP256>;
+  /** Measures one event more. */
+  extend(event: EventLogEntry): Promise<void>;
+  evidence(reportData: Uint8Array): Promise<{ quote: Uint8Array; eventLog: string }>;
+  /** An RA-TLS certificate with a quote of this moment, for the guest's key or another one. */
+  identity(key?: ReturnType<typeof generateP256>): Promise<{ key: string; certChain: string }>;
+}
+
+export async function bootGuest(shape: GuestShape = {}): Promise<Guest> {
+  const { provider, eventLog: booted } = await guestEvidence(shape);
+  const events = JSON.parse(booted) as EventLogEntry[];
+  const own = generateP256();
+  return {
+    key: own,
+    extend: async (event) => {
+      await provider.extendRtmr(3, fromHex(event.digest));
+      events.push(event);
+    },
+    evidence: async (reportData) => ({
+      quote: await provider.getQuote(reportData),
+      eventLog: JSON.stringify(events),
+    }),
+    identity: async (key = own) => {
+      const { chainPem } = await createRaTlsCertificate({
+        key: key.privateKey,
+        provider,
+        eventLog: JSON.stringify(events),
+        commonName: "guest",
+      });
+      return { key: key.privateKeyPem, certChain: chainPem };
+    },
+  };
+}
+
 /** Key and RA-TLS certificate of a guest of this platform. */
 export async function guestIdentity(shape: GuestShape = {}): Promise<{ key: string; certChain: string }> {
-  const key = generateP256();
-  const { chainPem } = await createRaTlsCertificate({
-    key: key.privateKey,
-    ...(await guestEvidence(shape)),
-    commonName: "guest",
-  });
-  return { key: key.privateKeyPem, certChain: chainPem };
+  return (await bootGuest(shape)).identity();
 }
 
 /** A client of the RPC listener, with a guest's certificate or without one. */

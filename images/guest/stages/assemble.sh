@@ -10,7 +10,7 @@ umask 022
 unset SOURCE_DATE_EPOCH # mksquashfs refuses it beside the options below
 
 for file in "$stage"/root/usr/lib/dstack/*; do
-  case ${file##*/} in start.cjs | dhcp-script) ;; *) rm "$file" ;; esac
+  case ${file##*/} in start.cjs | dhcp-script | watch-tunnel) ;; *) rm "$file" ;; esac
 done
 install -m 644 "$programs"/* "$stage/root/usr/lib/dstack/"
 "$here/stages/code-cache.sh" "$stage/root"

@@ -18,7 +18,7 @@ export function certificateKeyReportData(spkiDer: Uint8Array): Uint8Array {
 }
 
 /** What fresh evidence is asked for. Each purpose is a tag of its own, and no tag begins with another one. */
-export type FreshPurpose = "kms-challenge" | "kms-onboard";
+export type FreshPurpose = "kms-challenge" | "kms-onboard" | "tproxy-register";
 
 /** What a fresh quote speaks about. */
 export interface FreshBinding {

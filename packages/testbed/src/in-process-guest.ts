@@ -91,6 +91,8 @@ export class InProcessGuest implements GuestSystem, AsyncDisposable {
     return this.#stack.use(this.options.network.open("wg0", this.#ports));
   }
 
+  async watchTunnel(): Promise<void> {}
+
   async applyFirewall(rules: string): Promise<void> {
     this.firewall.push(rules);
   }

@@ -106,6 +106,7 @@ export class Testbed implements AsyncDisposable {
           port: 0,
           tls: { key: path("tproxy", "rpc.key"), certs: path("tproxy", "rpc.pem") },
           state_dir: path("tproxy", "state"),
+          require_fresh_evidence: true,
           wg: {
             private_key_file: path("tproxy", "wg.key"),
             ip: TUNNEL_IP,

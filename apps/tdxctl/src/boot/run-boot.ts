@@ -75,7 +75,7 @@ async function boot(system: GuestSystem, steps: Stepper, stop: AbortSignal): Pro
   );
   if (host.compose.usesTproxy) {
     await steps.run("wireguard", 180 * SECOND_MS, (signal) =>
-      joinTunnel({ ...peers, url: host.config.tproxyUrl }, signal),
+      joinTunnel({ ...peers, url: host.config.tproxyUrl, provider, events, identity }, signal),
     );
   }
   await steps.run("system-ready", 60 * SECOND_MS, async () => {
@@ -89,6 +89,7 @@ async function boot(system: GuestSystem, steps: Stepper, stop: AbortSignal): Pro
       await startCompose(system, host.compose, environment, signal);
     }),
   ]);
+  if (host.compose.usesTproxy) await system.watchTunnel(stop);
   await steps.ready();
   return { appId: identity.appId, instanceId: identity.instanceId };
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sha256 } from "@dstack/core";
@@ -76,12 +76,18 @@ export class FakeGuest implements GuestSystem, AsyncDisposable {
       [Symbol.asyncDispose]: async () => {},
     };
   }
+  async watchTunnel(): Promise<void> {
+    this.calls.push(
+      `watch tunnel${(await this.measured("system-ready")) ? " after" : " before"} system-ready`,
+    );
+  }
   async applyFirewall(rules: string): Promise<void> {
     this.calls.push("firewall");
     this.firewall = rules;
   }
   async writeRunFile(name: string, content: string | Uint8Array): Promise<string> {
     this.runFiles.set(name, Buffer.from(content).toString());
+    await writeFile(join(this.directory, name), content, { mode: 0o600 });
     return join(this.directory, name);
   }
   async startDocker(_config: string, containers: OldContainers): Promise<void> {

@@ -30,6 +30,9 @@ export interface Site extends AsyncDisposable {
   /** Off: a KMS that has no GetChallenge yet. */
   hasChallenges: boolean;
   readonly registered: string[];
+  readonly registrations: RegistrationSeen[];
+  /** Answers a registration, or throws. */
+  onRegister: (seen: RegistrationSeen) => TunnelAnswer;
   readonly envKey: Uint8Array;
   readonly envPublicKey: Uint8Array;
   readonly diskKey: Uint8Array;
@@ -37,6 +40,19 @@ export interface Site extends AsyncDisposable {
   onGetAppKey: (answer: KeyAnswer) => KeyAnswer;
   provider(): QuoteProvider;
   share(changes?: Partial<RawShare>, compose?: object): RawShare;
+}
+
+/** One registration as tproxy sees it. */
+export interface RegistrationSeen {
+  readonly peer: VerifiedPeer;
+  readonly fresh: boolean;
+  /** Of WireGuard. */
+  readonly key: string;
+}
+
+export interface TunnelAnswer {
+  wg: { serverPublicKey: string; clientIp: string; serverIp: string; serverEndpoint: string };
+  servers?: { publicKey: string; ip: string; endpoint: string; rpcUrl: string }[];
 }
 
 export interface KeyAnswer {
@@ -65,19 +81,33 @@ export async function startSite(): Promise<Site> {
     collateral: { get: async (_keys, now) => platform.collateral(now) },
   });
   const challenges = new Challenges({ purpose: "kms-challenge", verifier });
+  const tproxyChallenges = new Challenges({ purpose: "tproxy-register", verifier });
   const envKey = new Uint8Array(randomBytes(32));
+  const server = generateKeyPair();
   const parts = {
     seen: [] as VerifiedPeer[],
     fresh: [] as boolean[],
     hasChallenges: true,
     registered: [] as string[],
+    registrations: [] as RegistrationSeen[],
+    onRegister: (seen: RegistrationSeen): TunnelAnswer => {
+      parts.registered.push(seen.peer.instanceId);
+      parts.registrations.push(seen);
+      return {
+        wg: {
+          serverPublicKey: server.publicKey,
+          clientIp: "10.9.0.2",
+          serverIp: "10.9.0.1",
+          serverEndpoint: "10.0.2.2:44",
+        },
+      };
+    },
     envKey,
     envPublicKey: x25519PublicKey(envKey),
     diskKey: new Uint8Array(randomBytes(32)),
     onGetAppKey: (answer: KeyAnswer): KeyAnswer => answer,
   };
   const appKey = generateP256();
-  const server = generateKeyPair();
   const listener = await listenRaRpc({
     host: "127.0.0.1",
     port: 0,
@@ -117,16 +147,14 @@ export async function startSite(): Promise<Site> {
         getMeta: async () => ({}),
       }),
       implement<typeof tproxy.Tproxy, VerifiedPeer>(tproxy.Tproxy, {
+        getChallenge: async (_request, call) => tproxyChallenges.issue(call),
         registerCvm: async (request, call) => {
-          parts.registered.push(requireAttested(call).instanceId);
-          return {
-            wg: {
-              serverPublicKey: server.publicKey,
-              clientIp: "10.9.0.2",
-              serverIp: "10.9.0.1",
-              serverEndpoint: `10.0.2.2:${request.clientPublicKey.length}`,
-            },
-          };
+          const { freshEvidence } = request;
+          const peer =
+            freshEvidence === undefined
+              ? requireAttested(call)
+              : await tproxyChallenges.verify(call, freshEvidence);
+          return parts.onRegister({ peer, fresh: freshEvidence !== undefined, key: request.clientPublicKey });
         },
         list: async () => ({}),
         acmeInfo: async () => ({}),

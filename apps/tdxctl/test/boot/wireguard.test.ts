@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import type { tproxy } from "@dstack/proto";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
 import { describe, expect, it } from "vitest";
-import { firewallRules, parseTunnel, tunnelConfig } from "../../src/boot/wireguard.js";
+import { firewallRules, parseTunnel, tunnelConfig } from "../../src/boot/tunnel/tunnel.js";
 
 const server = generateKeyPair();
 const second = generateKeyPair();
@@ -28,7 +28,7 @@ const node = (publicKey: string, ip: string): tproxy.WireGuardServer => ({
   $typeName: "tproxy.WireGuardServer",
   publicKey,
   ip,
-  endpoint: `${ip}:51820`,
+  endpoint: `192.0.2.1:51820`,
   rpcUrl: "",
 });
 
@@ -68,7 +68,8 @@ describe("parseTunnel", () => {
     ["a network instead of an address", { serverIp: "0.0.0.0/0" }],
     ["text that adds a rule", { serverIp: "10.4.0.1 } accept\n" }],
     ["a name instead of an address", { clientIp: "localhost" }],
-    ["an IPv6 address", { serverIp: "fe80::1" }],
+    ["an address of one link", { serverIp: "fe80::1%wg0" }],
+    ["an IPv6 address that adds a rule", { serverIp: "fd00::1 } accept\n" }],
     ["a key that is none", { serverPublicKey: "abc" }],
     ["our own address for the server", { serverIp: "10.4.0.7" }],
   ])("G5: refuses %s", (_what, change) => {
@@ -97,14 +98,29 @@ describe("firewallRules", () => {
   it("G5: drops what comes through the tunnel from anybody but tproxy, ahead of address translation", () => {
     expect(rules).toContain("type filter hook prerouting priority raw;");
     expect(rules).toContain('iifname "wg0" ip saddr != { 10.4.0.1, 10.4.0.2 } drop');
-    expect(rules).toContain('iifname "wg0" meta nfproto != ipv4 drop');
+    expect(rules).toContain('iifname "wg0" meta nfproto ipv6 drop');
+  });
+
+  it("G5: does the same for nodes with IPv6 addresses, and is /128 to them", () => {
+    const tunnel = parseTunnel({
+      ...answer({ clientIp: "fd00::7" }),
+      servers: [node(server.publicKey, "fd00::1")],
+    });
+    expect(firewallRules(tunnel)).toContain('iifname "wg0" ip6 saddr != { fd00::1 } drop');
+    expect(firewallRules(tunnel)).toContain('iifname "wg0" meta nfproto ipv4 drop');
+    expect(tunnelConfig(own.privateKey, { ...tunnel, servers: tunnel.servers })).toContain(
+      "AllowedIPs = fd00::1/128",
+    );
   });
 
   it("G5: drops SSH through the tunnel even from tproxy", () => {
     expect(rules).toContain('iifname "wg0" tcp dport 22 drop');
   });
 
-  it("G5: is a ruleset nft accepts, a second time too", () => {
+  it.each([
+    [rules],
+    [firewallRules(parseTunnel({ ...answer(), servers: [node(server.publicKey, "fd00::1")] }))],
+  ])("G5: is a ruleset nft accepts, a second time too", (rules) => {
     // A network namespace of our own: nothing of the machine's is touched.
     const nft = (): void => {
       execFileSync(

@@ -1,4 +1,4 @@
-import { InputError, hex, sha256 } from "@dstack/core";
+import { InputError } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
 import type { Handler } from "@dstack/prpc";
 import type { tproxy } from "@dstack/proto";
@@ -6,6 +6,7 @@ import { requireAttested } from "@dstack/ra-rpc";
 import type { VerifiedPeer } from "@dstack/ra-tls";
 import { parsePublicKey } from "@dstack/wireguard-tools-wrapper";
 import type { TproxyContext } from "../context.js";
+import { identityOf, requireOwnKey } from "../registry/own-key.js";
 import type { NodeRegistry } from "../registry/nodes.js";
 import { RegistryError } from "../registry/registry.js";
 import { StoreError } from "../store/store.js";
@@ -24,18 +25,24 @@ export const registerCvm =
   async (request, call) => {
     const peer = requireAttested(call);
     try {
-      refuseAfterSystemReady(peer);
+      requireOwnKey(context.registry, peer);
+      if (request.freshEvidence !== undefined) await context.challenges.verify(call, request.freshEvidence);
+      else requireNoFreshEvidence(context);
       const instance = await context.registry.register({
-        appId: peer.appId,
-        instanceId: peer.instanceId,
+        ...identityOf(peer),
         publicKey: parsePublicKey(request.clientPublicKey),
-        bootKey: hex(sha256(peer.publicKeySpki)),
       });
       await context.tunnel.sync();
       context.publishRoutes();
       context.metrics.registered.inc({ anchor: peer.anchor });
       context.log.info(
-        { appId: peer.appId, instanceId: peer.instanceId, ip: instance.ip },
+        {
+          appId: peer.appId,
+          instanceId: peer.instanceId,
+          ip: instance.ip,
+          freshEvidence: request.freshEvidence !== undefined,
+          again: peer.systemReady,
+        },
         "instance registered",
       );
       return answer(context, instance.ip, request.clientVersion);
@@ -45,15 +52,12 @@ export const registerCvm =
     }
   };
 
-/**
- * A guest opens its sockets after `system-ready`: from then on one of its containers could have had this quote made
- * over its own key, and would take over the VM's name and traffic (the reason of E5).
- */
-function refuseAfterSystemReady(peer: VerifiedPeer): void {
-  if (!peer.systemReady) return;
+function requireNoFreshEvidence({ requireFreshEvidence }: TproxyContext): void {
+  if (!requireFreshEvidence) return;
   throw new RpcError(
     "permission_denied",
-    "the event log contains system-ready: a VM registers before it opens its sockets",
+    "this tproxy wants fresh evidence: call GetChallenge and send a quote over the challenge with RegisterCvm; " +
+      "a guest image that does not must be updated, or tproxy run with require_fresh_evidence = false",
   );
 }
 
@@ -87,5 +91,5 @@ function reasonOf(err: unknown): string {
   if (err instanceof RegistryError) return err.code;
   if (err instanceof StoreError) return "store";
   if (err instanceof InputError) return "bad_key";
-  return err instanceof RpcError ? "system_ready" : "internal";
+  return err instanceof RpcError ? err.code : "internal";
 }

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tproxy.proto.
  */
 export const file_tproxy: GenFile = /*@__PURE__*/
-  fileDesc("Cgx0cHJveHkucHJvdG8SBnRwcm94eSJHChJSZWdpc3RlckN2bVJlcXVlc3QSGQoRY2xpZW50X3B1YmxpY19rZXkYASABKAkSFgoOY2xpZW50X3ZlcnNpb24YAiABKA0iawoPV2lyZUd1YXJkQ29uZmlnEhkKEXNlcnZlcl9wdWJsaWNfa2V5GAEgASgJEhEKCWNsaWVudF9pcBgCIAEoCRIRCglzZXJ2ZXJfaXAYAyABKAkSFwoPc2VydmVyX2VuZHBvaW50GAQgASgJIksKC1RhcHBkQ29uZmlnEhUKDWV4dGVybmFsX3BvcnQYASABKA0SFQoNaW50ZXJuYWxfcG9ydBgCIAEoDRIOCgZkb21haW4YAyABKAkiVAoPV2lyZUd1YXJkU2VydmVyEhIKCnB1YmxpY19rZXkYASABKAkSCgoCaXAYAiABKAkSEAoIZW5kcG9pbnQYAyABKAkSDwoHcnBjX3VybBgEIAEoCSKIAQoTUmVnaXN0ZXJDdm1SZXNwb25zZRIjCgJ3ZxgBIAEoCzIXLnRwcm94eS5XaXJlR3VhcmRDb25maWcSIgoFdGFwcGQYAiABKAsyEy50cHJveHkuVGFwcGRDb25maWcSKAoHc2VydmVycxgDIAMoCzIXLnRwcm94eS5XaXJlR3VhcmRTZXJ2ZXIiiAEKCEhvc3RJbmZvEgoKAmlkGAEgASgJEgoKAmlwGAIgASgJEg4KBmFwcF9pZBgDIAEoCRITCgtiYXNlX2RvbWFpbhgEIAEoCRIMCgRwb3J0GAUgASgNEhgKEGxhdGVzdF9oYW5kc2hha2UYBiABKAQSFwoPbnVtX2Nvbm5lY3Rpb25zGAcgASgNIi8KDExpc3RSZXNwb25zZRIfCgVob3N0cxgBIAMoCzIQLnRwcm94eS5Ib3N0SW5mbyI6ChBBY21lSW5mb1Jlc3BvbnNlEhMKC2FjY291bnRfdXJpGAEgASgJEhEKCWhpc3Rfa2V5cxgCIAMoDDLEAQoGVHByb3h5EkYKC1JlZ2lzdGVyQ3ZtEhoudHByb3h5LlJlZ2lzdGVyQ3ZtUmVxdWVzdBobLnRwcm94eS5SZWdpc3RlckN2bVJlc3BvbnNlEjQKBExpc3QSFi5nb29nbGUucHJvdG9idWYuRW1wdHkaFC50cHJveHkuTGlzdFJlc3BvbnNlEjwKCEFjbWVJbmZvEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhgudHByb3h5LkFjbWVJbmZvUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_empty]);
+  fileDesc("Cgx0cHJveHkucHJvdG8SBnRwcm94eSJ2ChJSZWdpc3RlckN2bVJlcXVlc3QSGQoRY2xpZW50X3B1YmxpY19rZXkYASABKAkSFgoOY2xpZW50X3ZlcnNpb24YAiABKA0SLQoOZnJlc2hfZXZpZGVuY2UYAyABKAsyFS50cHJveHkuRnJlc2hFdmlkZW5jZSJECg1GcmVzaEV2aWRlbmNlEhEKCWNoYWxsZW5nZRgBIAEoDBINCgVxdW90ZRgCIAEoDBIRCglldmVudF9sb2cYAyABKAkiRQoUR2V0Q2hhbGxlbmdlUmVzcG9uc2USEQoJY2hhbGxlbmdlGAEgASgMEhoKEmV4cGlyZXNfaW5fc2Vjb25kcxgCIAEoDSJrCg9XaXJlR3VhcmRDb25maWcSGQoRc2VydmVyX3B1YmxpY19rZXkYASABKAkSEQoJY2xpZW50X2lwGAIgASgJEhEKCXNlcnZlcl9pcBgDIAEoCRIXCg9zZXJ2ZXJfZW5kcG9pbnQYBCABKAkiSwoLVGFwcGRDb25maWcSFQoNZXh0ZXJuYWxfcG9ydBgBIAEoDRIVCg1pbnRlcm5hbF9wb3J0GAIgASgNEg4KBmRvbWFpbhgDIAEoCSJUCg9XaXJlR3VhcmRTZXJ2ZXISEgoKcHVibGljX2tleRgBIAEoCRIKCgJpcBgCIAEoCRIQCghlbmRwb2ludBgDIAEoCRIPCgdycGNfdXJsGAQgASgJIogBChNSZWdpc3RlckN2bVJlc3BvbnNlEiMKAndnGAEgASgLMhcudHByb3h5LldpcmVHdWFyZENvbmZpZxIiCgV0YXBwZBgCIAEoCzITLnRwcm94eS5UYXBwZENvbmZpZxIoCgdzZXJ2ZXJzGAMgAygLMhcudHByb3h5LldpcmVHdWFyZFNlcnZlciKIAQoISG9zdEluZm8SCgoCaWQYASABKAkSCgoCaXAYAiABKAkSDgoGYXBwX2lkGAMgASgJEhMKC2Jhc2VfZG9tYWluGAQgASgJEgwKBHBvcnQYBSABKA0SGAoQbGF0ZXN0X2hhbmRzaGFrZRgGIAEoBBIXCg9udW1fY29ubmVjdGlvbnMYByABKA0iLwoMTGlzdFJlc3BvbnNlEh8KBWhvc3RzGAEgAygLMhAudHByb3h5Lkhvc3RJbmZvIjoKEEFjbWVJbmZvUmVzcG9uc2USEwoLYWNjb3VudF91cmkYASABKAkSEQoJaGlzdF9rZXlzGAIgAygMMooCCgZUcHJveHkSRgoLUmVnaXN0ZXJDdm0SGi50cHJveHkuUmVnaXN0ZXJDdm1SZXF1ZXN0GhsudHByb3h5LlJlZ2lzdGVyQ3ZtUmVzcG9uc2USRAoMR2V0Q2hhbGxlbmdlEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhwudHByb3h5LkdldENoYWxsZW5nZVJlc3BvbnNlEjQKBExpc3QSFi5nb29nbGUucHJvdG9idWYuRW1wdHkaFC50cHJveHkuTGlzdFJlc3BvbnNlEjwKCEFjbWVJbmZvEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GhgudHByb3h5LkFjbWVJbmZvUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_empty]);
 
 /**
  * @generated from message tproxy.RegisterCvmRequest
@@ -31,6 +31,13 @@ export type RegisterCvmRequest = Message<"tproxy.RegisterCvmRequest"> & {
    * @generated from field: uint32 client_version = 2;
    */
   clientVersion: number;
+
+  /**
+   * Guests older than GetChallenge leave it out.
+   *
+   * @generated from field: tproxy.FreshEvidence fresh_evidence = 3;
+   */
+  freshEvidence?: FreshEvidence | undefined;
 };
 
 /**
@@ -39,6 +46,63 @@ export type RegisterCvmRequest = Message<"tproxy.RegisterCvmRequest"> & {
  */
 export const RegisterCvmRequestSchema: GenMessage<RegisterCvmRequest> = /*@__PURE__*/
   messageDesc(file_tproxy, 0);
+
+/**
+ * A quote that was made for this very TLS connection, of the purpose tproxy-register. See packages/ra-rpc/README.md.
+ *
+ * @generated from message tproxy.FreshEvidence
+ */
+export type FreshEvidence = Message<"tproxy.FreshEvidence"> & {
+  /**
+   * From GetChallenge on the same connection. It is used up by this call, whatever becomes of it.
+   *
+   * @generated from field: bytes challenge = 1;
+   */
+  challenge: Uint8Array;
+
+  /**
+   * @generated from field: bytes quote = 2;
+   */
+  quote: Uint8Array;
+
+  /**
+   * JSON array text. It replays to the quote's registers, which are those of the quote in the client certificate.
+   *
+   * @generated from field: string event_log = 3;
+   */
+  eventLog: string;
+};
+
+/**
+ * Describes the message tproxy.FreshEvidence.
+ * Use `create(FreshEvidenceSchema)` to create a new message.
+ */
+export const FreshEvidenceSchema: GenMessage<FreshEvidence> = /*@__PURE__*/
+  messageDesc(file_tproxy, 1);
+
+/**
+ * @generated from message tproxy.GetChallengeResponse
+ */
+export type GetChallengeResponse = Message<"tproxy.GetChallengeResponse"> & {
+  /**
+   * 32 random bytes. A later challenge on the same connection replaces it.
+   *
+   * @generated from field: bytes challenge = 1;
+   */
+  challenge: Uint8Array;
+
+  /**
+   * @generated from field: uint32 expires_in_seconds = 2;
+   */
+  expiresInSeconds: number;
+};
+
+/**
+ * Describes the message tproxy.GetChallengeResponse.
+ * Use `create(GetChallengeResponseSchema)` to create a new message.
+ */
+export const GetChallengeResponseSchema: GenMessage<GetChallengeResponse> = /*@__PURE__*/
+  messageDesc(file_tproxy, 2);
 
 /**
  * @generated from message tproxy.WireGuardConfig
@@ -72,7 +136,7 @@ export type WireGuardConfig = Message<"tproxy.WireGuardConfig"> & {
  * Use `create(WireGuardConfigSchema)` to create a new message.
  */
 export const WireGuardConfigSchema: GenMessage<WireGuardConfig> = /*@__PURE__*/
-  messageDesc(file_tproxy, 1);
+  messageDesc(file_tproxy, 3);
 
 /**
  * @generated from message tproxy.TappdConfig
@@ -99,7 +163,7 @@ export type TappdConfig = Message<"tproxy.TappdConfig"> & {
  * Use `create(TappdConfigSchema)` to create a new message.
  */
 export const TappdConfigSchema: GenMessage<TappdConfig> = /*@__PURE__*/
-  messageDesc(file_tproxy, 2);
+  messageDesc(file_tproxy, 4);
 
 /**
  * @generated from message tproxy.WireGuardServer
@@ -133,7 +197,7 @@ export type WireGuardServer = Message<"tproxy.WireGuardServer"> & {
  * Use `create(WireGuardServerSchema)` to create a new message.
  */
 export const WireGuardServerSchema: GenMessage<WireGuardServer> = /*@__PURE__*/
-  messageDesc(file_tproxy, 3);
+  messageDesc(file_tproxy, 5);
 
 /**
  * @generated from message tproxy.RegisterCvmResponse
@@ -160,7 +224,7 @@ export type RegisterCvmResponse = Message<"tproxy.RegisterCvmResponse"> & {
  * Use `create(RegisterCvmResponseSchema)` to create a new message.
  */
 export const RegisterCvmResponseSchema: GenMessage<RegisterCvmResponse> = /*@__PURE__*/
-  messageDesc(file_tproxy, 4);
+  messageDesc(file_tproxy, 6);
 
 /**
  * @generated from message tproxy.HostInfo
@@ -211,7 +275,7 @@ export type HostInfo = Message<"tproxy.HostInfo"> & {
  * Use `create(HostInfoSchema)` to create a new message.
  */
 export const HostInfoSchema: GenMessage<HostInfo> = /*@__PURE__*/
-  messageDesc(file_tproxy, 5);
+  messageDesc(file_tproxy, 7);
 
 /**
  * @generated from message tproxy.ListResponse
@@ -228,7 +292,7 @@ export type ListResponse = Message<"tproxy.ListResponse"> & {
  * Use `create(ListResponseSchema)` to create a new message.
  */
 export const ListResponseSchema: GenMessage<ListResponse> = /*@__PURE__*/
-  messageDesc(file_tproxy, 6);
+  messageDesc(file_tproxy, 8);
 
 /**
  * @generated from message tproxy.AcmeInfoResponse
@@ -252,7 +316,7 @@ export type AcmeInfoResponse = Message<"tproxy.AcmeInfoResponse"> & {
  * Use `create(AcmeInfoResponseSchema)` to create a new message.
  */
 export const AcmeInfoResponseSchema: GenMessage<AcmeInfoResponse> = /*@__PURE__*/
-  messageDesc(file_tproxy, 7);
+  messageDesc(file_tproxy, 9);
 
 /**
  * The registry of CVMs behind the proxy.
@@ -269,6 +333,16 @@ export const Tproxy: GenService<{
     methodKind: "unary";
     input: typeof RegisterCvmRequestSchema;
     output: typeof RegisterCvmResponseSchema;
+  },
+  /**
+   * A challenge for fresh evidence, for a caller that could register now. It holds for this TLS connection only.
+   *
+   * @generated from rpc tproxy.Tproxy.GetChallenge
+   */
+  getChallenge: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
+    output: typeof GetChallengeResponseSchema;
   },
   /**
    * @generated from rpc tproxy.Tproxy.List

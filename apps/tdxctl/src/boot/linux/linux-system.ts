@@ -16,7 +16,7 @@ import type {
 } from "../guest-system.js";
 import { readShare } from "../share.js";
 import type { RawShare } from "../share.js";
-import { WIREGUARD_INTERFACE } from "../wireguard.js";
+import { WIREGUARD_INTERFACE } from "../tunnel/tunnel.js";
 import { LuksDisk } from "./luks-disk.js";
 import { disarmContainers } from "./old-containers.js";
 import { appendProgress, consoleLine } from "./progress-log.js";
@@ -95,6 +95,12 @@ export class LinuxSystem implements GuestSystem {
 
   async openWireGuard(): Promise<WireGuardDevice> {
     return WireGuard.open({ interfaceName: WIREGUARD_INTERFACE, backend: "kernel" });
+  }
+
+  async watchTunnel(signal: AbortSignal): Promise<void> {
+    await runCommand("systemctl", ["--no-ask-password", "--no-block", "start", "dstack-tunnel.service"], {
+      signal,
+    });
   }
 
   async applyFirewall(rules: string, signal: AbortSignal): Promise<void> {

@@ -1,8 +1,8 @@
-import { createRaTlsCertificate, generateP256 } from "@dstack/ra-tls";
+import { createRaTlsCertificate, generateP256, loadP256 } from "@dstack/ra-tls";
 import type { QuoteProvider, RuntimeEventLog } from "@dstack/tdx-attest";
 import type { Identity } from "../identity.js";
 
-/** A client certificate that carries our evidence, and its key. Neither is ever stored. */
+/** A client certificate that carries our evidence, and its key, which stays in memory: it registers this VM again. */
 export interface BootCertificate {
   readonly keyPem: string;
   readonly chainPem: string;
@@ -12,17 +12,27 @@ export interface BootCertificate {
 export async function makeBootCertificate(
   provider: QuoteProvider,
   events: RuntimeEventLog,
-  identity: Identity,
+  identity: Pick<Identity, "appId" | "instanceId">,
   signal: AbortSignal,
 ): Promise<BootCertificate> {
-  const key = generateP256();
+  return certificateFor(generateP256().privateKeyPem, provider, events, identity, signal);
+}
+
+/** Makes a certificate for that key with a quote of what this guest is now. */
+export async function certificateFor(
+  keyPem: string,
+  provider: QuoteProvider,
+  events: RuntimeEventLog,
+  identity: Pick<Identity, "appId" | "instanceId">,
+  signal: AbortSignal,
+): Promise<BootCertificate> {
   const { chainPem } = await createRaTlsCertificate({
-    key: key.privateKey,
+    key: loadP256(keyPem).privateKey,
     provider,
     eventLog: await events.eventLog(),
     commonName: identity.instanceId,
     appId: identity.appId,
     signal,
   });
-  return { keyPem: key.privateKeyPem, chainPem };
+  return { keyPem, chainPem };
 }

@@ -1,34 +1,45 @@
-import { tproxy } from "@dstack/proto";
-import { createClient } from "@dstack/prpc";
+import type { QuoteProvider, RuntimeEventLog } from "@dstack/tdx-attest";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
 import { attestedCall } from "../attested-call.js";
 import type { AttestedPeer } from "../attested-call.js";
-import { firewallRules, parseTunnel, tunnelConfig } from "../wireguard.js";
-
-/** The version from which tproxy answers with every node of its cluster. */
-const CLIENT_VERSION = 2;
+import type { Identity } from "../identity.js";
+import { certificateFor } from "./boot-certificate.js";
+import { bringUpTunnel, register } from "../tunnel/register.js";
+import { urlsOf } from "../tunnel/renew.js";
+import { SAVED_TUNNEL, writeSavedTunnel } from "../tunnel/saved-tunnel.js";
 
 /**
- * Registers with tproxy and brings the tunnel up, firewall first (G5).
+ * Registers with tproxy and brings the tunnel up, firewall first (G5). What it takes to register again stays in memory.
  * @throws {RpcError} tproxy refused
  * @throws {InputError} its answer is no tunnel
  */
-export async function joinTunnel(peer: AttestedPeer, signal: AbortSignal): Promise<void> {
-  const { privateKey, publicKey } = generateKeyPair();
-  const answer = await attestedCall(
-    peer,
+export async function joinTunnel(
+  peer: AttestedPeer & {
+    readonly provider: QuoteProvider;
+    readonly events: RuntimeEventLog;
+    readonly identity: Identity;
+  },
+  signal: AbortSignal,
+): Promise<void> {
+  const { privateKey } = generateKeyPair();
+  // The KMS has been measured since the first certificate, and fresh evidence must be of the guest in the certificate.
+  const { keyPem } = peer.certificate;
+  const certificate = await certificateFor(keyPem, peer.provider, peer.events, peer.identity, signal);
+  const tunnel = await attestedCall(
+    { ...peer, certificate },
     { step: "wireguard", service: "tproxy", urlKey: "tproxy_url" },
-    (transport) =>
-      createClient(tproxy.Tproxy, transport).registerCvm(
-        { clientPublicKey: publicKey, clientVersion: CLIENT_VERSION },
-        { signal },
-      ),
+    (transport) => register(transport, peer.events, privateKey, signal),
     signal,
   );
-  const tunnel = parseTunnel(answer);
-  await peer.system.applyFirewall(firewallRules(tunnel), signal);
-  const wireguard = await peer.system.openWireGuard();
-  await wireguard.setAddress(`${tunnel.ip}/32`);
-  await wireguard.syncconf(tunnelConfig(privateKey, tunnel));
-  for (const server of tunnel.servers) await wireguard.addRoute(`${server.ip}/32`);
+  await bringUpTunnel(peer.system, privateKey, tunnel, signal);
+  const { appId, instanceId } = peer.identity;
+  const saved = {
+    appId,
+    instanceId,
+    tlsKey: keyPem,
+    wireguardKey: privateKey,
+    caPem: peer.caPem,
+    urls: urlsOf(peer.url ?? "", tunnel),
+  };
+  await peer.system.writeRunFile(SAVED_TUNNEL, writeSavedTunnel(saved));
 }

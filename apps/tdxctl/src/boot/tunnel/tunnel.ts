@@ -1,4 +1,4 @@
-import { isIPv4 } from "node:net";
+import { isIP } from "node:net";
 import { InputError } from "@dstack/core";
 import type { tproxy } from "@dstack/proto";
 import { parsePublicKey, wgConfig } from "@dstack/wireguard-tools-wrapper";
@@ -13,15 +13,17 @@ const MAX_SERVERS = 64;
 /** One tproxy node. */
 export interface TunnelServer {
   readonly publicKey: WireGuardPublicKey;
-  /** IPv4 address inside the tunnel. */
+  /** Address inside the tunnel. */
   readonly ip: string;
   /** `host:port` as this guest reaches it. */
   readonly endpoint: string;
+  /** `https://host:port` where it takes registrations, if it says so. */
+  readonly rpcUrl: string | undefined;
 }
 
 /** The tunnel as tproxy assigned it. */
 export interface Tunnel {
-  /** Our IPv4 address. */
+  /** Our address, IPv4 or IPv6. */
   readonly ip: string;
   readonly servers: readonly TunnelServer[];
 }
@@ -33,15 +35,16 @@ export interface Tunnel {
 export function parseTunnel(answer: tproxy.RegisterCvmResponse): Tunnel {
   const { wg } = answer;
   if (wg === undefined) throw new InputError("tproxy answered without a WireGuard configuration");
-  const first = { publicKey: wg.serverPublicKey, ip: wg.serverIp, endpoint: wg.serverEndpoint };
+  const first = { publicKey: wg.serverPublicKey, ip: wg.serverIp, endpoint: wg.serverEndpoint, rpcUrl: "" };
   // The whole cluster, where tproxy is one; the node that answered is then among them.
   const offered = answer.servers.length > 0 ? answer.servers : [first];
   if (offered.length > MAX_SERVERS) throw new InputError(`tproxy names more than ${MAX_SERVERS} servers`);
-  const ip = ipv4(wg.clientIp, "our tunnel address");
+  const ip = address(wg.clientIp, "our tunnel address");
   const servers = offered.map((server) => ({
     publicKey: parsePublicKey(server.publicKey),
-    ip: ipv4(server.ip, "a server's tunnel address"),
+    ip: address(server.ip, "a server's tunnel address"),
     endpoint: server.endpoint,
+    rpcUrl: server.rpcUrl === "" ? undefined : server.rpcUrl,
   }));
   const addresses = new Set(servers.map((server) => server.ip));
   if (addresses.size !== servers.length || addresses.has(ip)) {
@@ -50,9 +53,15 @@ export function parseTunnel(answer: tproxy.RegisterCvmResponse): Tunnel {
   return { ip, servers };
 }
 
-function ipv4(text: string, what: string): string {
-  if (!isIPv4(text)) throw new InputError(`${what} from tproxy is not an IPv4 address`);
+function address(text: string, what: string): string {
+  if (isIP(text) === 0 || text.includes("%"))
+    throw new InputError(`${what} from tproxy is not an IP address`);
   return text;
+}
+
+/** An address as a block of its own: /32, or /128 of IPv6. */
+export function hostCidr(ip: string): string {
+  return `${ip}/${isIP(ip) === 6 ? 128 : 32}`;
 }
 
 /** Text for `wg syncconf`: every server may use its own address and no other (G5). */
@@ -61,7 +70,7 @@ export function tunnelConfig(privateKey: WireGuardPrivateKey, tunnel: Tunnel): s
     privateKey,
     peers: tunnel.servers.map((server) => ({
       publicKey: server.publicKey,
-      allowedIps: [`${server.ip}/32`],
+      allowedIps: [hostCidr(server.ip)],
       endpoint: server.endpoint,
       persistentKeepalive: KEEPALIVE_SECONDS,
     })),
@@ -74,15 +83,20 @@ export function tunnelConfig(privateKey: WireGuardPrivateKey, tunnel: Tunnel): s
  * images only, and even there nobody gets to it from the internet.
  */
 export function firewallRules(tunnel: Tunnel): string {
-  const servers = tunnel.servers.map((server) => server.ip).join(", ");
+  const of = (family: 4 | 6): string =>
+    tunnel.servers.flatMap(({ ip }) => (isIP(ip) === family ? [ip] : [])).join(", ");
+  const only = (name: "ip" | "ip6", protocol: "ipv4" | "ipv6", servers: string): string =>
+    servers === ""
+      ? `    iifname "${WIREGUARD_INTERFACE}" meta nfproto ${protocol} drop`
+      : `    iifname "${WIREGUARD_INTERFACE}" ${name} saddr != { ${servers} } drop`;
   return [
     "table inet dstack",
     "delete table inet dstack",
     "table inet dstack {",
     "  chain prerouting {",
     "    type filter hook prerouting priority raw; policy accept;",
-    `    iifname "${WIREGUARD_INTERFACE}" ip saddr != { ${servers} } drop`,
-    `    iifname "${WIREGUARD_INTERFACE}" meta nfproto != ipv4 drop`,
+    only("ip", "ipv4", of(4)),
+    only("ip6", "ipv6", of(6)),
     `    iifname "${WIREGUARD_INTERFACE}" tcp dport 22 drop`,
     "  }",
     "}",

@@ -1,0 +1,57 @@
+import { tproxy } from "@dstack/proto";
+import { createClient } from "@dstack/prpc";
+import type { RaTlsTransport } from "@dstack/ra-rpc";
+import type { RuntimeEventLog } from "@dstack/tdx-attest";
+import type { WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
+import { publicKeyOf } from "@dstack/wireguard-tools-wrapper";
+import { withFreshEvidence } from "../fresh-evidence.js";
+import type { GuestSystem } from "../guest-system.js";
+import { firewallRules, hostCidr, parseTunnel, tunnelConfig } from "./tunnel.js";
+import type { Tunnel } from "./tunnel.js";
+
+/** The version from which tproxy answers with every node of its cluster. */
+const CLIENT_VERSION = 2;
+
+/**
+ * Registers with a node of tproxy.
+ * @throws {RpcError} tproxy refused
+ * @throws {InputError} its answer is no tunnel
+ */
+export async function register(
+  transport: RaTlsTransport,
+  events: RuntimeEventLog,
+  privateKey: WireGuardPrivateKey,
+  signal: AbortSignal,
+): Promise<Tunnel> {
+  const answer = await transport.withSession((session) => {
+    const client = createClient(tproxy.Tproxy, session);
+    const request = { clientPublicKey: publicKeyOf(privateKey), clientVersion: CLIENT_VERSION };
+    return withFreshEvidence(
+      session,
+      events,
+      "tproxy-register",
+      () => client.getChallenge({}, { signal }),
+      (freshEvidence) =>
+        client.registerCvm(
+          { ...request, ...(freshEvidence === undefined ? {} : { freshEvidence }) },
+          { signal },
+        ),
+      signal,
+    );
+  });
+  return parseTunnel(answer);
+}
+
+/** Brings the tunnel up, or makes the one that is up another one; firewall first (G5). */
+export async function bringUpTunnel(
+  system: Pick<GuestSystem, "applyFirewall" | "openWireGuard">,
+  privateKey: WireGuardPrivateKey,
+  tunnel: Tunnel,
+  signal: AbortSignal,
+): Promise<void> {
+  await system.applyFirewall(firewallRules(tunnel), signal);
+  const wireguard = await system.openWireGuard();
+  await wireguard.setAddress(hostCidr(tunnel.ip));
+  await wireguard.syncconf(tunnelConfig(privateKey, tunnel));
+  for (const server of tunnel.servers) await wireguard.addRoute(hostCidr(server.ip));
+}

@@ -1,0 +1,91 @@
+import { spawnSync } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+
+const SCRIPT = fileURLToPath(
+  new URL("../../../../images/guest/files/usr/lib/dstack/watch-tunnel", import.meta.url),
+);
+const NOW = 1_763_800_000;
+
+/**
+ * Runs the script in a world of its own, in which time passes only while it sleeps.
+ * @param handshakes each look's ages in seconds, one a node; the script ends after the last look
+ * @param quiet what the random beginning is made of
+ * @returns how long it slept, and where it registered again
+ */
+async function watch(handshakes: readonly (readonly number[])[], quiet = 0): Promise<(number | "renew")[]> {
+  const dir = await mkdtemp(join(tmpdir(), "watch-"));
+  const program = (name: string, text: string): Promise<void> =>
+    writeFile(join(dir, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  await writeFile(join(dir, "ages"), handshakes.map((ages) => ages.join(" ")).join("\n") + "\n");
+  // Each look is a sleep, and then a line of ages.
+  await program(
+    "busybox",
+    `case $1 in
+      date) echo ${NOW} ;;
+      od) echo ${quiet} ;;
+      sleep) n=$(($(cat ${dir}/looks 2>/dev/null) + 1)); [ $n -gt ${handshakes.length} ] && exit 1
+        echo $n > ${dir}/looks; echo $2 >> ${dir}/did ;;
+    esac`,
+  );
+  await program(
+    "wg",
+    `for age in $(sed -n "$(cat ${dir}/looks)p" ${dir}/ages); do echo "key $((${NOW} - age))"; done`,
+  );
+  await program("tdxctl", `[ "$1" = renew-tunnel ] && echo renew >> ${dir}/did; exit 1`);
+  try {
+    spawnSync("/bin/sh", [SCRIPT], { env: { PATH: `${dir}:/usr/bin:/bin` }, timeout: 60_000 });
+    const did = (await readFile(join(dir, "did"), "utf8")).trim().split("\n");
+    return did.map((what) => (what === "renew" ? what : Number(what)));
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+}
+
+const times = <T>(n: number, value: T): T[] => Array.from({ length: n }, () => value);
+
+it("asks nobody while all nodes are heard", async () => {
+  expect(await watch(times(10, [3, 124, 199]))).toEqual(times(10, 30));
+});
+
+it("registers again when a node is not heard, less and less often, and at once the next time", async () => {
+  const looks = [[3, 250], ...times(6, [3, 999]), [3, 3], [3, 250]];
+  const expected = [
+    30,
+    "renew",
+    60,
+    "renew",
+    120,
+    "renew",
+    240,
+    "renew",
+    480,
+    "renew",
+    900,
+    "renew",
+    900,
+    "renew",
+  ];
+  expect(await watch(looks)).toEqual([...expected, 900, 30, "renew"]);
+});
+
+it("asks at least once a minute when no node is heard, or there is none", async () => {
+  expect(await watch([[NOW], [500, 500], [], []])).toEqual([
+    30,
+    "renew",
+    60,
+    "renew",
+    60,
+    "renew",
+    60,
+    "renew",
+  ]);
+});
+
+it("asks once an hour for new nodes, guests at different times", async () => {
+  const did = await watch(times(6, [1]), 3_500);
+  expect(did).toEqual([30, 30, 30, 30, "renew", 30, 30]);
+});
