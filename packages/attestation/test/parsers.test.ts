@@ -251,9 +251,8 @@ describe("SGX extensions", () => {
     field("3", octetString(new Uint8Array(2))),
     field("4", octetString(new Uint8Array(6).fill(0xab))),
   ];
-  const certificate = readCertificate(root, "certificate");
   const read = (...parts: Uint8Array[]) =>
-    readPckPlatform({ ...certificate, sgxExtension: sequence(...parts) });
+    readPckPlatform({ ...readCertificate(root, "certificate"), sgxExtension: sequence(...parts) });
 
   it("reads the platform", () => {
     expect(read(...fields)).toEqual({
@@ -281,7 +280,7 @@ describe("SGX extensions", () => {
     ]) {
       expect(codeOf(() => read(...parts))).toBe("certificate_malformed");
     }
-    expect(codeOf(() => readPckPlatform(certificate))).toBe("certificate_malformed");
+    expect(codeOf(() => readPckPlatform(readCertificate(root, "certificate")))).toBe("certificate_malformed");
   });
 });
 

@@ -1,0 +1,32 @@
+/**
+ * Mutants that no test can notice, and why. `code` is the source that is replaced, of several lines the first.
+ * @type {readonly { file: string, code: string, mutant: string, why: string }[]}
+ */
+export const EQUIVALENT = [
+  // Work that is saved: without it everything is verified again, with the same result.
+  ...[
+    ["chain", "knownRoot !== undefined && index === last && sameBytes(der, knownRoot.der)", "false"],
+    ["chain", "certificate === knownRoot", "false"],
+    ["collateral", "qeChain === tcbChain", "false"],
+  ].map(because("saves work, decides nothing")),
+  // Conditions that the type checker wants.
+  ...[
+    ["chain", "role === undefined || issuer === undefined", "false"],
+    ["chain", "role === undefined || issuer === undefined", "role === undefined && issuer === undefined"],
+    ["chain", "role === undefined", "false"],
+    ["chain", "issuer === undefined", "false"],
+  ].map(because("the chain has as many certificates as there are roles")),
+  ...[
+    ["tcb", "-1", "+1"],
+    ["tcb", "identity === undefined", "false"],
+  ].map(because("TEE_TCB_SVN has 16 bytes, and a version without identity was refused before")),
+  ...[["chain", "issuer.pathLength !== undefined", "true"]].map(
+    because("no number is larger than undefined"),
+  ),
+  ...[["crl", "[]", '["Stryker was here"]']].map(because("no extension has this name")),
+  ...[["der", 'text < "50"', 'text <= "50"']].map(because("a time is longer than two characters")),
+];
+
+function because(why) {
+  return ([file, code, mutant]) => ({ file, code, mutant, why });
+}
