@@ -1,2 +1,2 @@
-export { BASE_DOMAIN, Testbed } from "./testbed.js";
+export { BASE_DOMAIN, TEEPOD_TOKEN, Testbed } from "./testbed.js";
 export type { TestbedOptions } from "./testbed.js";

@@ -12,7 +12,7 @@ import { CertificateAuthority, generateP256 } from "@dstack/ra-tls";
 import { SimulatedPlatform, measureImage, startSimulatedPcs } from "@dstack/tdx-attest";
 import type { LaunchMeasurements } from "@dstack/tdx-attest";
 import { TeepodConfig, startTeepod } from "@dstack/teepod";
-import type { Teepod } from "@dstack/teepod";
+import type { PageFiles, Teepod } from "@dstack/teepod";
 import { TproxyConfig, startTproxy } from "@dstack/tproxy";
 import type { Tproxy } from "@dstack/tproxy";
 import { Agent, request } from "undici";
@@ -22,7 +22,8 @@ import { FakeNetwork } from "./fake-network.js";
 export const BASE_DOMAIN = "app.test";
 const TUNNEL_IP = "10.99.0.1";
 const HUB = "hub";
-const TEEPOD_TOKEN = "operator-of-the-testbed";
+/** An operator's. */
+export const TEEPOD_TOKEN = "operator-of-the-testbed";
 const DAY_MS = 86_400_000;
 
 export interface TestbedOptions {
@@ -30,6 +31,8 @@ export interface TestbedOptions {
   kms?: (config: KmsConfigInput) => KmsConfigInput;
   /** Registers that the KMS and tproxy allow, instead of the image's. */
   allowedRegisters?: (image: LaunchMeasurements) => LaunchMeasurements;
+  /** The dashboard that teepod serves, for browsers. */
+  page?: PageFiles;
 }
 
 /**
@@ -144,7 +147,7 @@ export class Testbed implements AsyncDisposable {
           },
           gateway: { base_domain: BASE_DOMAIN, port: tproxy.proxyPort || 443 },
         }),
-        { log, hypervisor },
+        { log, hypervisor, ...(options.page !== undefined && { page: options.page }) },
       ),
     );
     return new Testbed(

@@ -73,13 +73,17 @@ export class Tab implements AsyncDisposable {
   }
 }
 
-/** Debian's Chromium; a test that needs it fails where it is missing. */
-export async function startBrowser(): Promise<AsyncDisposable & { browser: Browser }> {
+/**
+ * Debian's Chromium; a test that needs it fails where it is missing.
+ * @param names of this machine besides {@link PLAIN_HOST}, such as `*.app.test`
+ */
+export async function startBrowser(...names: string[]): Promise<AsyncDisposable & { browser: Browser }> {
   if (!existsSync(CHROMIUM)) throw new Error(`${CHROMIUM} is missing: scripts/setup installs it`);
   await using stack = new ResourceStack();
+  const known = [PLAIN_HOST, ...names].map((name) => `MAP ${name} 127.0.0.1`).join(",");
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
-    args: ["--no-sandbox", "--disable-gpu", `--host-resolver-rules=MAP ${PLAIN_HOST} 127.0.0.1`],
+    args: ["--no-sandbox", "--disable-gpu", `--host-resolver-rules=${known}`],
   });
   stack.defer(() => browser.close());
   const resources = stack.move();

@@ -12,6 +12,15 @@ function offset(step: BootStep, first: BootStep | undefined): string {
   return Number.isNaN(ms) || ms < 0 ? "" : `+${(ms / 1000).toFixed(1)} s`;
 }
 
+/** Without the beginnings of steps that came to an end: their end says it all. */
+function told(steps: readonly BootStep[]): readonly BootStep[] {
+  const ends = (step: BootStep): boolean => step.state === "done" || step.state === "error";
+  return steps.filter(
+    ({ state, step }, i) =>
+      state !== "start" || !steps.slice(i + 1).some((later) => later.step === step && ends(later)),
+  );
+}
+
 /** The steps of the last boot, as the guest tells them. */
 export function BootTimeline({ vm }: { vm: VmSummary }) {
   const { answer, problem } = useAnswer(
@@ -29,7 +38,7 @@ export function BootTimeline({ vm }: { vm: VmSummary }) {
         </p>
       )}
       <ol class="steps">
-        {steps.map((step, i) => (
+        {told(steps).map((step, i) => (
           <li key={i}>
             <time dateTime={step.at}>{offset(step, steps[0])}</time>{" "}
             <span class={step.state === "error" ? "error" : ""}>
