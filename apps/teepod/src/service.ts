@@ -145,7 +145,7 @@ async function listen(context: TeepodContext, page: PageFiles, closing: AbortSig
   app.addHook("onRequest", async (_request, reply) => void reply.headers(headers));
   const tokens = await loadTokens(config.auth);
   const sessions = await Sessions.open(join(vms.parts.store.root, "sessions.json"), tokens, clock);
-  const callerOf = addAuthentication(app, tokens, sessions);
+  const access = addAuthentication(app, tokens, sessions);
   addHealthAndMetrics(app, { registry });
   addPage(app, page);
   addLogin(app, { tokens, sessions, audit });
@@ -155,9 +155,9 @@ async function listen(context: TeepodContext, page: PageFiles, closing: AbortSig
     LOOK_EVERY_MS,
     (err) => log.error({ err }, "cannot look at the VMs for the dashboard"),
   );
-  addEvents(app, facts, watch, callerOf, closing);
-  addLogs(app, vms, closing);
-  mountPrpc(app, [teepodService(context)], { peer: (request) => ({ peer: callerOf(request) }) });
+  addEvents(app, facts, watch, access, closing);
+  addLogs(app, vms, access, closing);
+  mountPrpc(app, [teepodService(context)], { peer: (request) => ({ peer: access.callerOf(request) }) });
   return listenHttp({ app, address: { host: config.host, port: config.port } });
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { FastifyInstance } from "fastify";
-import type { CallerOf } from "../http/auth.js";
+import type { Access } from "../http/auth.js";
 import { sendStream } from "../http/stream.js";
 import type { Role } from "../http/tokens.js";
 import type { VmSummary } from "./vm-summary.js";
@@ -44,17 +44,18 @@ export function addEvents(
   app: FastifyInstance,
   facts: HostFacts,
   watch: Watch<VmSummary>,
-  callerOf: CallerOf,
+  access: Access,
   closing: AbortSignal,
 ): void {
   const run = randomUUID();
   app.get("/events", async (request, reply) => {
-    const hello: Hello = { host: facts, run, you: callerOf(request) };
+    const hello: Hello = { host: facts, run, you: access.callerOf(request) };
     reply.type("text/event-stream; charset=utf-8");
     return sendStream(request, reply, closing, async function* (signal) {
       yield event("hello", hello);
       let quiet = 0;
       for await (const changes of watch.follow(signal)) {
+        if (!access.holds(request)) return;
         if (changes.length > 0) yield changes.map(eventOf).join("");
         else if (++quiet % QUIET_LOOKS === 0) yield ": nothing new\n\n";
       }

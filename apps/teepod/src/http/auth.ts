@@ -31,8 +31,13 @@ export function requireSameOrigin(request: FastifyRequest): void {
   }
 }
 
-/** The caller of an authenticated request. */
-export type CallerOf = (request: FastifyRequest) => Caller;
+/** Who may do what. */
+export interface Access {
+  /** The caller of an authenticated request. */
+  callerOf(request: FastifyRequest): Caller;
+  /** Whether what let the request in still would: an answer that goes on for hours ends with its session. */
+  holds(request: FastifyRequest): boolean;
+}
 
 /** What a stranger may have: health, and the dashboard's files, which say nothing about this host. */
 const PUBLIC_ROUTES: ReadonlySet<string> = new Set(["/healthz", "/", "/assets/:file", "/login"]);
@@ -42,7 +47,7 @@ export function addAuthentication(
   app: FastifyInstance,
   tokens: readonly KnownToken[],
   sessions: Sessions,
-): CallerOf {
+): Access {
   const callers = new WeakMap<FastifyRequest, Caller>();
   app.addHook("onRequest", async (request, reply) => {
     if (PUBLIC_ROUTES.has(request.routeOptions.url ?? "")) return;
@@ -54,10 +59,13 @@ export function addAuthentication(
     callers.set(request, { name: token.name, role: token.role });
     if (request.method !== "GET" && request.method !== "HEAD") requireSameOrigin(request);
   });
-  return (request) => {
-    const caller = callers.get(request);
-    if (caller === undefined) throw new RpcError("unauthenticated", "a bearer token is needed");
-    return caller;
+  return {
+    callerOf: (request) => {
+      const caller = callers.get(request);
+      if (caller === undefined) throw new RpcError("unauthenticated", "a bearer token is needed");
+      return caller;
+    },
+    holds: (request) => !(authenticate(request, tokens, sessions) instanceof RpcError),
   };
 }
 

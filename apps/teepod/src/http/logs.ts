@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import { TerminalStripper } from "../vm/text.js";
 import type { SerialLog } from "../vm/serial-log.js";
 import type { VmManager } from "../vm/vm-manager.js";
+import type { Access } from "./auth.js";
 import { sendStream } from "./stream.js";
 
 const MAX_LINES = 1_000_000;
@@ -47,12 +48,17 @@ async function* output(log: SerialLog, query: LogsQuery, signal: AbortSignal): A
 }
 
 /** `GET /logs?id=<vm>&follow=&ansi=&lines=`: the VM's console, as text; without `ansi` only what is harmless. */
-export function addLogs(app: FastifyInstance, vms: VmManager, closing: AbortSignal): void {
+export function addLogs(app: FastifyInstance, vms: VmManager, access: Access, closing: AbortSignal): void {
   app.get("/logs", async (request, reply) => {
     const query = parseLogsQuery(request.url.split("?", 2)[1] ?? "");
     const vm = vms.find(query.id);
     if (vm === undefined) throw new RpcError("not_found", "there is no VM of that id");
     reply.type("text/plain; charset=utf-8");
-    return sendStream(request, reply, closing, (signal) => output(vm.serialLog, query, signal));
+    return sendStream(request, reply, closing, async function* (signal) {
+      for await (const bytes of output(vm.serialLog, query, signal)) {
+        if (!access.holds(request)) return;
+        yield bytes;
+      }
+    });
   });
 }

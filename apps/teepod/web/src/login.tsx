@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import { post, signedIn, wordsOf } from "./api.js";
+import { post, sessionOver, signedIn, wordsOf } from "./api.js";
 import { Problem } from "./parts.js";
 
 /** Asks for the token. The browser keeps a session in its place, which no script can read. */
@@ -23,6 +23,7 @@ export function Login() {
   return (
     <main class="login">
       <h1>teepod</h1>
+      {sessionOver.value && <p class="banner warn">Your session is over. Log in again to go on.</p>}
       <form onSubmit={(event) => void submit(event)}>
         <label for="token">Access token</label>
         <input
