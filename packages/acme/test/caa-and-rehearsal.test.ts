@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { readFile } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { ariCertId } from "../src/ca/renewal-info.js";
 import type { CertbotOptions } from "../src/certbot.js";
 import type { CaaRecord, DnsProvider } from "../src/dns/provider.js";
 import { World } from "./support/world.js";
@@ -176,7 +177,7 @@ describe("ACME renewal information", () => {
   it("renews when the CA asks for it, says what it replaces, and asks again no sooner than it may", async () => {
     const given = await options();
     const certbot = await world.certbot(given);
-    await certbot.renew({}, signal);
+    const first = await certbot.renew({}, signal);
     let asked = 0;
     const window = { start: new Date(0).toISOString(), end: new Date(1000).toISOString() };
     const future = { start: "2999-01-01T00:00:00Z", end: "2999-02-01T00:00:00Z" };
@@ -205,5 +206,8 @@ describe("ACME renewal information", () => {
     const later = await world.certbot({ ...given, now: () => Date.now() + 22_000_000 });
     expect((await later.renew({}, signal)).renewed).toBe(true);
     expect(given.log.lines.join("\n")).toContain("the CA asks for it");
+    const [before, after] = world.ca.payloads("POST /order-plz").slice(-2);
+    expect(before).not.toHaveProperty("replaces");
+    expect(after).toMatchObject({ replaces: ariCertId(first.live.chainPem) });
   });
 });

@@ -2,6 +2,9 @@ import { X509Certificate, createPrivateKey } from "node:crypto";
 import { readFile, readdir, readlink, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { Client } from "acme-client";
+import { Agent } from "undici";
+import { callCa } from "../src/ca/transport.js";
 import { CaError } from "../src/errors.js";
 import { World } from "./support/world.js";
 
@@ -224,6 +227,35 @@ describe("trouble", () => {
     );
     expect(await json(join(options.workDir, "credentials.json"))).toEqual(before);
   });
+
+  it("C2: an account that was deactivated at the CA is an error, not a new account", async () => {
+    const options = await world.options();
+    await (await world.certbot(options)).init(signal);
+    const before = await readFile(join(options.workDir, "credentials.json"), "utf8");
+    const [account] = (JSON.parse(before) as { accounts: { keyPem: string; uri: string }[] }).accounts;
+    if (account === undefined) throw new Error("no account");
+    const parts = { ca: "pebble", dispatcher: new Agent({ connect: { ca: world.pebble.rootPem } }), signal };
+    const client = new Client({
+      directoryUrl: world.ca.directory,
+      accountKey: account.keyPem,
+      accountUrl: account.uri,
+    });
+    await callCa({ ...parts, onDate: () => {} }, () => client.updateAccount({ status: "deactivated" }));
+    await parts.dispatcher.destroy();
+    await expect((await world.certbot(options)).renew({}, signal)).rejects.toThrow(
+      /does not accept our account/,
+    );
+    expect(await readFile(join(options.workDir, "credentials.json"), "utf8")).toBe(before);
+  });
+
+  it.each([-1, 1])(
+    "a clock that is off by %d day gets a certificate, and does not get one after the other",
+    async (days) => {
+      const options = await world.options({ now: () => Date.now() + days * 86_400_000 });
+      expect((await (await world.certbot(options)).renew({}, signal)).renewed).toBe(true);
+      expect((await (await world.certbot(options)).renew({}, signal)).renewed).toBe(false);
+    },
+  );
 
   it("names a clock that is wrong by a day beside the failure", async () => {
     const options = await world.options();

@@ -78,6 +78,41 @@ describe("the work directory", () => {
     expect(steps).toBeGreaterThan(8);
   }, 300_000);
 
+  it("a disk that is full from any step on leaves the old certificate, whole, or the new one; with room it goes on", async () => {
+    const [first, second] = [await selfSigned("first.test"), await selfSigned("second.test")];
+    const built = await mkdtemp(join(tmpdir(), "certbot-child-"));
+    const child = join(built, "child.mjs");
+    await execa("node", ["scripts/bundle.mjs", join(support, "install-child.ts"), child], { cwd: root });
+    let refusals = 0;
+    for (let from = 1; ; from++) {
+      await rm(path, { recursive: true });
+      await mkdir(path);
+      const dir = await WorkDirectory.open(path);
+      await dir.install(first.cert, first.key, 0);
+      const env = {
+        WORK_DIR: path,
+        CERT: second.cert,
+        KEY: second.key,
+        KILL_UNDER: path,
+        FULL_FROM: String(from),
+      };
+      const args = ["--import", join(support, "kill-at-step.mjs"), child];
+      const { failed, stderr } = await execa("node", args, { env, reject: false });
+      if (failed) expect(stderr).toContain("ENOSPC");
+      const live = await dir.live();
+      expect(live?.names[0]).toMatch(failed ? /^(first|second)\.test$/ : /^second\.test$/);
+      const key = createPrivateKey(await readFile(dir.liveKeyPath, "utf8"));
+      expect(new X509Certificate(await readFile(dir.liveCertPath, "utf8")).checkPrivateKey(key)).toBe(true);
+      await dir.tidy();
+      await dir.install(second.cert, second.key, Date.now());
+      expect((await dir.live())?.names).toEqual(["second.test"]);
+      if (!failed) break;
+      refusals++;
+    }
+    await rm(built, { recursive: true });
+    expect(refusals).toBeGreaterThan(8);
+  }, 300_000);
+
   it("a disk that fails while storing leaves the old certificate and nothing half written", async () => {
     const first = await selfSigned("first.test");
     const dir = await WorkDirectory.open(path);

@@ -13,6 +13,8 @@ export interface CaProxy extends AsyncDisposable {
   directory: string;
   /** Paths asked for so far, with methods: `POST /order-plz`. */
   readonly asked: string[];
+  /** What was signed in the requests to a path (RFC 8555 §6.2), oldest first. */
+  payloads(path: string): unknown[];
   /** Answers in Pebble's place. */
   fault: ((path: string) => CaAnswer | "hang up" | undefined) | undefined;
   /** Changes an answer of Pebble's. */
@@ -43,12 +45,15 @@ export async function startCaProxy(pebble: Pebble): Promise<CaProxy> {
       body: Buffer.concat(parts),
     };
   };
+  const signed: { path: string; payload: unknown }[] = [];
   const server = createServer({ cert: pebble.tls.cert, key: pebble.tls.key }, (incoming, response) => {
     const work = async (): Promise<void> => {
       const parts: Buffer[] = [];
       for await (const part of incoming as AsyncIterable<Buffer>) parts.push(part);
       const path = `${incoming.method} ${incoming.url}`;
       proxy.asked.push(path);
+      const payload = signedPayload(Buffer.concat(parts));
+      if (payload !== undefined) signed.push({ path, payload });
       const fault = proxy.fault?.(path);
       if (fault === "hang up") return void response.destroy();
       let answer = fault ?? (await forward(incoming, Buffer.concat(parts)));
@@ -64,6 +69,7 @@ export async function startCaProxy(pebble: Pebble): Promise<CaProxy> {
   const proxy: CaProxy = {
     directory: `https://127.0.0.1:${port}/dir`,
     asked: [],
+    payloads: (path) => signed.filter((one) => one.path === path).map(({ payload }) => payload),
     fault: undefined,
     rewrite: undefined,
     async [Symbol.asyncDispose]() {
@@ -73,4 +79,10 @@ export async function startCaProxy(pebble: Pebble): Promise<CaProxy> {
     },
   };
   return proxy;
+}
+
+function signedPayload(body: Buffer): unknown {
+  if (body.length === 0) return undefined;
+  const { payload } = JSON.parse(body.toString("utf8")) as { payload: string };
+  return payload === "" ? undefined : JSON.parse(Buffer.from(payload, "base64url").toString("utf8"));
 }
