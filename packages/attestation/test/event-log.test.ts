@@ -52,6 +52,8 @@ describe("parseEventLog", () => {
     ["a register in text", JSON.stringify([{ ...event, imr: "3" }])],
     ["a type of 33 bits", JSON.stringify([{ ...event, event_type: 2 ** 32 }])],
     ["a short digest", JSON.stringify([{ ...event, digest: event.digest.slice(2) }])],
+    ["a byte before the digest", JSON.stringify([{ ...event, digest: `00${event.digest}` }])],
+    ["a byte behind the digest", JSON.stringify([{ ...event, digest: `${event.digest}00` }])],
     ["an upper-case digest", JSON.stringify([{ ...event, digest: event.digest.toUpperCase() }])],
     ["half a payload byte", JSON.stringify([{ ...event, event_payload: "abc" }])],
     ["a payload that is not hex", JSON.stringify([{ ...event, event_payload: "zz" }])],
@@ -67,6 +69,21 @@ describe("parseEventLog", () => {
     expect(codeOf(() => parseEventLog(`[${" ".repeat(MAX_EVENT_LOG_CHARS)}]`))).toBe("event_log_malformed");
     const deep = "[".repeat(MAX_EVENT_LOG_CHARS / 2) + "]".repeat(MAX_EVENT_LOG_CHARS / 2);
     expect(codeOf(() => parseEventLog(deep))).toBe("event_log_malformed");
+  });
+});
+
+describe("parseEventLog at its limits", () => {
+  it("takes as much as there may be", () => {
+    expect(parseEventLog("[]".padEnd(MAX_EVENT_LOG_CHARS))).toEqual([]);
+    const small = JSON.stringify(Array.from({ length: MAX_EVENTS }, () => ({ ...event, event_payload: "" })));
+    expect(parseEventLog(small)).toHaveLength(MAX_EVENTS);
+    expect(runtimeEventDigest("x".repeat(128), new Uint8Array())).toHaveLength(48);
+  });
+
+  it("E11: says what is wrong before it looks at the events", () => {
+    expect(() => parseEventLog("[]".padEnd(MAX_EVENT_LOG_CHARS + 1))).toThrow(/longer than/);
+    expect(() => parseEventLog("[{")).toThrow(/is not JSON/);
+    expect(() => parseEventLog(`[${"0,".repeat(MAX_EVENTS)}0]`)).toThrow(/more than 1024 events/);
   });
 });
 
