@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 const native = fileURLToPath(new URL("../native/", import.meta.url));
-const fuzz = fileURLToPath(new URL("./fuzz/", import.meta.url));
+const fuzz = fileURLToPath(new URL("../fuzz/", import.meta.url));
 
 /** Every bad access ends the program, and so does memory nobody frees. */
 const CHECKS = [
@@ -30,16 +30,21 @@ export async function buildCheckedEngine(directory: string): Promise<string> {
   return program;
 }
 
-/** Builds a program of `test/fuzz` together with the parsers it needs. */
+/** What the parsers consist of. */
+const PARSERS = ["bytes", "name", "hello", "proxy_header", "table", "routes"];
+
+/** The files of a program of `fuzz`, and of the parsers it needs. */
+export function parserSources(...names: string[]): string[] {
+  return [
+    `-I${native}`,
+    ...names.map((name) => join(fuzz, `${name}.c`)),
+    ...PARSERS.map((name) => join(native, `${name}.c`)),
+  ];
+}
+
+/** Builds such a program. */
 export async function buildWithParsers(directory: string, ...names: string[]): Promise<string> {
   const program = join(directory, names[0] ?? "program");
-  const parsers = ["bytes", "name", "hello", "proxy_header", "table", "routes"].map((name) =>
-    join(native, `${name}.c`),
-  );
-  await run("cc", [
-    ...["-std=c11", "-D_GNU_SOURCE", ...CHECKS, `-I${native}`, "-o", program],
-    ...names.map((name) => join(fuzz, `${name}.c`)),
-    ...parsers,
-  ]);
+  await run("cc", ["-std=c11", "-D_GNU_SOURCE", ...CHECKS, "-o", program, ...parserSources(...names)]);
   return program;
 }

@@ -7,9 +7,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseClientHello } from "../src/index.js";
 import { parseProxyHeader } from "../src/proxy-header.js";
-import { routesCommand } from "../src/native/commands.js";
-import { APP, BASE, backend, routesTo } from "./apps.js";
-import { helloMessage, messageOf, records, serverNameExtension } from "./hello.js";
+import { fuzzSeeds, helloSeeds } from "../fuzz/seeds.js";
 import { proxyHeaders } from "./proxy-headers.js";
 import { buildWithParsers, temporaryDirectory } from "./native-engine.js";
 
@@ -47,36 +45,6 @@ function parseInTypeScript(input: Buffer): string {
   return ["hello", result.hello.serverName ?? ""].join(" ").trimEnd();
 }
 
-const name = "app.example.org";
-const shape = { serverName: name, alpn: ["h2", "http/1.1"] };
-
-/** What both have to agree on, and where mutations begin. */
-const corpus: readonly Buffer[] = [
-  records(helloMessage(shape)),
-  records(helloMessage(shape), 100),
-  records(helloMessage(shape), 1),
-  records(helloMessage({ ...shape, padding: 1_700 })),
-  records(helloMessage({ ...shape, padding: 20_000 })),
-  records(helloMessage({ ...shape, padding: 60_000 })),
-  records(helloMessage({ ...shape, padding: 65_300 })),
-  records(helloMessage({ serverName: "APP.Example.ORG." })),
-  records(helloMessage({ serverName: `${APP}-8080s.${BASE}` })),
-  records(helloMessage({ serverName: `${APP}-65536g.${BASE}` })),
-  records(helloMessage({ serverName: `${"a.".repeat(126)}a` })),
-  records(helloMessage({ serverName: "10.0.0.1" })),
-  records(helloMessage({ serverName: "a\0.example.org" })),
-  records(helloMessage()),
-  records(messageOf(helloMessage().subarray(4, -2))),
-  records(helloMessage({ ...shape, after: [[0, serverNameExtension("b.example.org")]] })),
-  records(helloMessage({ before: [[0, serverNameExtension(name, "b.example.org")]] })),
-  records(Buffer.concat([helloMessage(shape), helloMessage(shape)])),
-  Buffer.concat([records(helloMessage(shape)), Buffer.from("1403030001011703030000", "hex")]),
-  Buffer.from("GET / HTTP/1.1\r\n\r\n"),
-  Buffer.from("802e0100020015", "hex"),
-  Buffer.from("16030100040101ffff", "hex"),
-  Buffer.alloc(0),
-];
-
 /** Takes a few changes to one of the seeds: a byte set, taken out, or put in, within the first `reach` bytes. */
 function changesOf(seeds: readonly Buffer[], reach: number): fc.Arbitrary<Buffer> {
   const change = fc.tuple(fc.nat(reach), fc.nat(255), fc.nat(2));
@@ -93,7 +61,7 @@ function applyChange(bytes: Buffer, [place, value, kind]: readonly [number, numb
 
 describe("native parsers", () => {
   it("P1: read a ClientHello as the parser in TypeScript does, in one piece and byte by byte", async () => {
-    const inputs = [...corpus, ...fc.sample(changesOf(corpus, 600), 5_000)];
+    const inputs = [...helloSeeds, ...fc.sample(changesOf(helloSeeds, 600), 5_000)];
     const expected = inputs.map(parseInTypeScript);
     expect(new Set(expected.map((line) => line.split(" ")[0]))).toEqual(
       new Set(["more", "hello", "not_tls", "bad"]),
@@ -116,34 +84,20 @@ describe("native parsers", () => {
     expect(await parseInC(program, inputs)).toEqual(inputs.map(told));
   }, 60_000);
 
-  it.each([
-    ["hello_target", () => corpus],
-    ["proxy_header_target", () => proxyHeaders.map(([, bytes]) => bytes)],
-    [
-      "routes_target",
-      () => [
-        routesCommand(
-          routesTo(backend(), backend("::ffff:10.0.3.2", "c".repeat(40))),
-          new Map(),
-        ).command.subarray(5),
-        routesCommand(routesTo(), new Map([[APP, Buffer.alloc(0)]])).command.subarray(5),
-      ],
-    ],
-  ])(
+  it.each(Object.entries(fuzzSeeds))(
     "P1: %s stands mutated input",
     async (target, seeds) => {
       const program = await buildWithParsers(directory, target, "driver");
       const files = await Promise.all(
-        seeds().map(async (bytes, index) => {
+        seeds.map(async (bytes, index) => {
           const path = join(directory, `${target}-${index}`);
           await writeFile(path, bytes);
           return path;
         }),
       );
-      const inputs = process.env["FUZZ_INPUTS"] ?? "50000";
-      const { stdout } = await run(program, [inputs, String(Date.now()), ...files]);
-      expect(stdout).toBe(`${inputs} inputs\n`);
+      const { stdout } = await run(program, ["50000", String(Date.now()), ...files]);
+      expect(stdout).toBe("50000 inputs\n");
     },
-    process.env["FUZZ_INPUTS"] === undefined ? 60_000 : 3_600_000,
+    60_000,
   );
 });

@@ -1,0 +1,52 @@
+// Fuzzes the parsers of the native engine with libFuzzer, each with so many inputs (10 million unless given), and keeps in
+// `corpus` the smallest set of inputs that reaches as much:
+//   node --import tsx packages/tls-proxy/fuzz/run.ts [inputs] [target]...
+// Needs clang with its runtime (Debian: clang, libclang-rt-14-dev). Ends with 1 at the first finding.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parserSources } from "../test/native-engine.js";
+import { fuzzSeeds } from "./seeds.js";
+
+/** Longer inputs repeat what shorter ones reach; the tests have hellos of 64 KiB. */
+const MAX_INPUT_BYTES = 2_048;
+const CHECKS = ["-g", "-O2", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"];
+
+const [inputs = "10000000", ...targets] = process.argv.slice(2);
+
+function run(program: string, args: readonly string[], output: "inherit" | "ignore"): void {
+  const { status, error } = spawnSync(program, args, { stdio: ["ignore", output, output] });
+  if (status === 0) return;
+  process.stderr.write(`${program} failed: ${error?.message ?? `exit code ${status}`}\n`);
+  process.exit(1);
+}
+
+function fuzz(target: string, seeds: readonly Buffer[], directory: string): void {
+  const program = join(directory, target);
+  const [corpus, found, smallest] = ["corpus", "found", "smallest"].map((name) =>
+    name === "corpus"
+      ? fileURLToPath(new URL(`./corpus/${target}`, import.meta.url))
+      : join(directory, `${target}-${name}`),
+  ) as [string, string, string];
+  for (const path of [corpus, found, smallest]) mkdirSync(path, { recursive: true });
+  for (const [index, bytes] of seeds.entries()) writeFileSync(join(found, `seed-${index}`), bytes);
+  run("clang", ["-std=c11", "-D_GNU_SOURCE", ...CHECKS, "-o", program, ...parserSources(target)], "inherit");
+  const bounds = [`-max_len=${MAX_INPUT_BYTES}`, "-timeout=10", "-rss_limit_mb=2048"];
+  run(program, [...bounds, `-runs=${inputs}`, "-print_final_stats=1", found, corpus], "inherit");
+  run(program, [...bounds, "-merge=1", smallest, corpus, found], "ignore");
+  rmSync(corpus, { recursive: true });
+  mkdirSync(corpus, { recursive: true });
+  run("cp", [...readdirSync(smallest).map((name) => join(smallest, name)), corpus], "inherit");
+  process.stdout.write(`${target}: ${inputs} inputs, ${readdirSync(corpus).length} kept\n`);
+}
+
+const directory = mkdtempSync(join(tmpdir(), "dstack-fuzz-proxy-"));
+try {
+  for (const [target, seeds] of Object.entries(fuzzSeeds)) {
+    if (targets.length === 0 || targets.includes(target)) fuzz(target, seeds, directory);
+  }
+} finally {
+  rmSync(directory, { recursive: true });
+}
