@@ -138,6 +138,8 @@ const tproxyConfig = z.strictObject({
     more_base_domains: z.array(baseDomain).max(63).default([]),
     /** Who carries the bytes: plain Node, or the engine in C in a process of its own. */
     engine: z.enum(ENGINES).default("js"),
+    /** Relay threads of the native engine; as many as there are cores unless given. */
+    threads: z.int().min(1).max(16).optional(),
     listen_addr: ipAddress.default("0.0.0.0"),
     /** 0: any free one. */
     listen_port: port.default(443),

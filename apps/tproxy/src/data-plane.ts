@@ -14,13 +14,22 @@ export const ENGINES = ["js", "native"] as const;
 export async function startDataPlane(
   engine: (typeof ENGINES)[number],
   options: Omit<JsDataPlaneOptions, "dial">,
-  parts: { readonly onTrouble: (error: Error) => void; readonly dial?: Dial | undefined },
+  parts: {
+    readonly onTrouble: (error: Error) => void;
+    readonly dial?: Dial | undefined;
+    /** Relay threads of the native engine. */
+    readonly threads?: number | undefined;
+  },
 ): Promise<DataPlane> {
   switch (engine) {
     case "js":
       return createJsDataPlane({ ...options, ...(parts.dial === undefined ? {} : { dial: parts.dial }) });
     case "native":
-      return createNativeDataPlane({ ...options, onTrouble: parts.onTrouble });
+      return createNativeDataPlane({
+        ...options,
+        onTrouble: parts.onTrouble,
+        ...(parts.threads === undefined ? {} : { threads: parts.threads }),
+      });
     default:
       return assertNever(engine);
   }

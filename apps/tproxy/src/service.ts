@@ -221,6 +221,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
           log.error({ err }, "the data plane is in trouble");
         },
         dial: parts.dial,
+        threads: config.proxy.threads,
       },
     ),
   );

@@ -12,44 +12,44 @@ static void run_again(struct task *task);
 
 // --- beginning ---
 
-static void turn_away(struct engine *engine, int fd, const struct source *source, enum outcome outcome) {
+static void turn_away(struct worker *worker, int fd, const struct source *source, enum outcome outcome) {
   const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
   // Costs as little as possible: whoever is over a limit may come back at once, many times a second.
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   struct watch watch = {.fd = fd};
   watch_close(&watch);
-  report_turned_away(engine, source, outcome);
+  worker->engine->sockets--;
+  report_turned_away(worker, source, outcome);
 }
 
-static struct connection *make_connection(struct engine *engine, const struct source *source) {
+static struct connection *make_connection(struct worker *worker, const struct source *source) {
   struct connection *made = calloc(1, sizeof *made);
   if (made == NULL) return NULL;
-  made->engine = engine;
-  made->id = ++engine->last_connection;
+  made->worker = worker;
+  made->id = ++worker->engine->last_connection;
   made->source = *source;
   made->deadline.fire = deadline_passed;
   made->again.run = run_again;
   made->hello.most = MAX_HELLO_BYTES;
   made->to_app.pipe = made->to_client.pipe = (struct pipe_pair){.in = -1, .out = -1};
-  made->accepted_us = engine->loop.now_us;
-  made->next = engine->connections;
-  made->previous = &engine->connections;
+  made->accepted_us = worker->loop.now_us;
+  made->next = worker->connections;
+  made->previous = &worker->connections;
   if (made->next != NULL) made->next->previous = &made->next;
-  engine->connections = made;
-  engine->sockets++;
-  engine->open++;
-  engine->open_changed = true;
+  worker->connections = made;
+  worker->engine->open++;
+  worker->engine->open_changed = true;
   return made;
 }
 
-static struct count *enter_source(struct engine *engine, const struct source *source) {
+static struct count *enter_source(struct worker *worker, const struct source *source) {
   uint8_t key[KEY_BYTES];
   source_key(source, key);
-  return counts_enter(&engine->sources, key);
+  return counts_enter(&worker->engine->sources, key);
 }
 
 bool connection_count_source(struct connection *connection) {
-  connection->source_count = enter_source(connection->engine, &connection->source);
+  connection->source_count = enter_source(connection->worker, &connection->source);
   return connection->source_count != NULL;
 }
 
@@ -61,28 +61,30 @@ static bool is_balancer(const struct listener *listener, const struct source *so
 }
 
 void connection_accept(struct listener *listener, int fd, const struct sockaddr_storage *peer) {
-  struct engine *engine = listener->engine;
+  struct worker *worker = listener->worker;
   struct source source = source_of(peer);
-  if (engine->sockets >= engine->limits.connections) return turn_away(engine, fd, &source, OUTCOME_TOO_MANY);
+  if (worker->engine->sockets++ >= worker->engine->limits.connections) {
+    return turn_away(worker, fd, &source, OUTCOME_TOO_MANY);
+  }
   bool is_from_balancer = is_balancer(listener, &source);
-  struct count *count = is_from_balancer ? NULL : enter_source(engine, &source);
-  if (count == NULL && !is_from_balancer) return turn_away(engine, fd, &source, OUTCOME_TOO_MANY_OF_SOURCE);
-  struct connection *made = make_connection(engine, &source);
+  struct count *count = is_from_balancer ? NULL : enter_source(worker, &source);
+  if (count == NULL && !is_from_balancer) return turn_away(worker, fd, &source, OUTCOME_TOO_MANY_OF_SOURCE);
+  struct connection *made = make_connection(worker, &source);
   if (made == NULL) {
-    if (count != NULL) counts_leave(&engine->sources, count);
-    return turn_away(engine, fd, &source, OUTCOME_INTERNAL_ERROR);
+    if (count != NULL) counts_leave(&worker->engine->sources, count);
+    return turn_away(worker, fd, &source, OUTCOME_INTERNAL_ERROR);
   }
   made->source_count = count;
   made->is_from_balancer = is_from_balancer;
   made->passthrough_only = listener->passthrough_only;
   made->client = end_make(made, fd, connection_ready);
   if (made->client == NULL) return connection_end(made, OUTCOME_INTERNAL_ERROR, true);
-  uint64_t first = engine->limits.first_byte_us, whole = engine->limits.hello_us;
+  uint64_t first = worker->engine->limits.first_byte_us, whole = worker->engine->limits.hello_us;
   connection_enter(made, STEP_HELLO, first < whole ? first : whole);
 }
 
 void connection_enter(struct connection *connection, enum step step, uint64_t limit_us) {
-  struct loop *loop = &connection->engine->loop;
+  struct loop *loop = &connection->worker->loop;
   connection->step = step;
   connection->step_us = loop->now_us;
   timer_set(loop, &connection->deadline, loop->now_us + limit_us);
@@ -94,7 +96,7 @@ static void go_on_with_handshake(struct connection *connection) {
   enum tls_handshake state = tls_handshake(connection->client);
   if (state == TLS_GOES_ON) return;
   if (state == TLS_FAILED) return refuse_silently(connection, OUTCOME_HANDSHAKE_FAILED);
-  connection->handshake_us = connection->engine->loop.now_us - connection->step_us;
+  connection->handshake_us = connection->worker->loop.now_us - connection->step_us;
   // Only now: a bare ClientHello must not make us knock on anybody's door.
   dial_start(connection);
 }
@@ -151,12 +153,11 @@ static void deadline_passed(struct timer *timer) {
 // --- routing ---
 
 void connection_route(struct connection *connection) {
-  const struct routes *routes = &connection->engine->routes;
+  struct routes *routes = &connection->worker->engine->routes;
   if (connection->server_name == NULL) {
     return refuse_with_alert(connection, OUTCOME_NO_NAME, ALERT_UNRECOGNIZED_NAME);
   }
-  struct destination found = destination_parse(connection->server_name, routes->base_domains,
-                                               routes->base_domain_count, connection->passthrough_only);
+  struct destination found = routes_destination(routes, connection->server_name, connection->passthrough_only);
   switch (found.kind) {
     case DESTINATION_APP:
       return connection_go_to(connection, found.id, found.port, found.mode);
@@ -171,39 +172,42 @@ static void start_tls(struct connection *connection) {
   if (!tls_begin(connection->client)) {
     return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
   }
-  connection_enter(connection, STEP_HANDSHAKE, connection->engine->limits.handshake_us);
+  connection_enter(connection, STEP_HANDSHAKE, connection->worker->engine->limits.handshake_us);
   go_on_with_handshake(connection);
 }
 
 void connection_go_to(struct connection *connection, const uint8_t id[ID_BYTES], uint16_t port, enum route_mode mode) {
-  struct engine *engine = connection->engine;
-  const struct route *route = routes_find(&engine->routes, id);
+  struct worker *worker = connection->worker;
   // One answer to everything that is not there: whether an id exists, or a port is closed to the public, stays ours.
-  if (route == NULL) return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
-  if (!routes_allow(&engine->routes, port)) {
-    return refuse_with_alert(connection, OUTCOME_PORT_NOT_ALLOWED, ALERT_UNRECOGNIZED_NAME);
+  switch (routes_find(&worker->engine->routes, id, port, connection->backends, &connection->backend_count)) {
+    case ROUTES_UNKNOWN:
+      return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
+    case ROUTES_PORT_NOT_ALLOWED:
+      return refuse_with_alert(connection, OUTCOME_PORT_NOT_ALLOWED, ALERT_UNRECOGNIZED_NAME);
+    case ROUTES_FOUND:
+      break;
   }
   connection->mode = mode;
   connection->port = port;
-  connection->backend_count = route->backend_count;
-  for (size_t i = 0; i < route->backend_count; i++) connection->backends[i] = routes_backend(&route->places[i], port);
-  connection->app_count = counts_enter(&engine->apps, connection->backends[0].app);
+  connection->app_count = counts_enter(&worker->engine->apps, connection->backends[0].app);
   if (connection->app_count == NULL) {
     return refuse_with_alert(connection, OUTCOME_TOO_MANY_OF_APP, ALERT_INTERNAL_ERROR);
   }
   if (mode == MODE_PASSTHROUGH) return dial_start(connection);
-  if (engine->tls == NULL) return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
+  if (!tls_has_certificate(worker->engine)) {
+    return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
+  }
   start_tls(connection);
 }
 
 void connection_dialled(struct connection *connection, struct end *app, const struct backend *backend) {
-  struct engine *engine = connection->engine;
-  connection->connect_us = engine->loop.now_us - connection->step_us;
+  struct worker *worker = connection->worker;
+  connection->connect_us = worker->loop.now_us - connection->step_us;
   if (app != NULL) {
     connection->app = app;
     connection->backends[0] = *backend;
     connection->is_connected = true;
-    connection->instance_count = counts_enter(&engine->instances, backend->instance);
+    connection->instance_count = counts_enter(&worker->engine->instances, backend->instance);
     relay_start(connection);
   } else if (connection->mode == MODE_PASSTHROUGH) {
     refuse_with_alert(connection, OUTCOME_CONNECT_FAILED, ALERT_INTERNAL_ERROR);
@@ -220,23 +224,23 @@ static void unlink_connection(struct connection *connection) {
 }
 
 void connection_end(struct connection *connection, enum outcome outcome, bool by_reset) {
-  struct engine *engine = connection->engine;
+  struct worker *worker = connection->worker;
   if (connection->step == STEP_CLOSED) return;
   report_connection(connection, outcome);
   connection->step = STEP_CLOSED;
-  timer_clear(&engine->loop, &connection->deadline);
-  loop_unqueue(&engine->loop, &connection->again);
+  timer_clear(&worker->loop, &connection->deadline);
+  loop_unqueue(&worker->loop, &connection->again);
   lookup_cancel(connection);
   dial_cancel(connection);
-  pipes_return(&engine->pipes, &connection->to_app.pipe);
-  pipes_return(&engine->pipes, &connection->to_client.pipe);
+  pipes_return(&worker->pipes, &connection->to_app.pipe);
+  pipes_return(&worker->pipes, &connection->to_client.pipe);
   if (connection->client != NULL) end_close(connection->client, by_reset);
   if (connection->app != NULL) end_close(connection->app, by_reset);
-  if (connection->source_count != NULL) counts_leave(&engine->sources, connection->source_count);
+  if (connection->source_count != NULL) counts_leave(&worker->engine->sources, connection->source_count);
   buffer_free(&connection->hello);
   free(connection->server_name);
   free(connection->spoken_for);
-  engine->sockets--;
+  worker->engine->sockets--;
   unlink_connection(connection);
-  loop_discard(&engine->loop, &connection->garbage);
+  loop_discard(&worker->loop, &connection->garbage);
 }

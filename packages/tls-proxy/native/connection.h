@@ -15,7 +15,7 @@
 #include "routes.h"
 #include "source.h"
 
-struct engine;
+struct worker;
 struct dial;
 struct lookup;
 
@@ -42,7 +42,7 @@ struct direction {
 
 struct connection {
   struct garbage garbage;
-  struct engine *engine;
+  struct worker *worker;
   struct connection *next, **previous;
   struct end *client, *app;
   enum step step;
@@ -88,7 +88,7 @@ void first_bytes_read(struct connection *connection);
 // lookup.c: asks the control plane; its answer comes to lookup_found.
 void lookup_start(struct connection *connection);
 void lookup_cancel(struct connection *connection);
-void lookup_found(struct engine *engine, uint64_t number, bool found, const uint8_t id[ID_BYTES], uint16_t port);
+void lookup_found(struct worker *worker, uint64_t number, bool found, const uint8_t id[ID_BYTES], uint16_t port);
 
 // dial.c: races for one of `backends`; ends in connection_dialled, with NULL when none answers.
 void dial_start(struct connection *connection);
@@ -111,11 +111,11 @@ void refuse_linger(struct connection *connection);
 
 // report.c
 // Tells of those open now, the newest first.
-void report_open(struct engine *engine, uint64_t number, size_t most);
+void report_open(struct worker *worker, uint64_t number, size_t most);
 void report_connection(struct connection *connection, enum outcome outcome);
-void report_turned_away(struct engine *engine, const struct source *source, enum outcome outcome);
+void report_turned_away(struct worker *worker, const struct source *source, enum outcome outcome);
 // Tells the control plane which counts have changed and which connections are over; soon, if it was told just now.
-void report_soon(struct engine *engine);
-void report_now(struct engine *engine);
+void report_soon(struct worker *worker);
+void report_now(struct worker *worker);
 
 #endif

@@ -17,6 +17,7 @@ bool control_init(struct control *control, struct loop *loop, int fd,
   *control = (struct control){
       .watch = {.fd = fd, .ready = control_ready},
       .loop = loop,
+      .lock = PTHREAD_MUTEX_INITIALIZER,
       .in = {.most = HEADER_BYTES + MAX_FRAME_BYTES + READ_BYTES},
       .out = {.most = MAX_WAITING_BYTES},
       .command = command,
@@ -72,13 +73,14 @@ static void control_ready(struct watch *watch, uint32_t events) {
 }
 
 struct buffer *control_begin(struct control *control, enum event event) {
+  pthread_mutex_lock(&control->lock);
   control->frame_start = control->out.length;
   buffer_put_uint(&control->out, 0, HEADER_BYTES);
   buffer_put_uint(&control->out, event, 1);
   return &control->out;
 }
 
-bool control_end(struct control *control) {
+static bool finish_frame(struct control *control) {
   struct buffer *out = &control->out;
   if (out->failed) {
     out->length = control->frame_start;
@@ -92,15 +94,20 @@ bool control_end(struct control *control) {
   return true;
 }
 
+bool control_end(struct control *control) {
+  bool good = finish_frame(control);
+  pthread_mutex_unlock(&control->lock);
+  return good;
+}
+
 void control_flush(struct control *control) {
-  while (control->out.length > 0 && !control->broken) {
+  bool goes_on = true;
+  pthread_mutex_lock(&control->lock);
+  while (goes_on && control->out.length > 0 && !control->broken) {
     ssize_t count = send(control->watch.fd, control->out.bytes, control->out.length, MSG_NOSIGNAL);
-    if (count >= 0) {
-      buffer_drop(&control->out, (size_t)count);
-    } else if (errno == EAGAIN) {
-      return;
-    } else if (errno != EINTR) {
-      give_up(control);
-    }
+    if (count >= 0) buffer_drop(&control->out, (size_t)count);
+    else if (errno == EAGAIN) goes_on = false;
+    else if (errno != EINTR) control->broken = true;
   }
+  pthread_mutex_unlock(&control->lock);
 }

@@ -78,7 +78,7 @@ static void finish(struct dial *dial, struct end *winner, const struct backend *
 
 static void start_next(struct dial *dial) {
   struct connection *connection = dial->connection;
-  struct loop *loop = &connection->engine->loop;
+  struct loop *loop = &connection->worker->loop;
   timer_clear(loop, &dial->head_start);
   while (dial->started < connection->backend_count) {
     size_t index = dial->started++;
@@ -111,7 +111,7 @@ static void attempt_ready(struct watch *watch, uint32_t events) {
 
 void dial_start(struct connection *connection) {
   struct dial *dial = calloc(1, sizeof *dial);
-  connection_enter(connection, STEP_DIAL, connection->engine->limits.connect_us);
+  connection_enter(connection, STEP_DIAL, connection->worker->engine->limits.connect_us);
   if (dial == NULL) return connection_dialled(connection, NULL, NULL);
   dial->connection = connection;
   dial->head_start.fire = head_start_over;
@@ -123,9 +123,9 @@ void dial_cancel(struct connection *connection) {
   struct dial *dial = connection->dial;
   if (dial == NULL) return;
   connection->dial = NULL;
-  timer_clear(&connection->engine->loop, &dial->head_start);
+  timer_clear(&connection->worker->loop, &dial->head_start);
   for (size_t i = 0; i < dial->started; i++) {
     if (dial->running[i] != NULL) end_close(dial->running[i], false);
   }
-  loop_discard(&connection->engine->loop, &dial->garbage);
+  loop_discard(&connection->worker->loop, &dial->garbage);
 }

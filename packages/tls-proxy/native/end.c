@@ -24,7 +24,7 @@ struct end *end_make(struct connection *connection, int fd, void (*ready)(struct
   end->watch = watch;
   end->connection = connection;
   end->waiting.most = MAX_WAITING_BYTES;
-  if (!loop_watch(&connection->engine->loop, &end->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
+  if (!loop_watch(&connection->worker->loop, &end->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
     end_close(end, false);
     return NULL;
   }
@@ -103,5 +103,5 @@ void end_close(struct end *end, bool by_reset) {
   if (end->tls != NULL) SSL_free(end->tls);
   end->tls = NULL;
   buffer_free(&end->waiting);
-  loop_discard(&end->connection->engine->loop, &end->garbage);
+  loop_discard(&end->connection->worker->loop, &end->garbage);
 }

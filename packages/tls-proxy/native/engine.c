@@ -9,29 +9,21 @@
 #include "process.h"
 #include "tls.h"
 
-// Every connection has a deadline, and a head start while it dials; the rest is listeners and counts.
-#define TIMERS_PER_CONNECTION 2
-#define OTHER_TIMERS (MAX_LISTENERS + 8)
 // Descriptors of ours, of Node around us, and some for pipes.
 #define OTHER_DESCRIPTORS 64
 // How long the last reports may take to leave when we stop.
 #define LAST_WORDS_MS 1000
-// Reports are told long before there are so many.
-#define MAX_REPORTS_BYTES (128u << 10)
 
 static struct engine *engine_of(struct control *control) {
   return (struct engine *)((char *)control - offsetof(struct engine, control));
-}
-
-static void report_due(struct timer *timer) {
-  report_now((struct engine *)((char *)timer - offsetof(struct engine, report_timer)));
 }
 
 // --- commands ---
 
 static bool tell_started(struct engine *engine) {
   struct buffer *out = control_begin(&engine->control, EVENT_STARTED);
-  for (size_t i = 0; i < engine->listener_count; i++) buffer_put_uint(out, engine->listeners[i].port, 2);
+  const struct worker *first = engine->workers[0];
+  for (size_t i = 0; i < first->listener_count; i++) buffer_put_uint(out, first->listeners[i].port, 2);
   return control_end(&engine->control);
 }
 
@@ -39,7 +31,7 @@ static bool tell_failed(struct engine *engine, int error, size_t listener) {
   struct buffer *out = control_begin(&engine->control, EVENT_FAILED);
   buffer_put_uint(out, (uint64_t)error, 4);
   buffer_put_uint(out, listener, 1);
-  engine->loop.stopped = true;
+  engine->workers[0]->loop.stopped = true;
   return control_end(&engine->control);
 }
 
@@ -75,44 +67,84 @@ static bool read_balancers(struct listener *listener, struct cursor *fields) {
 }
 
 static bool make_shared_parts(struct engine *engine) {
-  size_t timers = (size_t)engine->limits.connections * TIMERS_PER_CONNECTION + OTHER_TIMERS;
-  return loop_reserve_timers(&engine->loop, timers) &&
-         counts_init(&engine->sources, engine->limits.connections_per_source, false) &&
+  return counts_init(&engine->sources, engine->limits.connections_per_source, false) &&
          counts_init(&engine->apps, engine->limits.connections_per_app, true) &&
          counts_init(&engine->instances, UINT32_MAX, true);
 }
 
-static bool set_accepting(struct engine *engine, bool accepting) {
-  for (size_t i = 0; i < engine->listener_count; i++) {
-    struct listener *listener = &engine->listeners[i];
-    int error = 0;
-    if (accepting) error = listener_start(listener);
-    else listener_stop(listener);
-    if (error != 0) return tell_failed(engine, error, i);
+// To every thread, ourselves at once.
+static bool tell_all(struct engine *engine, enum command command, struct cursor fields) {
+  bool good = true;
+  for (size_t i = 1; i < engine->worker_count; i++) {
+    good = mailbox_post(&engine->workers[i]->mailbox, command, fields) && good;
   }
-  return true;
+  worker_command(engine->workers[0], command, fields);
+  return good;
 }
 
-// All listeners are bound before any accepts: there is no half of a start.
-static bool start(struct engine *engine, struct cursor fields) {
-  if (engine->listener_count > 0 || !limits_read(&engine->limits, &fields)) return false;
-  bool accepting = cursor_uint(&fields, 1) != 0;
-  size_t count = (size_t)cursor_uint(&fields, 1);
-  if (count == 0 || count > MAX_LISTENERS || !make_shared_parts(engine)) return false;
-  for (size_t i = 0; i < count; i++) {
-    struct sockaddr_storage address;
-    if (!read_address(&fields, &address)) return false;
-    struct listener *listener = &engine->listeners[i];
-    int error = listener_open(listener, engine, &address);
+static bool set_accepting(struct engine *engine, struct cursor fields) {
+  struct worker *first = engine->workers[0];
+  struct cursor copy = fields;
+  cursor_uint(&copy, 8);
+  bool accepting = cursor_uint(&copy, 1) != 0;
+  if (copy.failed) return false;
+  for (size_t i = 0; i < first->listener_count && accepting; i++) {
+    int error = listener_listen(&first->listeners[i]);
     if (error != 0) return tell_failed(engine, error, i);
-    engine->listener_count++;
-    listener->passthrough_only = cursor_uint(&fields, 1) != 0;
-    if (!read_balancers(listener, &fields)) return false;
   }
-  if (accepting && !set_accepting(engine, true)) return false;
-  if (engine->loop.stopped) return true;
+  // Not twice: a socket that does not listen would remember it, and give it to those it accepts later.
+  bool unlisten = !accepting && first->listener_count > 0 && first->listeners[0].is_accepting;
+  bool good = tell_all(engine, COMMAND_ACCEPTING, fields);
+  for (size_t i = 0; i < first->listener_count && unlisten; i++) listener_unlisten(&first->listeners[i]);
+  return good;
+}
+
+// Binds all listeners: none accepts before all are there. Gives 0 or an errno, and at which it stopped.
+static int open_listeners(struct worker *worker, struct cursor *fields, size_t *at) {
+  size_t count = (size_t)cursor_uint(fields, 1);
+  if (count == 0 || count > MAX_LISTENERS) fields->failed = true;
+  for (*at = 0; *at < count && !fields->failed; ++*at) {
+    struct sockaddr_storage address;
+    struct listener *listener = &worker->listeners[*at];
+    if (!read_address(fields, &address)) fields->failed = true;
+    int error = fields->failed ? EINVAL : listener_open(listener, worker, &address);
+    if (error != 0) return error;
+    worker->listener_count++;
+    listener->passthrough_only = cursor_uint(fields, 1) != 0;
+    if (!read_balancers(listener, fields)) fields->failed = true;
+  }
+  return 0;
+}
+
+static int start_threads(struct engine *engine, size_t count) {
+  if (!worker_reserve(engine->workers[0])) return ENOMEM;
+  while (engine->worker_count < count) {
+    struct worker *worker = worker_make(engine, engine->worker_count);
+    int error = worker == NULL || !worker_reserve(worker) ? ENOMEM : worker_start(worker, engine->workers[0]);
+    if (error != 0) {
+      if (worker != NULL) worker_free(worker);
+      return error;
+    }
+    engine->workers[engine->worker_count++] = worker;
+  }
+  return 0;
+}
+
+static bool start(struct engine *engine, struct cursor fields) {
+  static const uint8_t accept_from_now_on[] = {0, 0, 0, 0, 0, 0, 0, 0, 1};
+  if (engine->workers[0]->listener_count > 0 || !limits_read(&engine->limits, &fields)) return false;
+  size_t threads = (size_t)cursor_uint(&fields, 1), at;
+  bool accepting = cursor_uint(&fields, 1) != 0;
+  if (threads == 0 || threads > MAX_THREADS || !make_shared_parts(engine)) return false;
+  int error = open_listeners(engine->workers[0], &fields, &at);
+  if (fields.failed) return false;
+  if (error != 0) return tell_failed(engine, error, at);
+  // First: threads have the rights of the one that starts them.
   if (!process_confine()) return tell_failed(engine, EPERM, 0);
-  return !fields.failed && tell_started(engine);
+  error = start_threads(engine, threads);
+  if (error != 0) return tell_failed(engine, error, 0);
+  if (accepting && !set_accepting(engine, cursor_over(accept_from_now_on, sizeof accept_from_now_on))) return false;
+  return engine->workers[0]->loop.stopped || tell_started(engine);
 }
 
 static bool set_certificate(struct engine *engine, struct cursor fields) {
@@ -120,59 +152,17 @@ static bool set_certificate(struct engine *engine, struct cursor fields) {
   if (fields.failed) return false;
   if (tls_set_certificate(engine, chain, key)) return true;
   control_begin(&engine->control, EVENT_REFUSED_CERTIFICATE);
-  control_end(&engine->control);
-  return true;
-}
-
-static bool found(struct engine *engine, struct cursor fields) {
-  uint64_t number = cursor_uint(&fields, 8);
-  bool is_found = cursor_uint(&fields, 1) != 0;
-  const uint8_t *id = cursor_take(&fields, ID_BYTES);
-  uint16_t port = (uint16_t)cursor_uint(&fields, 2);
-  if (fields.failed) return false;
-  lookup_found(engine, number, is_found, id, port);
-  return true;
-}
-
-// After everything that has happened by then.
-static bool tell_done(struct engine *engine, uint64_t number) {
-  report_now(engine);
-  buffer_put_uint(control_begin(&engine->control, EVENT_DONE), number, 8);
   return control_end(&engine->control);
 }
 
-static bool list(struct engine *engine, struct cursor fields) {
-  uint64_t number = cursor_uint(&fields, 8);
-  size_t most = (size_t)cursor_uint(&fields, 4);
-  if (fields.failed) return false;
-  report_open(engine, number, most);
+// To the thread that has asked.
+static bool pass_answer(struct engine *engine, struct cursor fields) {
+  struct cursor copy = fields;
+  size_t index = (size_t)(cursor_uint(&copy, 8) % MAX_THREADS);
+  if (copy.failed || index >= engine->worker_count) return false;
+  if (index > 0) return mailbox_post(&engine->workers[index]->mailbox, COMMAND_FOUND, fields);
+  worker_command(engine->workers[0], COMMAND_FOUND, fields);
   return true;
-}
-
-static bool change_accepting(struct engine *engine, struct cursor fields) {
-  uint64_t number = cursor_uint(&fields, 8);
-  bool accepting = cursor_uint(&fields, 1) != 0;
-  return !fields.failed && set_accepting(engine, accepting) && tell_done(engine, number);
-}
-
-static bool end_some(struct engine *engine, struct cursor fields) {
-  uint64_t number = cursor_uint(&fields, 8);
-  bool of_instance = cursor_uint(&fields, 1) != 0;
-  const uint8_t *instance = cursor_take(&fields, ID_BYTES);
-  if (fields.failed) return false;
-  struct connection *next;
-  for (struct connection *connection = engine->connections; connection != NULL; connection = next) {
-    next = connection->next;
-    bool is_its = connection->is_connected && memcmp(connection->backends[0].instance, instance, ID_BYTES) == 0;
-    if (is_its || !of_instance) connection_end(connection, OUTCOME_DRAINED, false);
-  }
-  return tell_done(engine, number);
-}
-
-static void stop(struct engine *engine) {
-  while (engine->listener_count > 0) listener_close(&engine->listeners[--engine->listener_count]);
-  while (engine->connections != NULL) connection_end(engine->connections, OUTCOME_SHUTDOWN, false);
-  engine->loop.stopped = true;
 }
 
 static bool on_command(struct control *control, enum command command, struct cursor fields) {
@@ -185,16 +175,13 @@ static bool on_command(struct control *control, enum command command, struct cur
     case COMMAND_CERTIFICATE:
       return set_certificate(engine, fields);
     case COMMAND_FOUND:
-      return found(engine, fields);
-    case COMMAND_STOP:
-      stop(engine);
-      return true;
-    case COMMAND_LIST:
-      return list(engine, fields);
+      return pass_answer(engine, fields);
     case COMMAND_ACCEPTING:
-      return change_accepting(engine, fields);
+      return set_accepting(engine, fields);
+    case COMMAND_LIST:
     case COMMAND_END:
-      return end_some(engine, fields);
+    case COMMAND_STOP:
+      return tell_all(engine, command, fields);
   }
   return false;
 }
@@ -202,17 +189,15 @@ static bool on_command(struct control *control, enum command command, struct cur
 // --- life ---
 
 static bool init(struct engine *engine, int control_fd) {
-  engine->report_timer.fire = report_due;
-  engine->reports.most = MAX_REPORTS_BYTES;
-  engine->scratch = malloc(SCRATCH_BYTES);
-  return engine->scratch != NULL && loop_init(&engine->loop) && routes_init(&engine->routes) &&
-         table_init(&engine->lookups) && tls_init(engine) &&
-         control_init(&engine->control, &engine->loop, control_fd, on_command);
+  pthread_mutex_init(&engine->tls_lock, NULL);
+  engine->workers[0] = worker_make(engine, 0);
+  engine->worker_count = engine->workers[0] == NULL ? 0 : 1;
+  return engine->worker_count == 1 && routes_init(&engine->routes) && tls_init(engine) &&
+         control_init(&engine->control, &engine->workers[0]->loop, control_fd, on_command);
 }
 
 static void say_last_words(struct engine *engine) {
   uint64_t end = monotonic_us() + LAST_WORDS_MS * 1000;
-  report_now(engine);
   control_flush(&engine->control);
   while (engine->control.out.length > 0 && !engine->control.broken && monotonic_us() < end) {
     struct pollfd socket = {.fd = engine->control.watch.fd, .events = POLLOUT};
@@ -221,19 +206,21 @@ static void say_last_words(struct engine *engine) {
   }
 }
 
+// Ends what is open. Another thread that cannot even be told is left to the end of the process.
+static bool stop_threads(struct engine *engine) {
+  bool good = tell_all(engine, COMMAND_STOP, cursor_over(NULL, 0));
+  for (size_t i = 1; i < engine->worker_count && good; i++) pthread_join(engine->workers[i]->thread, NULL);
+  return good;
+}
+
 static void release(struct engine *engine) {
-  stop(engine);
   control_free(&engine->control);
-  buffer_free(&engine->reports);
   counts_free(&engine->sources);
   counts_free(&engine->apps);
   counts_free(&engine->instances);
-  table_free(&engine->lookups);
   routes_free(&engine->routes);
-  pipes_free(&engine->pipes);
-  loop_free(&engine->loop);
+  while (engine->worker_count > 0) worker_free(engine->workers[--engine->worker_count]);
   tls_free(engine);
-  free(engine->scratch);
   free(engine);
 }
 
@@ -242,13 +229,11 @@ int engine_run(int control_fd) {
   struct engine *engine = calloc(1, sizeof *engine);
   if (engine == NULL || !init(engine, control_fd)) return 1;  // the process ends, and its memory with it
   engine->most_sockets = descriptors > OTHER_DESCRIPTORS ? (descriptors - OTHER_DESCRIPTORS) / 2 : 1;
-  while (!engine->loop.stopped) {
-    loop_turn(&engine->loop);
-    report_soon(engine);
-    control_flush(&engine->control);
-  }
+  struct worker *first = engine->workers[0];
+  while (!first->loop.stopped && !engine->control.broken) worker_turn(first);
+  bool stopped = stop_threads(engine);
   say_last_words(engine);
-  bool failed = engine->control.broken;
-  release(engine);
+  bool failed = engine->control.broken || !stopped;
+  if (stopped) release(engine);
   return failed ? 1 : 0;
 }

@@ -8,7 +8,7 @@
 static void take_hello(struct connection *connection) {
   char name[MAX_NAME_BYTES + 1];
   const struct buffer *hello = &connection->hello;
-  if (!hello_parse(hello->bytes, hello->length, connection->engine->scratch, name)) {
+  if (!hello_parse(hello->bytes, hello->length, connection->worker->scratch, name)) {
     return refuse_with_alert(connection, OUTCOME_BAD_HELLO, ALERT_DECODE_ERROR);
   }
   if (name[0] != '\0') {
@@ -44,13 +44,13 @@ static bool take_proxy_header(struct connection *connection) {
 }
 
 static void take_bytes(struct connection *connection, size_t count) {
-  struct engine *engine = connection->engine;
+  struct worker *worker = connection->worker;
   struct buffer *hello = &connection->hello;
   // One deadline from accept, however slowly it trickles.
   if (hello->length == 0) {
-    timer_set(&engine->loop, &connection->deadline, connection->accepted_us + engine->limits.hello_us);
+    timer_set(&worker->loop, &connection->deadline, connection->accepted_us + worker->engine->limits.hello_us);
   }
-  buffer_put(hello, engine->scratch, count);
+  buffer_put(hello, worker->scratch, count);
   if (hello->failed) return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
   if (connection->is_from_balancer) {
     if (!take_proxy_header(connection)) return;
@@ -76,7 +76,7 @@ void first_bytes_read(struct connection *connection) {
     size_t room = MAX_HELLO_BYTES - connection->hello.length;
     // Full, and the scan wants more still.
     if (room == 0) return refuse_with_alert(connection, OUTCOME_BAD_HELLO, ALERT_DECODE_ERROR);
-    ssize_t count = end_read(connection->client, connection->engine->scratch, room);
+    ssize_t count = end_read(connection->client, connection->worker->scratch, room);
     if (count == END_AGAIN) return;
     if (count <= 0) return connection_end(connection, OUTCOME_CLIENT_GONE, false);
     take_bytes(connection, (size_t)count);

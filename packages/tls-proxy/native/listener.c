@@ -1,6 +1,7 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -43,10 +44,10 @@ static int bind_for_good(int fd, struct sockaddr_storage *address) {
   return good ? 0 : error;
 }
 
-int listener_open(struct listener *listener, struct engine *engine, const struct sockaddr_storage *address) {
+int listener_open(struct listener *listener, struct worker *worker, const struct sockaddr_storage *address) {
   const int on = 1, off = 0;
   struct sockaddr_storage bound = *address;
-  *listener = (struct listener){.watch = {.ready = listener_ready}, .pause = {.fire = pause_over}, .engine = engine};
+  *listener = (struct listener){.watch = {.ready = listener_ready}, .pause = {.fire = pause_over}, .worker = worker};
   int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   listener->watch.fd = fd;
   if (fd < 0) return errno;
@@ -67,9 +68,9 @@ int listener_open(struct listener *listener, struct engine *engine, const struct
 
 // Gives 0, EAGAIN when there is none, or the errno when descriptors or memory have run out.
 static int accept_one(struct listener *listener) {
-  struct engine *engine = listener->engine;
+  struct worker *worker = listener->worker;
   // Whom we accept we must be able to connect: clients that only wait must not take the last descriptors.
-  if (engine->sockets >= engine->most_sockets) return EMFILE;
+  if (worker->engine->sockets >= worker->engine->most_sockets) return EMFILE;
   struct sockaddr_storage peer;
   socklen_t length = sizeof peer;
   int fd = accept4(listener->watch.fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -78,44 +79,60 @@ static int accept_one(struct listener *listener) {
     return 0;
   }
   bool has_run_out = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+  if (errno == EINVAL) return EAGAIN;  // it does not listen any more: we are about to be told
   // Anything else is the fate of one connection that was over before we had it (accept(2)).
   return errno == EAGAIN || has_run_out ? errno : 0;
 }
 
-int listener_start(struct listener *listener) {
-  if (listener->is_accepting) return 0;
-  if (listen(listener->watch.fd, BACKLOG) < 0) return errno;
-  // Level-triggered: whom one turn leaves in the queue, the next one takes.
-  if (!loop_watch(&listener->engine->loop, &listener->watch, EPOLLIN)) return errno;
+int listener_share(struct listener *listener, struct worker *worker, const struct listener *from) {
+  *listener = *from;
+  listener->worker = worker;
+  listener->is_accepting = false;
+  listener->pause.place = 0;
+  listener->watch.fd = fcntl(from->watch.fd, F_DUPFD_CLOEXEC, 0);
+  return listener->watch.fd < 0 ? errno : 0;
+}
+
+int listener_listen(struct listener *listener) { return listen(listener->watch.fd, BACKLOG) < 0 ? errno : 0; }
+
+// Of a listening socket this ends the listening (tcp_disconnect), and leaves it bound.
+void listener_unlisten(struct listener *listener) { shutdown(listener->watch.fd, SHUT_RD); }
+
+// Level-triggered: whom one turn leaves in the queue, the next one takes. Of several threads not all are woken.
+static void watch_queue(struct listener *listener) {
+  struct loop *loop = &listener->worker->loop;
+  if (loop_watch(loop, &listener->watch, EPOLLIN | EPOLLEXCLUSIVE)) return;
+  timer_set(loop, &listener->pause, loop->now_us + PAUSE_US);
+}
+
+void listener_start(struct listener *listener) {
+  if (listener->is_accepting) return;
   listener->is_accepting = true;
-  return 0;
+  watch_queue(listener);
 }
 
 void listener_stop(struct listener *listener) {
   if (!listener->is_accepting) return;
   while (accept_one(listener) == 0) continue;
   listener->is_accepting = false;
-  timer_clear(&listener->engine->loop, &listener->pause);
-  loop_unwatch(&listener->engine->loop, &listener->watch);  // it would be told of a hang-up for ever
-  // Of a listening socket this ends the listening (tcp_disconnect), and leaves it bound.
-  shutdown(listener->watch.fd, SHUT_RD);
+  timer_clear(&listener->worker->loop, &listener->pause);
+  loop_unwatch(&listener->worker->loop, &listener->watch);
 }
 
 void listener_close(struct listener *listener) {
-  timer_clear(&listener->engine->loop, &listener->pause);
+  timer_clear(&listener->worker->loop, &listener->pause);
+  // Closing alone would not end the watching while another thread has the socket.
+  if (listener->is_accepting) loop_unwatch(&listener->worker->loop, &listener->watch);
   watch_close(&listener->watch);
 }
 
 static void pause_over(struct timer *timer) {
-  struct listener *listener = (struct listener *)((char *)timer - offsetof(struct listener, pause));
-  if (!loop_rewatch(&listener->engine->loop, &listener->watch, EPOLLIN)) {
-    timer_set(&listener->engine->loop, timer, listener->engine->loop.now_us + PAUSE_US);
-  }
+  watch_queue((struct listener *)((char *)timer - offsetof(struct listener, pause)));
 }
 
 static void pause_accepting(struct listener *listener) {
-  struct loop *loop = &listener->engine->loop;
-  loop_rewatch(loop, &listener->watch, 0);  // refused: then we are asked again at once, and try again
+  struct loop *loop = &listener->worker->loop;
+  loop_unwatch(loop, &listener->watch);
   timer_set(loop, &listener->pause, loop->now_us + PAUSE_US);
 }
 

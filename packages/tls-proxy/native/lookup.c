@@ -16,7 +16,7 @@ static void make_key(uint64_t number, uint8_t key[KEY_BYTES]) {
 }
 
 static bool ask(struct connection *connection, uint64_t number) {
-  struct control *control = &connection->engine->control;
+  struct control *control = &connection->worker->engine->control;
   char source[SOURCE_TEXT_BYTES];
   source_key_text(&connection->source, source);
   struct buffer *out = control_begin(control, EVENT_LOOKUP);
@@ -29,30 +29,33 @@ static bool ask(struct connection *connection, uint64_t number) {
 }
 
 void lookup_start(struct connection *connection) {
-  struct engine *engine = connection->engine;
+  struct worker *worker = connection->worker;
   struct lookup *lookup = calloc(1, sizeof *lookup);
-  if (lookup == NULL || !ask(connection, engine->last_lookup + 1)) {
+  // The number says which thread asks.
+  uint64_t number = (worker->last_lookup + 1) * MAX_THREADS + worker->index;
+  if (lookup == NULL || !ask(connection, number)) {
     free(lookup);
     return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
   }
-  make_key(++engine->last_lookup, lookup->node.key);
+  worker->last_lookup++;
+  make_key(number, lookup->node.key);
   lookup->connection = connection;
-  table_add(&engine->lookups, &lookup->node);
+  table_add(&worker->lookups, &lookup->node);
   connection->lookup = lookup;
-  connection_enter(connection, STEP_LOOKUP, engine->limits.lookup_us);
+  connection_enter(connection, STEP_LOOKUP, worker->engine->limits.lookup_us);
 }
 
 void lookup_cancel(struct connection *connection) {
   if (connection->lookup == NULL) return;
-  table_remove(&connection->engine->lookups, &connection->lookup->node);
+  table_remove(&connection->worker->lookups, &connection->lookup->node);
   free(connection->lookup);
   connection->lookup = NULL;
 }
 
-void lookup_found(struct engine *engine, uint64_t number, bool found, const uint8_t id[ID_BYTES], uint16_t port) {
+void lookup_found(struct worker *worker, uint64_t number, bool found, const uint8_t id[ID_BYTES], uint16_t port) {
   uint8_t key[KEY_BYTES];
   make_key(number, key);
-  struct lookup *lookup = (struct lookup *)table_find(&engine->lookups, key);
+  struct lookup *lookup = (struct lookup *)table_find(&worker->lookups, key);
   if (lookup == NULL) return;  // the client did not wait
   struct connection *connection = lookup->connection;
   lookup_cancel(connection);

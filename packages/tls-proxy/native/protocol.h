@@ -7,18 +7,19 @@
 // A whole routing table is one frame: what it changes, it changes at once.
 #define MAX_FRAME_BYTES (64u << 20)
 #define MAX_LISTENERS 16
+#define MAX_THREADS 16
 #define MAX_BASE_DOMAINS 64
 #define MAX_PORT_RANGES 64
 #define MAX_PREFIXES 32
 #define MAX_HEADER_PORTS 16
 
 enum command {
-  COMMAND_START = 1,        // limits, whether to accept yet, listeners
+  COMMAND_START = 1,        // limits, threads, whether to accept yet, listeners
   COMMAND_ROUTES = 2,       // base domains, port ranges, ids gone, ids with their backends
   COMMAND_CERTIFICATE = 3,  // chain, key
   COMMAND_FOUND = 4,        // answer to EVENT_LOOKUP: its number, whether there is anything, id, port
   COMMAND_STOP = 5,         // end everything, then the process
-  // These have a number, which their answer repeats.
+  // These have a number, which their answer repeats. Each thread answers.
   COMMAND_LIST = 6,       // number, how many at most; answered by EVENT_CONNECTIONS
   COMMAND_ACCEPTING = 7,  // number, whether to; answered by EVENT_DONE
   COMMAND_END = 8,        // number, whether only those of an instance, its id; answered by EVENT_DONE

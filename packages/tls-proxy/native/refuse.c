@@ -29,7 +29,7 @@ static void linger(struct connection *connection, enum outcome outcome) {
 void refuse_linger(struct connection *connection) {
   struct end *client = connection->client;
   while (connection->lingered < MAX_LINGER_BYTES && client->can_read) {
-    ssize_t count = recv(client->watch.fd, connection->engine->scratch, SCRATCH_BYTES, 0);
+    ssize_t count = recv(client->watch.fd, connection->worker->scratch, SCRATCH_BYTES, 0);
     if (count <= 0) break;
     connection->lingered += (size_t)count;
   }

@@ -71,17 +71,17 @@ static ssize_t splice_some(struct direction *direction) {
   return count > 0 && !splice_out(direction) ? END_BROKEN : count;
 }
 
-static ssize_t copy_some(struct engine *engine, struct direction *direction) {
-  ssize_t count = end_read(direction->from, engine->scratch, SCRATCH_BYTES);
+static ssize_t copy_some(struct worker *worker, struct direction *direction) {
+  ssize_t count = end_read(direction->from, worker->scratch, SCRATCH_BYTES);
   if (count >= (ssize_t)BULK_READ_BYTES) direction->spliced = can_splice(direction);
-  return count > 0 && !end_write(direction->to, engine->scratch, (size_t)count) ? END_BROKEN : count;
+  return count > 0 && !end_write(direction->to, worker->scratch, (size_t)count) ? END_BROKEN : count;
 }
 
-static ssize_t move_some(struct engine *engine, struct direction *direction) {
+static ssize_t move_some(struct worker *worker, struct direction *direction) {
   if (direction->spliced && direction->pipe.in < 0) {
-    direction->spliced = pipes_borrow(&engine->pipes, &direction->pipe);
+    direction->spliced = pipes_borrow(&worker->pipes, &direction->pipe);
   }
-  return direction->spliced ? splice_some(direction) : copy_some(engine, direction);
+  return direction->spliced ? splice_some(direction) : copy_some(worker, direction);
 }
 
 // Sends on what was read before. False: broken.
@@ -90,7 +90,7 @@ static bool drain(struct connection *connection, struct direction *direction) {
   if ((!end_is_full(to) && direction->pipe.bytes == 0) || !to->can_write) return true;
   if (!end_flush(to)) return false;
   if (!end_is_full(to) && !splice_out(direction)) return false;
-  connection->active_us = connection->engine->loop.now_us;
+  connection->active_us = connection->worker->loop.now_us;
   return true;
 }
 
@@ -118,10 +118,10 @@ static enum pumped pump(struct connection *connection, struct direction *directi
       continue;
     }
     if (moved >= TURN_BYTES) return PUMP_AGAIN;
-    ssize_t count = move_some(connection->engine, direction);
+    ssize_t count = move_some(connection->worker, direction);
     if (count == END_BROKEN) return PUMP_BROKEN;
     if (count == END_AGAIN) return PUMP_WAITS;
-    connection->active_us = connection->engine->loop.now_us;
+    connection->active_us = connection->worker->loop.now_us;
     direction->ended = count == 0;
     direction->bytes += (uint64_t)count;
     moved += (size_t)count;
@@ -136,22 +136,22 @@ static bool is_half_closed(const struct connection *connection) {
 }
 
 void relay_check_time(struct connection *connection) {
-  struct engine *engine = connection->engine;
-  const struct limits *limits = &engine->limits;
+  struct worker *worker = connection->worker;
+  const struct limits *limits = &worker->engine->limits;
   uint64_t silence =
       is_half_closed(connection) ? least(limits->half_closed_us, limits->idle_us) : limits->idle_us;
   uint64_t idle_at = connection->active_us + silence;
   uint64_t total_at = limits->total_us == 0 ? UINT64_MAX : connection->accepted_us + limits->total_us;
-  if (engine->loop.now_us >= idle_at) return connection_end(connection, OUTCOME_IDLE, false);
-  if (engine->loop.now_us >= total_at) return connection_end(connection, OUTCOME_TOTAL_TIME, false);
-  timer_set(&engine->loop, &connection->deadline, least(idle_at, total_at));
+  if (worker->loop.now_us >= idle_at) return connection_end(connection, OUTCOME_IDLE, false);
+  if (worker->loop.now_us >= total_at) return connection_end(connection, OUTCOME_TOTAL_TIME, false);
+  timer_set(&worker->loop, &connection->deadline, least(idle_at, total_at));
 }
 
 // A pipe is two descriptors: who waits with nothing in it gives it back.
 static enum pumped pump_with_pipe(struct connection *connection, struct direction *direction) {
   enum pumped pumped = pump(connection, direction);
   if (direction->pipe.in >= 0 && direction->pipe.bytes == 0) {
-    pipes_return(&connection->engine->pipes, &direction->pipe);
+    pipes_return(&connection->worker->pipes, &direction->pipe);
   }
   return pumped;
 }
@@ -167,7 +167,7 @@ void relay_run(struct connection *connection) {
   if (down == PUMP_BROKEN || is_reset(&connection->to_app) || is_reset(&connection->to_client)) {
     return connection_end(connection, OUTCOME_RESET, true);
   }
-  if (up == PUMP_AGAIN || down == PUMP_AGAIN) loop_queue(&connection->engine->loop, &connection->again);
+  if (up == PUMP_AGAIN || down == PUMP_AGAIN) loop_queue(&connection->worker->loop, &connection->again);
   if (!was_half_closed && is_half_closed(connection)) relay_check_time(connection);
 }
 
@@ -189,7 +189,7 @@ static size_t write_proxy_header(const struct connection *connection, uint8_t *b
 // What the app gets first, in one piece: the PROXY header, and the hello where TLS is its own. False: broken.
 static bool send_first_bytes(struct connection *connection) {
   struct buffer *hello = &connection->hello;
-  uint8_t *bytes = connection->engine->scratch;
+  uint8_t *bytes = connection->worker->scratch;
   size_t length = write_proxy_header(connection, bytes);
   if (connection->client->tls == NULL) {
     memcpy(bytes + length, hello->bytes, hello->length);
@@ -203,7 +203,7 @@ static bool send_first_bytes(struct connection *connection) {
 void relay_start(struct connection *connection) {
   struct end *client = connection->client, *app = connection->app;
   connection->step = STEP_RELAY;
-  connection->active_us = connection->engine->loop.now_us;
+  connection->active_us = connection->worker->loop.now_us;
   connection->to_app.from = connection->to_client.to = client;
   connection->to_app.to = connection->to_client.from = app;
   if (!send_first_bytes(connection)) return connection_end(connection, OUTCOME_RESET, true);

@@ -35,58 +35,58 @@ static void put_facts(struct buffer *out, const struct connection *connection, u
 }
 
 // Reports go together: to be woken for each would cost the control plane as much as the connection has cost us.
-static void put_report(struct engine *engine, const struct connection *connection, enum outcome outcome) {
-  struct buffer *out = &engine->reports;
+static void put_report(struct worker *worker, const struct connection *connection, enum outcome outcome) {
+  struct buffer *out = &worker->reports;
   buffer_put_uint(out, outcome, 1);
-  put_facts(out, connection, engine->loop.now_us);
+  put_facts(out, connection, worker->loop.now_us);
   buffer_put_uint(out, connection->handshake_us, 8);
   buffer_put_uint(out, connection->connect_us, 8);
-  if (out->failed || out->length > FULL_REPORTS_BYTES) report_now(engine);
+  if (out->failed || out->length > FULL_REPORTS_BYTES) report_now(worker);
 }
 
 // Dropped when the control plane is far behind.
-static void send_reports(struct engine *engine) {
-  struct buffer *reports = &engine->reports;
+static void send_reports(struct worker *worker) {
+  struct buffer *reports = &worker->reports;
   if (reports->length > 0 && !reports->failed) {
-    buffer_put(control_begin(&engine->control, EVENT_REPORTS), reports->bytes, reports->length);
-    control_end(&engine->control);
+    buffer_put(control_begin(&worker->engine->control, EVENT_REPORTS), reports->bytes, reports->length);
+    control_end(&worker->engine->control);
   }
   reports->length = 0;  // the memory stays for the next ones
   reports->failed = false;
 }
 
 void report_connection(struct connection *connection, enum outcome outcome) {
-  struct engine *engine = connection->engine;
+  struct worker *worker = connection->worker;
   if (connection->is_reported) return;
   connection->is_reported = true;
-  engine->open--;
-  engine->open_changed = true;
-  if (connection->app_count != NULL) counts_leave(&engine->apps, connection->app_count);
-  if (connection->instance_count != NULL) counts_leave(&engine->instances, connection->instance_count);
+  worker->engine->open--;
+  worker->engine->open_changed = true;
+  if (connection->app_count != NULL) counts_leave(&worker->engine->apps, connection->app_count);
+  if (connection->instance_count != NULL) counts_leave(&worker->engine->instances, connection->instance_count);
   connection->app_count = connection->instance_count = NULL;
-  put_report(engine, connection, outcome);
+  put_report(worker, connection, outcome);
 }
 
-void report_turned_away(struct engine *engine, const struct source *source, enum outcome outcome) {
-  const struct connection nothing = {.source = *source, .accepted_us = engine->loop.now_us};
-  put_report(engine, &nothing, outcome);
+void report_turned_away(struct worker *worker, const struct source *source, enum outcome outcome) {
+  const struct connection nothing = {.source = *source, .accepted_us = worker->loop.now_us};
+  put_report(worker, &nothing, outcome);
 }
 
-void report_open(struct engine *engine, uint64_t number, size_t most) {
-  struct buffer *out = control_begin(&engine->control, EVENT_CONNECTIONS);
+void report_open(struct worker *worker, uint64_t number, size_t most) {
+  struct buffer *out = control_begin(&worker->engine->control, EVENT_CONNECTIONS);
   buffer_put_uint(out, number, 8);
-  const struct connection *connection = engine->connections;
+  const struct connection *connection = worker->connections;
   for (; connection != NULL && most > 0; connection = connection->next) {
     if (connection->is_reported) continue;  // only reads its refusal
     buffer_put_uint(out, connection->id, 8);
     buffer_put_uint(out, connection->step, 1);
-    put_facts(out, connection, engine->loop.now_us);
+    put_facts(out, connection, worker->loop.now_us);
     most--;
   }
-  if (control_end(&engine->control)) return;
+  if (control_end(&worker->engine->control)) return;
   // Too long for what may wait: then none.
-  buffer_put_uint(control_begin(&engine->control, EVENT_CONNECTIONS), number, 8);
-  control_end(&engine->control);
+  buffer_put_uint(control_begin(&worker->engine->control, EVENT_CONNECTIONS), number, 8);
+  control_end(&worker->engine->control);
 }
 
 // Each change: 1, an id, what is open of it now. 0 ends them. Those in a frame that is dropped are told again when the
@@ -102,30 +102,31 @@ static void put_changes(struct buffer *out, struct counts *counts) {
   buffer_put_uint(out, 0, 1);
 }
 
-static void send_counts(struct engine *engine) {
-  struct buffer *out = control_begin(&engine->control, EVENT_COUNTS);
-  buffer_put_uint(out, engine->open, 4);
-  put_changes(out, &engine->apps);
-  put_changes(out, &engine->instances);
-  control_end(&engine->control);
-  engine->open_changed = false;
+static void send_counts(struct worker *worker) {
+  struct buffer *out = control_begin(&worker->engine->control, EVENT_COUNTS);
+  worker->engine->open_changed = false;  // before it is read: a change meanwhile is told later
+  buffer_put_uint(out, worker->engine->open, 4);
+  put_changes(out, &worker->engine->apps);
+  put_changes(out, &worker->engine->instances);
+  control_end(&worker->engine->control);
 }
 
-static bool counts_changed(const struct engine *engine) {
-  return engine->open_changed || engine->apps.changed != NULL || engine->instances.changed != NULL;
+static bool counts_changed(struct worker *worker) {
+  struct engine *engine = worker->engine;
+  return engine->open_changed || counts_have_changed(&engine->apps) || counts_have_changed(&engine->instances);
 }
 
-void report_now(struct engine *engine) {
+void report_now(struct worker *worker) {
   // First: who reads a report finds that the connection counts no more.
-  if (counts_changed(engine)) send_counts(engine);
-  send_reports(engine);
-  engine->reported_us = engine->loop.now_us;
-  timer_clear(&engine->loop, &engine->report_timer);
+  if (counts_changed(worker)) send_counts(worker);
+  send_reports(worker);
+  worker->reported_us = worker->loop.now_us;
+  timer_clear(&worker->loop, &worker->report_timer);
 }
 
-void report_soon(struct engine *engine) {
-  if (!counts_changed(engine) && engine->reports.length == 0) return;
-  uint64_t due = engine->reported_us + REPORT_INTERVAL_US;
-  if (engine->loop.now_us >= due) return report_now(engine);
-  if (engine->report_timer.place == 0) timer_set(&engine->loop, &engine->report_timer, due);
+void report_soon(struct worker *worker) {
+  if (!counts_changed(worker) && worker->reports.length == 0) return;
+  uint64_t due = worker->reported_us + REPORT_INTERVAL_US;
+  if (worker->loop.now_us >= due) return report_now(worker);
+  if (worker->report_timer.place == 0) timer_set(&worker->loop, &worker->report_timer, due);
 }

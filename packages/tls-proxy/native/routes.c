@@ -4,7 +4,7 @@
 #include <string.h>
 
 bool routes_init(struct routes *routes) {
-  *routes = (struct routes){0};
+  *routes = (struct routes){.lock = PTHREAD_MUTEX_INITIALIZER};
   return table_init(&routes->by_id);
 }
 
@@ -74,7 +74,7 @@ static bool read_route(struct routes *routes, struct cursor *update) {
   struct route *route = calloc(1, sizeof *route + count * sizeof *route->places);
   if (route == NULL) return false;
   memcpy(route->node.key, id, ID_BYTES);
-  route->backend_count = count;
+  route->place_count = count;
   for (size_t i = 0; i < count; i++) {
     if (read_place(update, &route->places[i])) continue;
     free(route);
@@ -85,7 +85,7 @@ static bool read_route(struct routes *routes, struct cursor *update) {
   return true;
 }
 
-bool routes_update(struct routes *routes, struct cursor update) {
+static bool update_all(struct routes *routes, struct cursor update) {
   if (!read_base_domains(routes, &update) || !read_ports(routes, &update)) return false;
   uint64_t gone = cursor_uint(&update, 4);
   for (uint64_t i = 0; i < gone; i++) {
@@ -100,11 +100,29 @@ bool routes_update(struct routes *routes, struct cursor update) {
   return !update.failed && update.left == 0;
 }
 
-const struct route *routes_find(const struct routes *routes, const uint8_t id[ID_BYTES]) {
-  return (const struct route *)table_find(&routes->by_id, id);
+bool routes_update(struct routes *routes, struct cursor update) {
+  pthread_mutex_lock(&routes->lock);
+  bool good = update_all(routes, update);
+  pthread_mutex_unlock(&routes->lock);
+  return good;
 }
 
-struct backend routes_backend(const struct place *place, uint16_t port) {
+struct destination routes_destination(struct routes *routes, const char *name, bool passthrough_only) {
+  pthread_mutex_lock(&routes->lock);
+  struct destination found =
+      destination_parse(name, routes->base_domains, routes->base_domain_count, passthrough_only);
+  pthread_mutex_unlock(&routes->lock);
+  return found;
+}
+
+static bool is_allowed(const struct routes *routes, uint16_t port) {
+  for (size_t i = 0; i < routes->port_count; i++) {
+    if (routes->ports[i].from <= port && port <= routes->ports[i].to) return true;
+  }
+  return false;
+}
+
+static struct backend backend_on(const struct place *place, uint16_t port) {
   struct backend backend = place->backend;
   for (size_t i = 0; i < place->header_port_count; i++) {
     if (place->header_ports[i] == port) backend.wants_header = true;
@@ -112,9 +130,20 @@ struct backend routes_backend(const struct place *place, uint16_t port) {
   return backend;
 }
 
-bool routes_allow(const struct routes *routes, uint16_t port) {
-  for (size_t i = 0; i < routes->port_count; i++) {
-    if (routes->ports[i].from <= port && port <= routes->ports[i].to) return true;
-  }
-  return false;
+static enum routes_found find(const struct routes *routes, const uint8_t id[ID_BYTES], uint16_t port,
+                              struct backend backends[MAX_CONTESTANTS], size_t *count) {
+  const struct route *route = (const struct route *)table_find(&routes->by_id, id);
+  if (route == NULL) return ROUTES_UNKNOWN;
+  if (!is_allowed(routes, port)) return ROUTES_PORT_NOT_ALLOWED;
+  for (size_t i = 0; i < route->place_count; i++) backends[i] = backend_on(&route->places[i], port);
+  *count = route->place_count;
+  return ROUTES_FOUND;
+}
+
+enum routes_found routes_find(struct routes *routes, const uint8_t id[ID_BYTES], uint16_t port,
+                              struct backend backends[MAX_CONTESTANTS], size_t *count) {
+  pthread_mutex_lock(&routes->lock);
+  enum routes_found found = find(routes, id, port, backends, count);
+  pthread_mutex_unlock(&routes->lock);
+  return found;
 }

@@ -3,6 +3,7 @@
 #define DSTACK_PROXY_ROUTES_H
 
 #include <netinet/in.h>
+#include <pthread.h>
 
 #include "bytes.h"
 #include "name.h"
@@ -29,7 +30,7 @@ struct place {
 
 struct route {
   struct table_node node;
-  size_t backend_count;  // at least one
+  size_t place_count;  // at least one
   struct place places[];
 };
 
@@ -37,7 +38,9 @@ struct port_range {
   uint16_t from, to;  // inclusive
 };
 
+// For all threads: each call sees one state of it.
 struct routes {
+  pthread_mutex_t lock;
   char *base_domains[MAX_BASE_DOMAINS];
   size_t base_domain_count;
   struct port_range ports[MAX_PORT_RANGES];
@@ -49,8 +52,11 @@ bool routes_init(struct routes *routes);
 void routes_free(struct routes *routes);
 // Takes the fields of COMMAND_ROUTES over. False: malformed, or no memory; the table may be half changed then.
 bool routes_update(struct routes *routes, struct cursor update);
-const struct route *routes_find(const struct routes *routes, const uint8_t id[ID_BYTES]);
-struct backend routes_backend(const struct place *place, uint16_t port);
-bool routes_allow(const struct routes *routes, uint16_t port);
+// What a name asks for.
+struct destination routes_destination(struct routes *routes, const char *name, bool passthrough_only);
+// Who serves this id on this port, the instance to try first coming first.
+enum routes_found { ROUTES_FOUND, ROUTES_UNKNOWN, ROUTES_PORT_NOT_ALLOWED };
+enum routes_found routes_find(struct routes *routes, const uint8_t id[ID_BYTES], uint16_t port,
+                              struct backend backends[MAX_CONTESTANTS], size_t *count);
 
 #endif

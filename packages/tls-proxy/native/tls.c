@@ -27,7 +27,7 @@
 
 static int bio_write(BIO *bio, const char *bytes, int length) {
   struct end *end = BIO_get_data(bio);
-  struct buffer *records = &end->connection->engine->records;
+  struct buffer *records = &end->connection->worker->records;
   BIO_clear_retry_flags(bio);
   if (length <= 0) return 0;
   buffer_put(records, bytes, (size_t)length);
@@ -78,7 +78,6 @@ bool tls_init(struct engine *engine) {
       there >> MINOR_VERSION_SHIFT < built >> MINOR_VERSION_SHIFT) {
     return false;
   }
-  engine->records.most = RECORDS_BYTES;
   engine->tls_bio = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "dstack proxy");
   return engine->tls_bio != NULL && BIO_meth_set_write(engine->tls_bio, bio_write) == 1 &&
          BIO_meth_set_read(engine->tls_bio, bio_read) == 1 && BIO_meth_set_ctrl(engine->tls_bio, bio_ctrl) == 1;
@@ -87,8 +86,9 @@ bool tls_init(struct engine *engine) {
 void tls_free(struct engine *engine) {
   SSL_CTX_free(engine->tls);
   BIO_meth_free(engine->tls_bio);
-  buffer_free(&engine->records);
 }
+
+void tls_prepare(struct worker *worker) { worker->records.most = RECORDS_BYTES; }
 
 // --- certificate ---
 
@@ -169,17 +169,29 @@ bool tls_set_certificate(struct engine *engine, struct cursor chain_pem, struct 
   if (chain_pem.left > INT32_MAX || key_pem.left > INT32_MAX) return false;
   SSL_CTX *context = make_context(chain_pem, key_pem);
   if (context == NULL) return false;
-  SSL_CTX_free(engine->tls);  // open connections hold on to theirs
+  pthread_mutex_lock(&engine->tls_lock);
+  SSL_CTX *before = engine->tls;
   engine->tls = context;
+  pthread_mutex_unlock(&engine->tls_lock);
+  SSL_CTX_free(before);  // open connections hold on to theirs
   return true;
+}
+
+bool tls_has_certificate(struct engine *engine) {
+  pthread_mutex_lock(&engine->tls_lock);
+  bool has = engine->tls != NULL;
+  pthread_mutex_unlock(&engine->tls_lock);
+  return has;
 }
 
 // --- connections ---
 
 bool tls_begin(struct end *end) {
-  struct engine *engine = end->connection->engine;
+  struct engine *engine = end->connection->worker->engine;
   BIO *bio = BIO_new(engine->tls_bio);
+  pthread_mutex_lock(&engine->tls_lock);
   SSL *ssl = bio == NULL ? NULL : SSL_new(engine->tls);
+  pthread_mutex_unlock(&engine->tls_lock);
   if (ssl == NULL) {
     BIO_free(bio);
     ERR_clear_error();
@@ -196,7 +208,7 @@ bool tls_begin(struct end *end) {
 
 // Sends what the last call of OpenSSL has written. False: broken, or no memory.
 static bool send_records(struct end *end) {
-  struct buffer *records = &end->connection->engine->records;
+  struct buffer *records = &end->connection->worker->records;
   bool good = !records->failed && end_write_raw(end, records->bytes, records->length);
   records->length = 0;  // the memory stays for the next call
   records->failed = false;

@@ -6,13 +6,16 @@
 #include "end.h"
 
 struct engine;
+struct worker;
 
 // False: OpenSSL is another one than we were built for, or has no memory.
 bool tls_init(struct engine *engine);
 void tls_free(struct engine *engine);
+void tls_prepare(struct worker *worker);
 // Connections from now on get this certificate. False, with the old one kept, when it cannot be used.
 bool tls_set_certificate(struct engine *engine, struct cursor chain_pem, struct cursor key_pem);
 
+bool tls_has_certificate(struct engine *engine);
 // Begins TLS as the server. False: no memory.
 bool tls_begin(struct end *end);
 enum tls_handshake { TLS_GOES_ON, TLS_DONE, TLS_FAILED };

@@ -138,9 +138,9 @@ export interface DataPlaneStats {
 export interface DataPlane extends AsyncDisposable {
   /** What was bound, in the order of the listeners asked for. */
   readonly listeners: readonly { readonly host: string; readonly port: number }[];
-  /** For connections from now on; open ones stay. */
+  /** For new connections from a moment on; open ones stay. */
   setRoutes(routes: RouteTable): void;
-  /** For connections from now on; open ones keep the one they began with. */
+  /** For new connections from a moment on; open ones keep the one they began with. */
   setCertificate(certificate: CheckedCertificate): void;
   stats(): DataPlaneStats;
   /** Those open now, the newest first, `most` at most. */

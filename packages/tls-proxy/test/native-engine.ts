@@ -18,13 +18,16 @@ export async function temporaryDirectory(): Promise<string> {
   return mkdtemp(join(tmpdir(), "dstack-tls-proxy-"));
 }
 
+/** Every access of two threads that nothing puts into an order ends the program. */
+export const THREAD_CHECKS = ["-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=thread"];
+
 /** Builds the engine as a program, checks included, against the system's OpenSSL. */
-export async function buildCheckedEngine(directory: string): Promise<string> {
+export async function buildCheckedEngine(directory: string, checks = CHECKS): Promise<string> {
   const files = (await readdir(native)).filter((name) => name.endsWith(".c") && name !== "addon.c");
   const program = join(directory, "engine");
   const sources = files.map((name) => join(native, name));
   await run("cc", [
-    ...["-std=c11", "-D_GNU_SOURCE", ...CHECKS, "-o", program],
+    ...["-std=c11", "-D_GNU_SOURCE", ...checks, "-o", program],
     ...[...sources, "-lssl", "-lcrypto"],
   ]);
   return program;

@@ -24,6 +24,7 @@ const CONTESTANTS = 3;
 export function startCommand(
   limits: Limits,
   listeners: readonly ListenerOptions[],
+  threads: number,
   accepting: boolean,
 ): Buffer {
   const times = [
@@ -40,6 +41,7 @@ export function startCommand(
   return frame(COMMAND.start, [
     ...times.map((ms) => uint(8, BigInt(Math.ceil(ms)))),
     ...counts.map((count) => uint(4, Math.min(count, 0xffff_ffff))),
+    uint(1, threads),
     uint(1, Number(accepting)),
     uint(1, listeners.length),
     ...listeners.flatMap(({ host, port, passthroughOnly, proxyProtocolFrom = [] }) => [

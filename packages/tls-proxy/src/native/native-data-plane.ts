@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { getSystemErrorName } from "node:util";
 import { assertNever, sleep } from "@dstack/core";
 import type { CheckedCertificate } from "../certificate.js";
@@ -32,6 +33,8 @@ import type { SentRoutes } from "./commands.js";
 
 export interface NativeDataPlaneOptions extends DataPlaneOptions {
   readonly limits?: Partial<Limits>;
+  /** Relay threads, at most 16; as many as there are cores for us unless given. */
+  readonly threads?: number;
   /** Program and arguments that run the engine, where it is not the addon; for checks built into a whole process. */
   readonly command?: readonly string[];
   /** Told what an operator should know: the engine ended and is started again, or it does not take a certificate. */
@@ -45,6 +48,8 @@ const LONGEST_BACK_OFF_MS = 5_000;
 const STABLE_AFTER_MS = 10_000;
 /** Connections told of at once: what fits into one frame. */
 const LONGEST_LIST = 10_000;
+/** `MAX_THREADS` of the engine. */
+const MOST_THREADS = 16;
 /** From spawning to listening. */
 const START_LIMIT_MS = 30_000;
 /** A certificate taken anew brings new keys for session tickets: no key opens more than this time's sessions. */
@@ -66,9 +71,17 @@ export async function createNativeDataPlane(options: NativeDataPlaneOptions): Pr
   return plane;
 }
 
+interface Question {
+  /** Threads that have not answered yet. */
+  left: number;
+  readonly open: OpenConnection[];
+  readonly resolve: (open: readonly OpenConnection[]) => void;
+}
+
 class NativeDataPlane implements DataPlane {
   readonly #command: readonly string[];
   readonly #limits: Limits;
+  readonly #threads: number;
   readonly #ticketKeys: NodeJS.Timeout;
   readonly #stopping = new AbortController();
   #listeners: DataPlaneOptions["listeners"];
@@ -84,12 +97,13 @@ class NativeDataPlane implements DataPlane {
   readonly #openByInstance = new Map<string, number>();
   #accepting = true;
   #lastNumber = 0n;
-  /** Commands of the running engine that wait for their answer. */
-  readonly #asked = new Map<bigint, (open: readonly OpenConnection[]) => void>();
+  /** Commands of the running engine that wait for the answers of its threads. */
+  readonly #asked = new Map<bigint, Question>();
 
   constructor(readonly options: NativeDataPlaneOptions) {
     this.#command = options.command ?? engineCommand();
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#threads = Math.min(options.threads ?? availableParallelism(), MOST_THREADS);
     this.#listeners = options.listeners;
     this.#routes = options.routes;
     this.#certificate = options.certificate;
@@ -126,7 +140,8 @@ class NativeDataPlane implements DataPlane {
   }
 
   async connections(most: number): Promise<readonly OpenConnection[]> {
-    return this.#ask((number) => listCommand(number, Math.min(most, LONGEST_LIST)));
+    const open = await this.#ask((number) => listCommand(number, Math.min(most, LONGEST_LIST)));
+    return open.toSorted((a, b) => b.id - a.id).slice(0, most); // each thread has told of its newest
   }
 
   async setAccepting(accepting: boolean): Promise<void> {
@@ -168,14 +183,14 @@ class NativeDataPlane implements DataPlane {
     this.#engine = engine;
     void engine.ended.then((how) => {
       reject(new Error(`the native data plane does not start (${how})`));
-      for (const answer of this.#asked.values()) answer([]); // nothing is open any more
+      for (const { resolve: answer } of this.#asked.values()) answer([]); // nothing is open any more
       this.#asked.clear();
     });
     const limit = setTimeout(() => engine.kill(), START_LIMIT_MS);
     this.#sent = new Map();
     this.#sendRoutes();
     this.#sendCertificate();
-    engine.send(startCommand(this.#limits, this.#listeners, this.#accepting));
+    engine.send(startCommand(this.#limits, this.#listeners, this.#threads, this.#accepting));
     try {
       const ports = await promise;
       this.#listeners = this.#listeners.map((listener, index) => ({ ...listener, port: ports[index] ?? 0 }));
@@ -272,12 +287,17 @@ class NativeDataPlane implements DataPlane {
     if (this.#engine?.isOver !== false) return Promise.resolve([]);
     const number = ++this.#lastNumber;
     this.#engine.send(command(number));
-    return new Promise((resolve) => this.#asked.set(number, resolve));
+    return new Promise((resolve) => this.#asked.set(number, { left: this.#threads, open: [], resolve }));
   }
 
   #answer(number: bigint, open: readonly OpenConnection[]): void {
-    this.#asked.get(number)?.(open);
+    const question = this.#asked.get(number);
+    if (question === undefined) return;
+    question.open.push(...open);
+    question.left -= 1;
+    if (question.left > 0) return;
     this.#asked.delete(number);
+    question.resolve(question.open);
   }
 
   #sendRoutes(): void {
