@@ -427,6 +427,7 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       const name = `${APP}-${app.port}.${BASE}`;
       const open = [await connectThrough(plane, name), await connectThrough(plane, name)];
       expect(await answerTo(plane, helloFor(name))).toEqual(alertBytes("internal_error"));
+      await expect.poll(() => plane.stats().openByApp.get(APP)).toBe(2);
       open[0]?.destroy();
       await expect.poll(() => plane.stats().openByApp.get(APP)).toBe(1);
       (await connectThrough(plane, name)).destroy();

@@ -151,7 +151,7 @@ class JsDataPlane implements DataPlane {
   async drain(scope: DrainScope, limitMs: number, signal?: AbortSignal): Promise<void> {
     const signals = signal === undefined ? [] : [signal];
     const until = AbortSignal.any([this.#closing.signal, ...signals]);
-    if (await waitUntilGone(() => this.stats(), scope, limitMs, until)) return;
+    await waitUntilGone(() => this.stats(), scope, limitMs, until);
     for (const connection of this.#connections) {
       if (scope === "all" || connection.open.instanceId === scope.instanceId) connection.close("drained");
     }

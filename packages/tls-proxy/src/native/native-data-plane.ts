@@ -152,7 +152,8 @@ class NativeDataPlane implements DataPlane {
   async drain(scope: DrainScope, limitMs: number, signal?: AbortSignal): Promise<void> {
     const signals = signal === undefined ? [] : [signal];
     const until = AbortSignal.any([this.#stopping.signal, ...signals]);
-    if (await waitUntilGone(() => this.stats(), scope, limitMs, until)) return;
+    await waitUntilGone(() => this.stats(), scope, limitMs, until);
+    // Also when nothing is open any more: what we know is a moment old.
     await this.#ask((number) => endCommand(number, scope));
   }
 
