@@ -74,7 +74,7 @@ export function kmsService(context: KmsContext): ServiceImpl<VerifiedPeer> {
 /**
  * Starts a KMS.
  * @throws SecretFileError a key file that others could read (K4)
- * @throws CertLogError the issue log's chain is broken (K5)
+ * @throws ChainedLogError the issue log's chain is broken (K5)
  * @throws PolicyError an allow-list that allows nothing (E9)
  * @throws {InputError} files or configuration that cannot be used
  */

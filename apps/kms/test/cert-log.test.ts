@@ -5,9 +5,10 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, expect, it } from "vitest";
+import { MAX_LINE_BYTES } from "@dstack/daemon";
+import type { LogFile } from "@dstack/daemon";
 import { CertLog } from "../src/cert-log/cert-log.js";
-import type { LogFile, NewEntry } from "../src/cert-log/cert-log.js";
-import { MAX_LINE_BYTES } from "../src/cert-log/chain.js";
+import type { NewEntry } from "../src/cert-log/cert-log.js";
 import { tempDir } from "./temp.js";
 
 const entry = (subject: string): NewEntry => ({ kind: "app-ca", subject, certificate: "AAAA" });

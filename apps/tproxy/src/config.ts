@@ -21,12 +21,29 @@ function checkedBy<T>(check: (text: string) => T): z.ZodType<string, string> {
   });
 }
 
+const ipAddress = z.string().refine((text) => isIP(text) !== 0, "must be an IP address");
+
+const admin = z
+  .strictObject({
+    /** Anywhere but on loopback it is HTTPS, with the certificate of `[tls]`. */
+    host: ipAddress.default("127.0.0.1"),
+    /** 0: any free one. */
+    port: port.optional(),
+    /** A unix socket in place of a port. */
+    socket: path.optional(),
+    /** There is no access without a token (P7). `name` is for the audit log. */
+    tokens: z
+      .array(z.strictObject({ name: z.string().min(1).max(64), token_file: path }))
+      .min(1, "must have at least one token"),
+  })
+  .refine((value) => (value.port === undefined) !== (value.socket === undefined), {
+    message: "needs port or socket, and not both",
+  });
+
 const baseDomain = z
   .string()
   .transform((text) => text.toLowerCase().replace(/\.$/, ""))
   .refine((text) => parseServerName(text) !== undefined, "must be a domain name");
-
-const ipAddress = z.string().refine((text) => isIP(text) !== 0, "must be an IP address");
 
 /** `8080` or `8000-8999`. */
 const portRange = z
@@ -166,6 +183,8 @@ const tproxyConfig = z.strictObject({
   /** What certbot says about its ACME accounts; `acme-account.json` in `state_dir` unless given. */
   acme_account_file: path.optional(),
   attestation: AttestationConfig,
+  /** Where operators drain and remove; off unless given. */
+  admin: admin.optional(),
 });
 
 /** `tproxy.toml`. Paths are relative to the working directory. */

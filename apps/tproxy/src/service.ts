@@ -13,6 +13,7 @@ import type { CheckedCertificate, DataPlane, Dial, ResolveTxt } from "@dstack/tl
 import { WireGuard } from "@dstack/wireguard-tools-wrapper";
 import type { WireGuardDevice, WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
 import { addAcmeInfo } from "./acme-info-page.js";
+import { listenAdmin } from "./admin/listen-admin.js";
 import { KeyEvidenceStore, quotesFromTappd } from "./certificate/key-evidence.js";
 import { KeyHistory } from "./certificate/key-history.js";
 import { ProxyCertificate } from "./certificate/proxy-certificate.js";
@@ -71,6 +72,8 @@ export interface Tproxy extends AsyncDisposable {
   readonly passthroughPort: number | undefined;
   /** Of the listener that sends HTTP to HTTPS, where it is configured. */
   readonly redirectPort: number | undefined;
+  /** Of the admin listener, where it is configured; 0 for a unix socket. */
+  readonly adminPort: number | undefined;
   /** Reads the certificate files now, not only at the next look. */
   reloadCertificate(): Promise<void>;
   /** How long open connections may take to end when it is disposed of. */
@@ -283,6 +286,8 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
       log,
     }),
   );
+  const admin =
+    config.admin === undefined ? undefined : stack.use(await listenAdmin(config, context, identity));
   const loops = [
     tunnel.run(context.publishRoutes, stopping.signal),
     certificate.watch(stopping.signal),
@@ -303,6 +308,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     proxyPort,
     passthroughPort: plane.listeners[1]?.port,
     redirectPort: redirect?.port,
+    adminPort: admin?.port,
     reloadCertificate: () => certificate.reload(),
     finishMs,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { InputError, hex, sha256 } from "@dstack/core";
 import type { kms } from "@dstack/proto";
-import { CertLogEntry } from "./chain.js";
+import { CertLogEntry } from "./entry.js";
 import { verifyLogHead } from "./log-head.js";
 import { leafHash, verifyConsistency, verifyInclusion } from "@dstack/ct";
 

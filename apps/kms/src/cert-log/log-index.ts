@@ -1,5 +1,5 @@
 import { hex, sha256 } from "@dstack/core";
-import type { CertLogEntry } from "./chain.js";
+import type { CertLogEntry } from "./entry.js";
 import { MerkleTree, leafHash } from "@dstack/ct";
 
 /** An entry's place in the file, and the leaf that its text hashes to. */

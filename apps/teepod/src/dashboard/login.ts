@@ -1,10 +1,10 @@
 import { InputError } from "@dstack/core";
+import { findToken } from "@dstack/daemon";
 import { RpcError } from "@dstack/prpc";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { AuditLog } from "../http/audit-log.js";
 import { requireSameOrigin } from "../http/auth.js";
-import { findToken } from "../http/tokens.js";
 import type { KnownToken } from "../http/tokens.js";
 import { PAGE_HEADER, pageSession, sessionCookie } from "./cookie.js";
 import type { Sessions } from "./sessions.js";

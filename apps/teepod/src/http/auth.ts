@@ -1,8 +1,8 @@
+import { bearerToken, findToken } from "@dstack/daemon";
 import { RpcError } from "@dstack/prpc";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { pageSession } from "../dashboard/cookie.js";
 import type { Sessions } from "../dashboard/sessions.js";
-import { findToken } from "./tokens.js";
 import type { KnownToken, Role } from "./tokens.js";
 
 /** Who is calling, and how. */
@@ -10,10 +10,6 @@ export interface Caller {
   /** For the audit log. */
   readonly name: string;
   readonly role: Role;
-}
-
-function bearer(header: string | undefined): string | undefined {
-  return /^Bearer +(\S+)$/i.exec(header ?? "")?.[1];
 }
 
 /**
@@ -74,7 +70,7 @@ function authenticate(
   tokens: readonly KnownToken[],
   sessions: Sessions,
 ): KnownToken | RpcError {
-  const presented = bearer(request.headers.authorization);
+  const presented = bearerToken(request.headers.authorization);
   if (presented !== undefined) {
     const token = findToken(tokens, presented);
     return token ?? new RpcError("unauthenticated", "the bearer token is not known here");

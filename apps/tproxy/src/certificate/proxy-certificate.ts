@@ -50,6 +50,11 @@ export class ProxyCertificate {
     return this.#current;
   }
 
+  /** Why what the files hold now is not in use; undefined where it is. */
+  get refusal(): string | undefined {
+    return this.#refusal;
+  }
+
   /** Looks again. A pair that does not pass leaves the old one in place and is loud once. */
   reload(): Promise<void> {
     // One look at a time: what was read first must not be taken last.

@@ -1,0 +1,23 @@
+import type { Handler } from "@dstack/prpc";
+import type { tproxyAdmin } from "@dstack/proto";
+import type { TproxyContext } from "../context.js";
+import type { AuditLog } from "./audit-log.js";
+
+/** Who is calling: the name of a token. */
+export interface Operator {
+  readonly name: string;
+}
+
+/** What the admin methods work with beyond what all methods do. */
+export interface AdminContext extends TproxyContext {
+  readonly audit: AuditLog;
+}
+
+type Methods = (typeof tproxyAdmin.TproxyAdmin)["method"];
+
+/** A handler of the method of that name. */
+export type AdminHandler<N extends keyof Methods> = Handler<
+  Methods[N]["input"],
+  Methods[N]["output"],
+  Operator
+>;

@@ -1,0 +1,28 @@
+import { parseInstanceId } from "@dstack/core";
+import { RpcError } from "@dstack/prpc";
+import type { AdminContext, AdminHandler } from "./admin-context.js";
+
+/** `TproxyAdmin.DrainInstance` and `ResumeInstance`: on all nodes, and over restarts. */
+export const setInstanceDraining =
+  (context: AdminContext, draining: boolean): AdminHandler<"drainInstance"> =>
+  async ({ id }) => {
+    if ((await context.registry.setDraining(parseInstanceId(id), draining)) === undefined) throw unknown(id);
+    return {};
+  };
+
+/** `TproxyAdmin.RemoveInstance` */
+export const removeInstance =
+  (context: AdminContext): AdminHandler<"removeInstance"> =>
+  async ({ id }) => {
+    const instanceId = parseInstanceId(id);
+    if ((await context.registry.remove(instanceId)) === undefined) throw unknown(id);
+    // Its routes are gone first: nobody is led to it while its connections end.
+    context.publishRoutes();
+    await context.tunnel.sync();
+    await context.plane.drain({ instanceId }, 0);
+    return {};
+  };
+
+function unknown(id: string): RpcError {
+  return new RpcError("not_found", `no instance ${id} is registered`);
+}

@@ -1,0 +1,53 @@
+import type { AdminContext, AdminHandler } from "./admin-context.js";
+
+/** `TproxyAdmin.ListInstances`: every registered instance, by id. */
+export const listInstances =
+  ({ registry, tunnel, plane }: AdminContext): AdminHandler<"listInstances"> =>
+  async () => {
+    const { openByInstance } = plane.stats();
+    return {
+      instances: registry
+        .list()
+        .toSorted((a, b) => (a.instanceId < b.instanceId ? -1 : 1))
+        .map(({ instanceId, appId, ip, draining, publicKey }) => ({
+          id: instanceId,
+          appId,
+          ip,
+          draining,
+          latestHandshake: BigInt(tunnel.handshakes.get(publicKey) ?? 0),
+          numConnections: openByInstance.get(instanceId) ?? 0,
+        })),
+    };
+  };
+
+/** `TproxyAdmin.ListNodes` */
+export const listNodes =
+  ({ nodes }: AdminContext): AdminHandler<"listNodes"> =>
+  async () => {
+    const self = nodes.self().name;
+    return { nodes: nodes.list().map((node) => ({ ...node, self: node.name === self })) };
+  };
+
+const USUAL_CONNECTIONS = 1_000;
+/** An answer of a few MB. */
+const MOST_CONNECTIONS = 10_000;
+
+/** `TproxyAdmin.ListConnections` */
+export const listConnections =
+  ({ plane }: AdminContext): AdminHandler<"listConnections"> =>
+  async ({ most }) => {
+    const open = await plane.connections(Math.min(most === 0 ? USUAL_CONNECTIONS : most, MOST_CONNECTIONS));
+    return {
+      connections: open.map((connection) => ({
+        id: BigInt(connection.id),
+        source: connection.source,
+        serverName: connection.serverName ?? "",
+        appId: connection.appId ?? "",
+        instanceId: connection.instanceId ?? "",
+        state: connection.state,
+        since: BigInt(connection.since),
+        bytesToApp: BigInt(connection.bytesToApp),
+        bytesToClient: BigInt(connection.bytesToClient),
+      })),
+    };
+  };
