@@ -1,8 +1,7 @@
 // Bundles one program into one file: `node scripts/bundle.mjs <entry.ts> <out.mjs | out.cjs>`. The ending decides
 // what it becomes: an ES module, or a CommonJS one, for which Node can be given a code cache (the guest image does).
-// A dashboard that was built into `dist/web` beside it becomes part of the file.
+// The dashboard in `web/`, where a program has one, is built and becomes part of the file.
 // Native addons stay outside and are found by path at run time.
-import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
@@ -53,22 +52,17 @@ const etcdProtocolInside = {
   },
 };
 
-/** Puts the files of a built dashboard in place of the module that reads them from their directory. */
+/** Builds the dashboard of the program, if it has one, and puts its files in place of the module that stands for them. */
 const dashboardInside = {
   name: "dashboard-inside",
   setup(pluginBuild) {
-    pluginBuild.onLoad({ filter: /\/src\/dashboard\/files\.ts$/ }, ({ path }) => {
-      const dir = resolve(path, "../../../dist/web");
-      if (!existsSync(dir)) console.warn(`bundle: there is no ${dir}: the program has no dashboard`);
-      const names = !existsSync(dir)
-        ? []
-        : readdirSync(dir, { recursive: true, withFileTypes: true }).filter((e) => e.isFile());
-      const paths = names.map((entry) => join(entry.parentPath, entry.name));
-      const files = paths.map((file) => [file.slice(dir.length + 1), readFileSync(file, "base64")]);
+    pluginBuild.onLoad({ filter: /\/src\/dashboard\/files\.ts$/ }, async ({ path }) => {
+      const { buildPage } = await import(resolve(path, "../../../web/build.mjs"));
+      const files = [...(await buildPage())].map(([name, bytes]) => [name, bytes.toString("base64")]);
       const contents = `const files = ${JSON.stringify(files)};
         export const pageFiles = async () =>
           new Map(files.map(([name, text]) => [name, Buffer.from(text, "base64")]));`;
-      return { contents, loader: "js", watchFiles: paths };
+      return { contents, loader: "js" };
     });
   },
 };

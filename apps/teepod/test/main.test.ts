@@ -27,10 +27,13 @@ describe("the teepod program", { timeout: 60_000 }, () => {
     expect(stdout).toMatch(/^(?:tdx|kvm|tcg)\n.+\n$/);
   });
 
-  it("serves until it is told to stop", async () => {
+  it("serves, its dashboard included, until it is told to stop", async () => {
     await using site = await Site.make();
     const child = await startChild(program, await writeConfig(join(site.dir, "teepod.toml"), site.config()));
     expect((await fetch(`${child.url}/healthz`)).status).toBe(200);
+    const page = await (await fetch(child.url)).text();
+    const script = /src="(\/assets\/[^"]+\.js)"/.exec(page)?.[1] ?? "";
+    expect((await fetch(`${child.url}${script}`)).headers.get("content-type")).toContain("javascript");
     const code = new Promise((resolve) => child.process.once("exit", resolve));
     child.process.kill("SIGTERM");
     expect(await code).toBe(0);

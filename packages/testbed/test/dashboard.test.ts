@@ -3,7 +3,8 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ResourceStack } from "@dstack/daemon";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Tab, buildPage, startBrowser } from "../../../apps/teepod/test/helpers/browser.js";
+import { Tab, startBrowser } from "../../../apps/teepod/test/helpers/browser.js";
+import { buildPage } from "../../../apps/teepod/web/build.mjs";
 import { BASE_DOMAIN, TEEPOD_TOKEN, Testbed } from "../src/index.js";
 
 const run = promisify(execFile);

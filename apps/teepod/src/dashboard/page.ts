@@ -17,7 +17,7 @@ export function addPage(app: FastifyInstance, files: PageFiles): void {
     if (page === undefined) {
       throw new RpcError(
         "not_found",
-        "the dashboard is not built: `pnpm --filter @dstack/teepod build` does it",
+        "this teepod runs without its dashboard: `pnpm --filter @dstack/teepod build` makes a program with it",
       );
     }
     return reply.type(TYPES[".html"] ?? "").send(page);

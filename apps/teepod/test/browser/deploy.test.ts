@@ -5,9 +5,10 @@ import { appIdOfCompose, hex, parseAppId, sha256, utf8 } from "@dstack/core";
 import { ResourceStack } from "@dstack/daemon";
 import { CertificateAuthority, decryptEnv, signEnvKey, x25519PublicKey } from "@dstack/ra-tls";
 import type { Browser } from "playwright-core";
+import { buildPage } from "../../web/build.mjs";
 import type { PageFiles } from "../../src/dashboard/files.js";
 import type { EnvKeySource } from "../../src/index.js";
-import { PLAIN_HOST, Tab, buildPage, startBrowser } from "../helpers/browser.js";
+import { PLAIN_HOST, Tab, startBrowser } from "../helpers/browser.js";
 import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { writeImage } from "../helpers/images.js";
@@ -42,7 +43,7 @@ class EnvKms implements EnvKeySource {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-describe("deploying and changing VMs in the dashboard", { timeout: 60_000 }, () => {
+describe("deploying and changing VMs in the dashboard", { timeout: 120_000 }, () => {
   const stack = new ResourceStack();
   let page: PageFiles;
   let browser: Browser;

@@ -2,13 +2,14 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ResourceStack } from "@dstack/daemon";
 import type { Browser } from "playwright-core";
-import { Tab, buildPage, startBrowser } from "../helpers/browser.js";
+import { Tab, startBrowser } from "../helpers/browser.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { writeImage } from "../helpers/images.js";
 import { OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
+import { buildPage } from "../../web/build.mjs";
 import type { PageFiles } from "../../src/dashboard/files.js";
 
-describe("the dashboard", { timeout: 60_000 }, () => {
+describe("the dashboard", { timeout: 120_000 }, () => {
   const stack = new ResourceStack();
   let page: PageFiles;
   let browser: Browser;

@@ -4,8 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ResourceStack } from "@dstack/daemon";
 import type { AxeResults } from "axe-core";
 import type { Browser } from "playwright-core";
+import { buildPage } from "../../web/build.mjs";
 import type { PageFiles } from "../../src/dashboard/files.js";
-import { Tab, buildPage, startBrowser } from "../helpers/browser.js";
+import { Tab, startBrowser } from "../helpers/browser.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { OPERATOR, testpod, vmRequest } from "../helpers/testpod.js";
 
@@ -15,7 +16,7 @@ const PHONE = { width: 360, height: 740 };
 /** Where the pictures of `docs/images` come from: `DSTACK_SCREENSHOTS=<directory>` makes them anew. */
 const PICTURES = process.env["DSTACK_SCREENSHOTS"];
 
-describe("every page of the dashboard", { timeout: 60_000 }, () => {
+describe("every page of the dashboard", { timeout: 180_000 }, () => {
   const stack = new ResourceStack();
   let page: PageFiles;
   let browser: Browser;
@@ -30,7 +31,7 @@ describe("every page of the dashboard", { timeout: 60_000 }, () => {
   /** What axe-core finds serious: `<rule>: <elements>`. */
   async function seriousIssues(tab: Tab): Promise<string[]> {
     await tab.page.evaluate(axe);
-    const { violations } = await tab.page.evaluate<AxeResults>("axe.run()");
+    const { violations } = await tab.page.evaluate<AxeResults>("axe.run({ resultTypes: ['violations'] })");
     return violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);

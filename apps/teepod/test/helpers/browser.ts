@@ -1,35 +1,12 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { ResourceStack } from "@dstack/daemon";
 import { chromium } from "playwright-core";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-import { build } from "vite";
-import { readPage } from "../../src/dashboard/files.js";
-import type { PageFiles } from "../../src/dashboard/files.js";
 
 /** A name of this machine that is no secure context to browsers, as most names over plain HTTP are none. */
 export const PLAIN_HOST = "teepod.test";
 
 const CHROMIUM = "/usr/bin/chromium";
-
-/** Builds the dashboard as it is shipped, from the sources as they are now. */
-export async function buildPage(): Promise<PageFiles> {
-  const dir = await mkdtemp(join(tmpdir(), "teepod-page-"));
-  try {
-    const root = join(import.meta.dirname, "../../web");
-    await build({
-      root,
-      configFile: join(root, "vite.config.ts"),
-      logLevel: "error",
-      build: { outDir: dir },
-    });
-    return await readPage(dir);
-  } finally {
-    await rm(dir, { recursive: true, force: true });
-  }
-}
 
 /** A browser tab that remembers what went wrong in it. */
 export class Tab implements AsyncDisposable {

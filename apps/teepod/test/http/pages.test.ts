@@ -41,7 +41,7 @@ describe("the dashboard's files", () => {
     }
   });
 
-  it("say how they are made where they have not been", async () => {
+  it("say how they come where they are not", async () => {
     await using pod = await testpod({ hypervisor: new FakeHypervisor(), page: new Map() });
     expect(await (await fetch(`${pod.teepod.url}/`)).text()).toContain("pnpm --filter @dstack/teepod build");
   });
