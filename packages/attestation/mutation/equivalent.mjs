@@ -23,6 +23,12 @@ export const EQUIVALENT = [
   ...[["chain", "issuer.pathLength !== undefined", "true"]].map(
     because("no number is larger than undefined"),
   ),
+  ...[["event-log", "{ cause: err }", "{}"]].map(because("a cause is for logs")),
+  ...[["event-log", "err instanceof InputError", "true"]].map(because("nothing else is thrown there")),
+  ...[
+    ["evidence", '"replay of RTMR3"', '""'],
+    ["evidence", "value !== undefined", "true"],
+  ].map(because("there are four registers on either side")),
   ...[["crl", "[]", '["Stryker was here"]']].map(because("no extension has this name")),
   ...[["der", 'text < "50"', 'text <= "50"']].map(because("a time is longer than two characters")),
 ];
