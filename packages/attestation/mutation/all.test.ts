@@ -12,6 +12,8 @@ import "../test/p256.test.js";
 import "../test/parsers.test.js";
 import "../test/policy.test.js";
 import "../test/report-data.test.js";
+import "../test/period.test.js";
 import "../test/tcb.test.js";
+import "../test/tcb-documents.test.js";
 import "../test/verifier.test.js";
 import "../test/explain.test.js";

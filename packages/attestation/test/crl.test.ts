@@ -86,6 +86,11 @@ describe("E1: revocation lists", () => {
     }
   });
 
+  it("refuses a list of extensions that is empty, or holds one twice", () => {
+    expect(codeOf(() => read(listOf([])))).toBe("certificate_malformed");
+    expect(codeOf(() => read(listOf([], numbered(1), numbered(1))))).toBe("certificate_malformed");
+  });
+
   it("E11: refuses other text than hex in lower case, and more than a list can have", () => {
     const good = listOf([], numbered(1));
     for (const text of [good.toUpperCase(), `${good}0`, `0x${good}`, `${good} `, "zz"]) {

@@ -1,7 +1,8 @@
-import { fromHex } from "@dstack/core";
-import { generateKeyPairSync } from "node:crypto";
+import { concatBytes, fromHex } from "@dstack/core";
+import { generateKeyPairSync, sign } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { p256FromPoint, p256FromSpki } from "../src/p256.js";
+import { p256FromPoint, p256FromSpki, verifyDer, verifyRaw } from "../src/p256.js";
+import { put } from "./support/edit-quote.js";
 
 const P = 0xffffffff00000001000000000000000000000000ffffffffffffffffffffffffn;
 const B = 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn;
@@ -40,6 +41,7 @@ describe("E11: P-256 keys", () => {
     ["an x that is not reduced", encode(x + P, y)],
     ["coordinates that are not in the field", encode(2n ** 256n - 1n, 2n ** 256n - 1n)],
     ["too few bytes", encode(x, y).subarray(0, 63)],
+    ["too many bytes", concatBytes(encode(x, y), Uint8Array.of(0))],
     ["no bytes", new Uint8Array()],
   ])("refuses %s", (_what, bytes) => expect(p256FromPoint(bytes)).toBeUndefined());
 
@@ -50,5 +52,27 @@ describe("E11: P-256 keys", () => {
     expect(p256FromSpki(good)?.export({ format: "der", type: "spki" })).toEqual(Buffer.from(good));
     expect(p256FromSpki(spki("secp256k1"))).toBeUndefined();
     expect(p256FromSpki(good.subarray(1))).toBeUndefined();
+    expect(p256FromSpki(concatBytes(good, Uint8Array.of(0)))).toBeUndefined();
+    expect(p256FromSpki(put(good, 26, [0x03]))).toBeUndefined();
+  });
+
+  it("verifies r ‖ s of 64 bytes, and no other signature", () => {
+    const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const data = Uint8Array.of(1, 2, 3);
+    const signature = new Uint8Array(sign("sha256", data, { key: privateKey, dsaEncoding: "ieee-p1363" }));
+    expect(verifyRaw(publicKey, data, signature)).toBe(true);
+    for (const bad of [
+      new Uint8Array(),
+      signature.subarray(1),
+      concatBytes(signature, Uint8Array.of(0)),
+      concatBytes(signature, signature),
+      new Uint8Array(64),
+      new Uint8Array(sign("sha256", data, privateKey)),
+    ]) {
+      expect(verifyRaw(publicKey, data, bad)).toBe(false);
+    }
+    expect(verifyRaw(publicKey, Uint8Array.of(1, 2), signature)).toBe(false);
+    expect(verifyDer(publicKey, data, new Uint8Array(sign("sha256", data, privateKey)))).toBe(true);
+    expect(verifyDer(publicKey, data, signature)).toBe(false);
   });
 });

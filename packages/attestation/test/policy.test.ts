@@ -36,6 +36,12 @@ function bit(...bits: number[]): Uint8Array {
   return bytes;
 }
 
+const hexes = (bytes: number): string[] => ["0".repeat(2 * bytes), "aF".repeat(bytes)];
+const notHexes = (bytes: number): string[] => [
+  ...["", "0".repeat(2 * bytes - 1), "0".repeat(2 * bytes + 1), "0".repeat(2 * bytes + 2)],
+  `g${"0".repeat(2 * bytes - 1)}`,
+];
+
 describe("PolicyConfig", () => {
   it("E7: allows UpToDate only, E9: no measurement, and E10: no simulated root by default", () => {
     expect(PolicyConfig.parse({})).toEqual({
@@ -76,6 +82,50 @@ describe("PolicyConfig", () => {
     ]) {
       expect(PolicyConfig.safeParse(bad).success, JSON.stringify(bad)).toBe(false);
     }
+  });
+
+  it.each<[string, (value: unknown) => object, readonly unknown[], readonly unknown[]]>([
+    [
+      "allowed_advisories",
+      (v) => ({ allowed_advisories: [v] }),
+      ["x", "x".repeat(64)],
+      ["", "x".repeat(65), 1],
+    ],
+    [
+      "denied_advisories",
+      (v) => ({ denied_advisories: [v] }),
+      ["x", "x".repeat(64)],
+      ["", "x".repeat(65), 1],
+    ],
+    ["grace_days", (v) => ({ grace_days: { OutOfDate: v } }), [1, 365], [0, 366, 1.5, "1"]],
+    ["min_tcb_evaluation_number", (v) => ({ min_tcb_evaluation_number: v }), [0, 1000], [-1, 0.5, "1"]],
+    ["denied_ppid", (v) => ({ denied_ppid: [v] }), hexes(16), notHexes(16)],
+    ["allowed_ppid", (v) => ({ allowed_ppid: [v] }), hexes(16), notHexes(16)],
+    ["denied_fmspc", (v) => ({ denied_fmspc: [v] }), hexes(6), notHexes(6)],
+    [
+      "td.allowed_xfam",
+      (v) => ({ td: { allowed_xfam: v } }),
+      ["0x0", `0x${"F".repeat(16)}`],
+      ["0x", `0x${"F".repeat(17)}`, "0xg", " 0x1", "0x1 ", "1", 1],
+    ],
+    ["an image's name", (v) => images({ ...IMAGE, name: v }), ["x", "x".repeat(128)], ["", "x".repeat(129)]],
+    ["an image's mrtd", (v) => images({ ...IMAGE, mrtd: v }), hexes(48), notHexes(48)],
+    ["an image's rtmr0", (v) => images({ ...IMAGE, rtmr0: v }), [...hexes(48), hexes(48)], notHexes(48)],
+    ["images.allow_all", (v) => ({ images: { allow_all: v } }), [true, false], ["true", 1]],
+    ["insecure_simulated_roots", (v) => ({ insecure_simulated_roots: v }), [[], ["a"]], ["a", [1]]],
+  ])("takes of %s what is in its limits, and refuses the rest", (_, policyWith, good, bad) => {
+    const takes = (value: unknown): boolean => PolicyConfig.safeParse(policyWith(value)).success;
+    expect(good.filter((value) => !takes(value))).toEqual([]);
+    expect(bad.filter((value) => takes(value))).toEqual([]);
+  });
+
+  it("says what a value must be", () => {
+    const messageOf = (value: object): string | undefined =>
+      PolicyConfig.safeParse(value).error?.issues[0]?.message;
+    expect(messageOf(images({ ...IMAGE, mrtd: "00" }))).toBe("must be a measurement, 48 bytes of hex");
+    expect(messageOf({ denied_ppid: [""] })).toBe("must be a PPID, 16 bytes of hex");
+    expect(messageOf({ denied_fmspc: [""] })).toBe("must be an FMSPC, 6 bytes of hex");
+    expect(messageOf({ td: { allowed_xfam: "" } })).toBe('must be a mask such as "0xfffff"');
   });
 
   it("E9: tells whoever leaves RTMR0 out how to say that on purpose", () => {

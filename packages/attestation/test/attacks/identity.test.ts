@@ -12,7 +12,7 @@ const NAMES = BOOT_EVENTS.map((entry) => entry.event);
 describe("readAppIdentity", () => {
   it("reads a boot before the keys came", () => {
     const identity = readAppIdentity(logOf());
-    expect(identity).toEqual({
+    expect(identity).toStrictEqual({
       rootfsHash: hex(sha256("rootfs")),
       appId: hex(COMPOSE_HASH).slice(0, 40),
       composeHash: hex(COMPOSE_HASH),
@@ -125,6 +125,14 @@ describe("readAppIdentity", () => {
   it("E2: identity comes from RTMR3 only", () => {
     const moved = BOOT_EVENTS.map((entry) => ({ ...entry, imr: 2 }));
     expect(codeOf(() => readAppIdentity(logOf(moved)))).toBe("identity_invalid");
+  });
+
+  it("gives the key provider as it was written, up to its longest", () => {
+    const read = (payload: Uint8Array): string | undefined =>
+      readAppIdentity(logOf([...BOOT_EVENTS, runtimeEvent("key-provider", payload)])).keyProvider;
+    expect(read(utf8("\ufeff{}"))).toBe("\ufeff{}");
+    expect(read(new Uint8Array(4096).fill(0x20))).toBe(" ".repeat(4096));
+    expect(codeOf(() => read(new Uint8Array(4097).fill(0x20)))).toBe("identity_invalid");
   });
 
   it("E11: refuses a key provider that is not text or too long", () => {
