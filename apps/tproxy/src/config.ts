@@ -153,8 +153,8 @@ const tproxyConfig = z.strictObject({
     base_domain: baseDomain,
     /** Further ones under which the same apps are reached; the certificate names them, too. Guests are told the first. */
     more_base_domains: z.array(baseDomain).max(63).default([]),
-    /** Who carries the bytes: plain Node, or the engine in C in a process of its own. */
-    engine: z.enum(ENGINES).default("js"),
+    /** Who carries the bytes: plain Node, or the engine in C in a process of its own, which is taken where it can run. */
+    engine: z.enum(ENGINES).optional(),
     /** Relay threads of the native engine; as many as there are cores unless given. */
     threads: z.int().min(1).max(16).optional(),
     listen_addr: ipAddress.default("0.0.0.0"),

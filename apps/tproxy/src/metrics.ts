@@ -15,6 +15,7 @@ export interface TproxyMetrics {
   readonly certificateKeyQuoted: Gauge;
   readonly tunnelRestarts: Counter;
   readonly dataPlaneTroubles: Counter;
+  readonly engine: Gauge<"engine">;
   connection(report: ConnectionReport): void;
   /** Gauges that are read when they are asked for. */
   watch(parts: { registry: InstanceRegistry; plane: DataPlane; nodes: NodeRegistry; store: Store }): void;
@@ -71,6 +72,12 @@ export function registerMetrics(
       "1 when there is a quote for the key of the proxy's certificate",
     ),
     tunnelRestarts: counter("wireguard_restarts_total", "Times wireguard-go was found dead"),
+    engine: new Gauge({
+      name: "tproxy_data_plane_engine",
+      help: "1 for the engine that carries the connections",
+      labelNames: ["engine"],
+      registers,
+    }),
     dataPlaneTroubles: counter(
       "data_plane_troubles_total",
       "Times the native data plane ended by itself, did not start, or did not take a certificate",

@@ -197,37 +197,42 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   });
   const { listen_addr: host, listen_port: port, listen_port_passthrough: passthroughPort } = config.proxy;
   const proxyProtocolFrom = config.proxy.proxy_protocol_from;
-  plane = stack.use(
-    await startDataPlane(
-      config.proxy.engine,
-      {
-        listeners: [
-          { host, port, proxyProtocolFrom },
-          ...(passthroughPort === undefined
-            ? []
-            : [{ host, port: passthroughPort, proxyProtocolFrom, passthroughOnly: true }]),
-        ],
-        routes: routes(),
-        ...(loaded === undefined ? {} : { certificate: loaded }),
-        limits: limitsOf(config),
-        lookup: (domain, source) => domains.lookup(domain, source),
-        onConnection: (report) => {
-          metrics.connection(report);
-          if (report.outcome !== "internal_error") return log.debug(report, "connection over");
-          const { error, ...facts } = report;
-          log.error({ ...facts, err: error }, "connection failed by our fault");
-        },
+  const started = await startDataPlane(
+    config.proxy.engine,
+    {
+      listeners: [
+        { host, port, proxyProtocolFrom },
+        ...(passthroughPort === undefined
+          ? []
+          : [{ host, port: passthroughPort, proxyProtocolFrom, passthroughOnly: true }]),
+      ],
+      routes: routes(),
+      ...(loaded === undefined ? {} : { certificate: loaded }),
+      limits: limitsOf(config),
+      lookup: (domain, source) => domains.lookup(domain, source),
+      onConnection: (report) => {
+        metrics.connection(report);
+        if (report.outcome !== "internal_error") return log.debug(report, "connection over");
+        const { error, ...facts } = report;
+        log.error({ ...facts, err: error }, "connection failed by our fault");
       },
-      {
-        onTrouble: (err) => {
-          metrics.dataPlaneTroubles.inc();
-          log.error({ err }, "the data plane is in trouble");
-        },
-        dial: parts.dial,
-        threads: config.proxy.threads,
+    },
+    {
+      onTrouble: (err) => {
+        metrics.dataPlaneTroubles.inc();
+        log.error({ err }, "the data plane is in trouble");
       },
-    ),
+      onFallback: (err) =>
+        log.warn(
+          { err },
+          "the native data plane cannot run here: the one in plain Node carries the connections",
+        ),
+      dial: parts.dial,
+      threads: config.proxy.threads,
+    },
   );
+  plane = stack.use(started.plane);
+  metrics.engine.set({ engine: started.engine }, 1);
   metrics.watch({ registry, plane, nodes, store });
   const [draining, finishMs] = [plane, config.proxy.drain_secs * 1000];
   stack.defer(async () => {

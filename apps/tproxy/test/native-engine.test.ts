@@ -9,8 +9,8 @@ import { BASE, idOf, makeSite, register, start, writePair } from "./site.js";
 /** Guests get addresses at which this machine hears itself: what is dialled is real. */
 const loopback = { ip: "127.77.0.1", client_ip_range: "127.77.0.0/24" };
 
-it('carries requests, and takes a new certificate, with engine = "native"', async () => {
-  await using site = await makeSite({ wg: loopback, proxy: { engine: "native" } });
+it("carries requests, and takes a new certificate, with the native engine, which is the default", async () => {
+  await using site = await makeSite({ wg: loopback });
   await using server = await start(site);
   const { wg } = await register(server, {}, generateKeyPair().publicKey);
   const app = createServer((_request, response) => void response.end("from the app"));
@@ -32,5 +32,6 @@ it('carries requests, and takes a new certificate, with engine = "native"', asyn
   // Told by another process: a moment later. How the client's end came, as end or reset, is chance.
   await expect.poll(counted, { timeout: 10_000 }).toBe(2);
   expect(await metrics()).toMatch(/^tproxy_data_plane_troubles_total 0$/m);
+  expect(await metrics()).toMatch(/^tproxy_data_plane_engine\{engine="native"\} 1$/m);
   app.close();
 });

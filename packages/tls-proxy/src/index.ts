@@ -18,6 +18,7 @@ export { createJsDataPlane } from "./js/js-data-plane.js";
 export type { JsDataPlaneOptions } from "./js/js-data-plane.js";
 export { dialTcp } from "./js/dial.js";
 export type { Dial } from "./js/dial.js";
+export { EngineUnavailable } from "./native/engine-command.js";
 export { createNativeDataPlane } from "./native/native-data-plane.js";
 export type { NativeDataPlaneOptions } from "./native/native-data-plane.js";
 export { parsePrefix } from "./ip-bytes.js";

@@ -37,3 +37,6 @@ export const DEFAULT_LIMITS: Limits = {
   connectionsPerApp: 2_000,
   connectionsPerSource: 500,
 };
+
+/** A certificate taken anew brings new keys for session tickets: no key opens more than this time's sessions. */
+export const TICKET_KEY_MS = 12 * 3_600_000;

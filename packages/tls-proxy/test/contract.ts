@@ -272,6 +272,23 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       again.destroy();
     });
 
+    it("a certificate taken anew, the same too, brings new keys for sessions", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const name = `${APP}-${app.port}.${BASE}`;
+      const client = await connectThrough(plane, name);
+      await expect.poll(() => sessionOf(client)).toBeDefined();
+      plane.setCertificate(certificate);
+      const isReused = async (): Promise<boolean> => {
+        const again = await connectThrough(plane, name, resuming(client));
+        const reused = again.isSessionReused();
+        again.destroy();
+        return reused;
+      };
+      await expect.poll(isReused).toBe(false);
+      client.destroy();
+    });
+
     it("P3: dials nobody before the handshake is done", async () => {
       await using app = await startApp(echo);
       await using plane = await start({ limits: { handshakeMs: 300 } });

@@ -16,7 +16,7 @@ import type {
 } from "../data-plane.js";
 import { waitUntilGone } from "../drain.js";
 import { parsePrefix } from "../ip-bytes.js";
-import { DEFAULT_LIMITS } from "../limits.js";
+import { DEFAULT_LIMITS, TICKET_KEY_MS } from "../limits.js";
 import type { Limits } from "../limits.js";
 import { Connection } from "./connection.js";
 import type { Engine } from "./connection.js";
@@ -64,8 +64,10 @@ class JsDataPlane implements DataPlane {
   readonly #engine: Engine;
   readonly #onConnection: (report: ConnectionReport) => void;
   readonly #timeCheck: NodeJS.Timeout;
+  readonly #ticketKeys: NodeJS.Timeout;
   readonly #closing = new AbortController();
   #routes: RouteTable;
+  #certificate: CheckedCertificate | undefined;
   #secureContext: SecureContext | undefined;
 
   constructor(readonly options: JsDataPlaneOptions) {
@@ -83,6 +85,10 @@ class JsDataPlane implements DataPlane {
       lookup: options.lookup,
     };
     if (options.certificate !== undefined) this.setCertificate(options.certificate);
+    this.#ticketKeys = setInterval(() => {
+      if (this.#certificate !== undefined) this.setCertificate(this.#certificate);
+    }, TICKET_KEY_MS);
+    this.#ticketKeys.unref();
     this.#timeCheck = setInterval(() => {
       const now = performance.now();
       for (const connection of this.#connections) connection.checkTime(now);
@@ -115,6 +121,7 @@ class JsDataPlane implements DataPlane {
   }
 
   setCertificate(certificate: CheckedCertificate): void {
+    this.#certificate = certificate;
     this.#secureContext = createSecureContext({
       cert: certificate.certPem,
       key: certificate.keyPem,
@@ -160,6 +167,7 @@ class JsDataPlane implements DataPlane {
   async close(): Promise<void> {
     this.#closing.abort();
     clearInterval(this.#timeCheck);
+    clearInterval(this.#ticketKeys);
     for (const server of this.#servers.splice(0)) server.close();
     for (const connection of this.#connections) connection.close("shutdown");
     for (const socket of this.#sockets) socket.destroy();

@@ -12,10 +12,10 @@ import type {
   RouteTable,
 } from "../data-plane.js";
 import { waitUntilGone } from "../drain.js";
-import { DEFAULT_LIMITS } from "../limits.js";
+import { DEFAULT_LIMITS, TICKET_KEY_MS } from "../limits.js";
 import type { Limits } from "../limits.js";
 import type { ServerName } from "../server-name.js";
-import { engineCommand } from "./engine-command.js";
+import { EngineUnavailable, engineCommand } from "./engine-command.js";
 import type { EngineEvent } from "./events.js";
 import { ENDED_WELL, EngineProcess } from "./engine-process.js";
 import {
@@ -52,13 +52,12 @@ const LONGEST_LIST = 10_000;
 const MOST_THREADS = 16;
 /** From spawning to listening. */
 const START_LIMIT_MS = 30_000;
-/** A certificate taken anew brings new keys for session tickets: no key opens more than this time's sessions. */
-const TICKET_KEY_MS = 12 * 3_600_000;
 
 /**
  * The data plane in C, in a process of its own (`native/`). An engine that dies is started again with what the last one
  * was told; connections that were open are lost, and have no report.
- * @throws a system error when a listener cannot be bound, or an error that says that the addon is missing
+ * @throws a system error when a listener cannot be bound
+ * @throws {EngineUnavailable} it cannot run on this machine
  */
 export async function createNativeDataPlane(options: NativeDataPlaneOptions): Promise<DataPlane> {
   const plane = new NativeDataPlane(options);
@@ -183,7 +182,7 @@ class NativeDataPlane implements DataPlane {
     });
     this.#engine = engine;
     void engine.ended.then((how) => {
-      reject(new Error(`the native data plane does not start (${how})`));
+      reject(new EngineUnavailable(`the native data plane does not start (${how})`));
       for (const { resolve: answer } of this.#asked.values()) answer([]); // nothing is open any more
       this.#asked.clear();
     });
