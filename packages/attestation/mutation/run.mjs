@@ -3,41 +3,76 @@
 //
 //     pnpm mutate:attestation [file…]        such as: pnpm mutate:attestation quote der
 //
-// Each source file is judged on its own, and what was found is kept in .stryker/: an interrupted run goes on where it
-// stopped, and a later one judges again only what changed. Delete .stryker/ to judge everything anew.
+// What was found in a source file is kept in .stryker/. While the file stays as it is, only what was not noticed is tried
+// again: so an interrupted run goes on, and new tests are soon judged. Delete .stryker/ to judge everything anew.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { EQUIVALENT } from "./equivalent.mjs";
 
 const SRC = "packages/attestation/src";
 /** What decides nothing: tables of contents, and what is shown to people. */
 const NOT_JUDGED = ["index", "errors", "explain", "format-tree", "check-tree", "watch"];
-const NOTICED = new Set(["Killed", "Timeout"]);
 
 /**
- * The mutants of one source file, as Stryker's report has them.
- * @returns {{ source: string, mutants: { status: string, replacement: string, location: object }[] }}
+ * @typedef {{ source: string, mutants: readonly Mutant[] }} Judged one source file, as Stryker's report has it
+ * @typedef {{ status: string, replacement: string, mutatorName: string, location: Location }} Mutant
+ * @typedef {{ start: { line: number, column: number }, end: { line: number, column: number } }} Location
  */
-function judge(file) {
-  const kept = `.stryker/${file}.json`;
-  const options = ["--mutate", `${SRC}/${file}.ts`, "--incremental", "--incrementalFile", kept];
-  const run = spawnSync("stryker", ["run", "packages/attestation/mutation/stryker.config.json", ...options], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  if (run.status !== 0) throw new Error(`stryker ended with ${run.status ?? run.signal} at ${file}`);
-  const [result] = Object.values(JSON.parse(readFileSync(kept, "utf8")).files);
-  return result;
-}
 
 /** A mutant under which the file of tests does not even load runs no test: Stryker calls that survived. */
-const isNoticed = ({ status, coveredBy = [], testsCompleted }) =>
-  NOTICED.has(status) || (status === "Survived" && coveredBy.length > 0 && testsCompleted === 0);
+function isNoticed({ status, coveredBy = [], testsCompleted }) {
+  return ["Killed", "Timeout", "Ignored"].includes(status) || (coveredBy.length > 0 && testsCompleted === 0);
+}
 
 /** The source that a mutant replaces: of several lines, the first. */
 function codeAt(source, { start, end }) {
   const line = source.split("\n")[start.line - 1];
   return line.slice(start.column - 1, start.line === end.line ? end.column - 1 : undefined).trim();
+}
+
+function reasonFor(file, source, { location, replacement }) {
+  const code = codeAt(source, location);
+  return EQUIVALENT.find((e) => e.file === file && e.code === code && e.mutant === replacement);
+}
+
+/** Mutants that no test noticed and nobody explained. */
+function openOf(file, { source, mutants }) {
+  return mutants.filter((mutant) => !isNoticed(mutant) && reasonFor(file, source, mutant) === undefined);
+}
+
+/** @param ranges of lines, `5-7`; the whole file without @returns {Judged} */
+function runStryker(file, ranges = []) {
+  const path = `${SRC}/${file}.ts`;
+  const mutate = ranges.length === 0 ? path : ranges.map((range) => `${path}:${range}`).join(",");
+  const run = spawnSync(
+    "stryker",
+    ["run", "packages/attestation/mutation/stryker.config.json", "--mutate", mutate],
+    { stdio: ["ignore", "ignore", "inherit"] },
+  );
+  if (run.status !== 0) throw new Error(`stryker ended with ${run.status ?? run.signal} at ${file}`);
+  return Object.values(JSON.parse(readFileSync(".stryker/report.json", "utf8")).files)[0];
+}
+
+/** @returns {Judged} */
+function judge(file) {
+  const path = `.stryker/${file}.json`;
+  const kept = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
+  const isCurrent = kept?.source === readFileSync(`${SRC}/${file}.ts`, "utf8");
+  const open = isCurrent ? openOf(file, kept) : [];
+  if (isCurrent && open.length === 0) return kept;
+  const judged = runStryker(file, [
+    ...new Set(open.map(({ location: { start, end } }) => `${start.line}-${end.line}`)),
+  ]);
+  const keyOf = ({ mutatorName, location, replacement }) =>
+    JSON.stringify([mutatorName, location, replacement]);
+  const again = new Map(judged.mutants.map((mutant) => [keyOf(mutant), mutant]));
+  const mutants = isCurrent
+    ? kept.mutants.map((mutant) => again.get(keyOf(mutant)) ?? mutant)
+    : judged.mutants;
+  const result = { source: judged.source, mutants };
+  writeFileSync(path, JSON.stringify(result));
+  return result;
 }
 
 const judged = readdirSync(SRC)
@@ -52,30 +87,22 @@ if (unknown !== undefined) {
 }
 
 mkdirSync(".stryker", { recursive: true });
-let open = 0;
+let failures = 0;
 for (const file of chosen) {
-  const { source, mutants: made } = judge(file);
-  const mutants = made.filter(({ status }) => status !== "Ignored");
-  const survivors = mutants.filter((mutant) => !isNoticed(mutant));
-  const used = new Set();
-  const unexplained = survivors.filter(({ location, replacement }) => {
-    const code = codeAt(source, location);
-    const reason = EQUIVALENT.find((e) => e.file === file && e.code === code && e.mutant === replacement);
-    if (reason !== undefined) used.add(reason);
-    return reason === undefined;
-  });
+  const result = judge(file);
+  const made = result.mutants.filter(({ status }) => status !== "Ignored");
+  const survivors = made.filter((mutant) => !isNoticed(mutant));
+  const open = openOf(file, result);
+  const used = new Set(survivors.map((mutant) => reasonFor(file, result.source, mutant)));
   const stale = EQUIVALENT.filter((e) => e.file === file && !used.has(e));
-  console.log(
-    `${file}: ${mutants.length} mutants, ${survivors.length} survive, ${unexplained.length} unexplained`,
-  );
-  for (const { status, location, replacement } of unexplained) {
-    console.error(
-      `  ${status} ${file}.ts:${location.start.line}: ${codeAt(source, location)} -> ${replacement}`,
-    );
+  console.log(`${file}: ${made.length} mutants, ${survivors.length} survive, ${open.length} unexplained`);
+  for (const { status, location, replacement } of open) {
+    const code = codeAt(result.source, location);
+    console.error(`  ${status} ${file}.ts:${location.start.line}: ${code} -> ${replacement}`);
   }
   for (const { code, mutant } of stale) {
     console.error(`  explained, but no survivor: ${file}.ts: ${code} -> ${mutant}`);
   }
-  open += unexplained.length + stale.length;
+  failures += open.length + stale.length;
 }
-process.exitCode = open === 0 ? 0 : 1;
+process.exitCode = failures === 0 ? 0 : 1;

@@ -248,7 +248,7 @@ describe("SGX extensions", () => {
   const fields = [
     field("1", octetString(new Uint8Array(16))),
     field("2", sequence(...svns)),
-    field("3", octetString(new Uint8Array(2))),
+    field("3", octetString(new Uint8Array(2).fill(0xcd))),
     field("4", octetString(new Uint8Array(6).fill(0xab))),
   ];
   const read = (...parts: Uint8Array[]) =>
@@ -258,7 +258,7 @@ describe("SGX extensions", () => {
     expect(read(...fields)).toEqual({
       ppid: "00".repeat(16),
       fmspc: "ABABABABABAB",
-      pceId: "0000",
+      pceId: "CDCD",
       components: Array.from({ length: 16 }, (_, i) => i),
       pceSvn: 16,
     });

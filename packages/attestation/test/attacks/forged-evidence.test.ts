@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SimulatedPlatform } from "../../../tdx-attest/src/simulated/platform.js";
-import { QuoteVerifier, verifyQuote } from "../../src/index.js";
+import { QuoteVerifier, simulatedAnchor, verifyQuote } from "../../src/index.js";
 import { NOW, codeOf, makeCase } from "../support/platform.js";
 import type { Case } from "../support/platform.js";
 import { BAD, GOOD } from "./forgeries/index.js";
@@ -47,6 +47,13 @@ describe("E10: only named roots are trusted", () => {
     expect(codeOf(() => verifyQuote({ ...input, anchors: [{ kind: "simulated", sha256: other }] }))).toBe(
       "root_untrusted",
     );
+  });
+
+  it("names a simulated root by its one certificate", () => {
+    const { rootCertificatePem, rootSha256 } = SimulatedPlatform.fromSeed(new Uint8Array(32).fill(7));
+    expect(simulatedAnchor(rootCertificatePem)).toEqual({ kind: "simulated", sha256: rootSha256 });
+    expect(codeOf(() => simulatedAnchor(rootCertificatePem.repeat(2)))).toBe("certificate_malformed");
+    expect(codeOf(() => simulatedAnchor(""))).toBe("certificate_malformed");
   });
 
   it("refuses an anchor that calls a simulated root Intel's", () => {
