@@ -41,6 +41,8 @@ export const CtMonitorConfig = z
       .transform((text) => new URL(text).origin),
     /** PEM file of the KMS root CA that issued tproxy's RPC certificate; without it the system's roots count. */
     tproxy_ca: z.string().min(1).optional(),
+    /** PEM file of the root CA of the KMS that tproxy's guest was started with; `tproxy_ca` unless given. */
+    kms_ca: z.string().min(1).optional(),
     /** Certificates for it, for names below it, and for the wildcard above it are looked at. */
     domain,
     state_file: z.string().min(1).default("ct-monitor.state.json"),
@@ -76,6 +78,9 @@ export const CtMonitorConfig = z
       problem("there is no source: enable crt_sh or list a log");
     if (new Set(config.log.map(({ url }) => url)).size < config.log.length) problem("a log is listed twice");
     const evidence = config.attestation !== undefined && config.tproxy_compose_hashes.length > 0;
+    if (evidence && config.kms_ca === undefined && config.tproxy_ca === undefined) {
+      problem("evidence counts of guests of one KMS only: name its root CA in kms_ca (or tproxy_ca)");
+    }
     if (
       config.insecure_keys_on_trust &&
       (config.attestation ?? config.tproxy_compose_hashes[0]) !== undefined

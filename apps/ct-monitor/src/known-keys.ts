@@ -5,7 +5,7 @@ import type { PeerVerifier } from "@dstack/ra-tls";
 import { z } from "zod";
 import type { Dispatcher } from "undici";
 import { getJson } from "./http.js";
-import type { MonitorState } from "./state.js";
+import type { KeyGuest, MonitorState } from "./state.js";
 
 const LIMIT_MS = 30_000;
 /** Ten thousand keys of RSA 2048 in hex. */
@@ -23,6 +23,11 @@ export type KeyJudge =
       readonly verifier: PeerVerifier;
       /** SHA-256 of the compose documents that are tproxy. A quote can be had by any app of any guest. */
       readonly composeHashes: readonly string[];
+      /**
+       * SHA-256 of the root CA certificates of the KMS. The same document in a guest with another KMS makes keys that who
+       * runs that KMS can read from the guest's disk.
+       */
+      readonly kmsCaHashes: readonly string[];
     }
   | { readonly by: "trust" };
 
@@ -55,7 +60,7 @@ export class KnownKeys {
     const { judge } = this.options;
     if (key === undefined || judge.by === "trust") return key !== undefined;
     // The configuration of today judges what an earlier one let in.
-    return key.composeHash !== undefined && judge.composeHashes.includes(key.composeHash);
+    return key.guest !== undefined && isTproxy(judge, key.guest);
   }
 
   get count(): number {
@@ -76,10 +81,10 @@ export class KnownKeys {
       const digest = hex(sha256(spki));
       if (this.has(digest)) continue;
       try {
-        const composeHash = await this.#judge(spki, digest, signal);
+        const guest = await this.#judge(spki, digest, signal);
         const verifiedAt = new Date(this.options.now()).toISOString();
-        this.state.keys.set(digest, { verifiedAt, ...(composeHash === undefined ? {} : { composeHash }) });
-        log.info({ key_sha256: digest, compose_hash: composeHash }, "a new key of tproxy is known");
+        this.state.keys.set(digest, { verifiedAt, ...(guest === undefined ? {} : { guest }) });
+        log.info({ key_sha256: digest, guest }, "a new key of tproxy is known");
       } catch (err) {
         signal.throwIfAborted();
         refused += 1;
@@ -90,8 +95,8 @@ export class KnownKeys {
     log.debug({ known: this.count, refused }, `got ${this.count} known public keys`);
   }
 
-  /** @returns the compose document's hash, with evidence */
-  async #judge(spki: Uint8Array, digest: string, signal: AbortSignal): Promise<string | undefined> {
+  /** @returns the guest that proved it, with evidence */
+  async #judge(spki: Uint8Array, digest: string, signal: AbortSignal): Promise<KeyGuest | undefined> {
     const { judge } = this.options;
     if (judge.by === "trust") return undefined;
     const { quote, event_log: eventLog } = Evidence.parse(
@@ -102,10 +107,13 @@ export class KnownKeys {
       certificateKeyReportData(spki),
     );
     // The app id alone would be the host's word: who may run under it is decided by the KMS, which no quote shows.
-    if (!judge.composeHashes.includes(identity.composeHash)) {
-      throw new InputError(`the quote is of another compose document: ${identity.composeHash}`);
+    const guest: KeyGuest = { composeHash: identity.composeHash, caCertHash: identity.caCertHash };
+    if (!isTproxy(judge, guest)) {
+      throw new InputError(
+        `the quote is of another guest: compose document ${guest.composeHash}, KMS root ${guest.caCertHash}`,
+      );
     }
-    return identity.composeHash;
+    return guest;
   }
 
   #complain(digest: string, why: string): void {
@@ -121,4 +129,8 @@ export class KnownKeys {
     const { url, dispatcher } = this.options;
     return getJson(`${url}${path}`, { maxBytes, limitMs: LIMIT_MS, signal, dispatcher });
   }
+}
+
+function isTproxy(judge: KeyJudge & { by: "evidence" }, { composeHash, caCertHash }: KeyGuest): boolean {
+  return judge.composeHashes.includes(composeHash) && judge.kmsCaHashes.includes(caCertHash);
 }

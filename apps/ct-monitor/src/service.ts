@@ -11,7 +11,7 @@ import {
   listenHttp,
 } from "@dstack/daemon";
 import { raTlsAgent } from "@dstack/ra-rpc";
-import { PeerVerifier, describeCollateralEvent } from "@dstack/ra-tls";
+import { PeerVerifier, describeCollateralEvent, pemToDer, splitPem } from "@dstack/ra-tls";
 import type { Alert } from "./alerts.js";
 import type { CtMonitorConfig } from "./config.js";
 import { KnownKeys } from "./known-keys.js";
@@ -151,6 +151,9 @@ async function open(config: CtMonitorConfig, parts: CtMonitorParts, signal: Abor
     ({ url, public_key: publicKey, mmd_secs, start }) =>
       new CtLog({ url, publicKey, mmdMs: mmd_secs * 1000, start, now }, state),
   );
+  if (!config.crt_sh.enabled && config.log.some(({ start }) => start === "now")) {
+    log.warn("what was logged before the first start is not looked at: enable crt_sh for the past");
+  }
   const sources = [...(config.crt_sh.enabled ? [new CrtSh(config.crt_sh.url, state)] : []), ...logs];
   const monitor = new Monitor(
     {
@@ -201,7 +204,13 @@ async function keyJudge(
     );
   }
   if (verifier.policy.images.allow_all) log.warn("INSECURE: allow_all = true, any image's evidence counts");
-  return { by: "evidence", verifier, composeHashes: config.tproxy_compose_hashes };
+  const kmsCa = await readText("kms_ca", config.kms_ca ?? config.tproxy_ca ?? "", MAX_PEM_BYTES);
+  return {
+    by: "evidence",
+    verifier,
+    composeHashes: config.tproxy_compose_hashes,
+    kmsCaHashes: splitPem(kmsCa).map((pem) => hex(sha256(pemToDer(pem)))),
+  };
 }
 
 /** Without a CA of its own tproxy is reached as any web server, by the system's roots. */

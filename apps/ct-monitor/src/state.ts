@@ -21,8 +21,14 @@ const time = z.iso.datetime();
 const StateFile = z.strictObject({
   version: z.literal(1),
   domain: z.string(),
-  /** Keys of tproxy by the SHA-256 of their SPKI; without `compose_hash` they are tproxy's word. */
-  keys: z.record(digest, z.strictObject({ verified_at: time, compose_hash: digest.optional() })),
+  /** Keys of tproxy by the SHA-256 of their SPKI, with the guest that proved them; without, they are tproxy's word. */
+  keys: z.record(
+    digest,
+    z.strictObject({
+      verified_at: time,
+      guest: z.strictObject({ compose_hash: digest, ca_cert_hash: digest }).optional(),
+    }),
+  ),
   /** By log id: the newest head it signed, and how far entries were read and found to be what it signed. */
   logs: z.record(
     digest,
@@ -39,6 +45,13 @@ const StateFile = z.strictObject({
 });
 type StateFile = z.infer<typeof StateFile>;
 
+/** Of the guest whose quote proved a key; 64 hex digits each. */
+export interface KeyGuest {
+  readonly composeHash: string;
+  /** SHA-256 of the root CA certificate of the KMS that it was started with. */
+  readonly caCertHash: string;
+}
+
 /** Where a monitor stands with one log. */
 export interface LogPosition {
   readonly head: { readonly size: number; readonly root: Uint8Array; readonly timestamp: number };
@@ -50,7 +63,7 @@ export interface LogPosition {
  * together with what was found before them. Places never go back.
  */
 export class MonitorState {
-  readonly keys = new Map<string, { verifiedAt: string; composeHash?: string }>();
+  readonly keys = new Map<string, { verifiedAt: string; guest?: KeyGuest }>();
   readonly crtShChecked: Set<number>;
   readonly checkedAt: Map<string, string>;
   readonly #logs = new Map<string, LogPosition>();
@@ -63,10 +76,12 @@ export class MonitorState {
     readonly domain: string,
     file: StateFile | undefined,
   ) {
-    for (const [key, { verified_at, compose_hash }] of Object.entries(file?.keys ?? {})) {
+    for (const [key, { verified_at, guest }] of Object.entries(file?.keys ?? {})) {
       this.keys.set(key, {
         verifiedAt: verified_at,
-        ...(compose_hash === undefined ? {} : { composeHash: compose_hash }),
+        ...(guest === undefined
+          ? {}
+          : { guest: { composeHash: guest.compose_hash, caCertHash: guest.ca_cert_hash } }),
       });
     }
     for (const [id, { head, scanned }] of Object.entries(file?.logs ?? {})) {
@@ -131,9 +146,14 @@ export class MonitorState {
   }
 
   #file(): StateFile {
-    const keys = [...this.keys].map(([key, { verifiedAt, composeHash }]) => [
+    const keys = [...this.keys].map(([key, { verifiedAt, guest }]) => [
       key,
-      { verified_at: verifiedAt, ...(composeHash === undefined ? {} : { compose_hash: composeHash }) },
+      {
+        verified_at: verifiedAt,
+        ...(guest === undefined
+          ? {}
+          : { guest: { compose_hash: guest.composeHash, ca_cert_hash: guest.caCertHash } }),
+      },
     ]);
     const logs = [...this.#logs].map(([id, { head, scanned }]) => [
       id,

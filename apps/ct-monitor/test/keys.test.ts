@@ -1,8 +1,8 @@
-import { generateP256 } from "@dstack/ra-tls";
+import { CertificateAuthority, generateP256 } from "@dstack/ra-tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DOMAIN, Site, issue, kmsRoot } from "./site.js";
 import { hex, sha256 } from "@dstack/core";
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 let site: Site;
@@ -40,6 +40,23 @@ describe("known keys", () => {
     expect(site.lines.filter((line) => line.includes("has no good evidence"))).toHaveLength(4);
   });
 
+  it("C3: tproxy's own document in a guest of another KMS makes no key known: that KMS can read the guest's disk", async () => {
+    const [rogue, own] = [await issue(), await issue()];
+    const operators = await CertificateAuthority.create({ commonName: "KMS root" });
+    await site.tproxy.tell(rogue, undefined, operators.certPem);
+    await site.tproxy.tell(own);
+    site.log.add(rogue.der);
+    site.log.add(own.der);
+    const { alerts } = await site.check();
+    expect(alerts.map(({ facts }) => facts["key_sha256"])).toEqual([hex(sha256(rogue.spki))]);
+    // Where that KMS is the one that is meant, its guests count and no others.
+    const path = join(site.dir, "operators.pem");
+    await writeFile(path, operators.certPem);
+    await rm(site.stateFile);
+    const others = await site.check({ kms_ca: path });
+    expect(others.alerts.map(({ facts }) => facts["key_sha256"])).toEqual([hex(sha256(own.spki))]);
+  });
+
   it("C3: one bad key does not keep the others from being known", async () => {
     const [bad, good] = [await issue(), await issue()];
     site.tproxy.keys.push({ key: hex(bad.spki), evidence: { quote: "zz" } });
@@ -70,7 +87,10 @@ describe("known keys", () => {
     });
     const path = join(site.dir, "other-root.pem");
     await writeFile(path, otherRoot);
-    const { alerts, failures } = await site.check({ tproxy_ca: path });
+    const { alerts, failures } = await site.check({
+      tproxy_ca: path,
+      kms_ca: join(site.dir, "kms-root.pem"),
+    });
     expect(failures).toEqual([expect.stringMatching(/^tproxy: /)]);
     expect(alerts).toHaveLength(1);
   });
@@ -108,6 +128,7 @@ describe("known keys", () => {
     ["a policy without compose documents", { tproxy_compose_hashes: [] }],
     ["compose documents without a policy", { attestation: undefined }],
     ["both trust and evidence", { insecure_keys_on_trust: true }],
+    ["evidence without a KMS", { tproxy_ca: undefined }],
     ["plain http", { tproxy_url: "http://127.0.0.1:1" }],
     ["no source", { log: [] }],
   ])("C3: does not start with %s", (_, changes) => {

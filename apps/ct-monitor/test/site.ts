@@ -42,7 +42,7 @@ export async function issue(names: readonly string[] = [`*.${DOMAIN}`], notAfter
 }
 
 /** A quote over a key, by a guest of the tests' platform that runs this compose document. */
-async function evidenceFor(spki: Uint8Array, compose: string, platformOf = platform) {
+async function evidenceFor(spki: Uint8Array, compose: string, kmsCa: string) {
   const appId = sha256(compose).subarray(0, 20);
   const none = new Uint8Array();
   const events = [
@@ -51,12 +51,12 @@ async function evidenceFor(spki: Uint8Array, compose: string, platformOf = platf
     runtimeEvent("app-id", sha256(TPROXY_COMPOSE).subarray(0, 20)),
     runtimeEvent("compose-hash", sha256(compose)),
     runtimeEvent("upgraded-app-id", appId),
-    runtimeEvent("ca-cert-hash", sha256("kms ca")),
+    runtimeEvent("ca-cert-hash", sha256(pemToDer(kmsCa))),
     runtimeEvent("instance-id", fromHex("07".repeat(20))),
     runtimeEvent("boot-mr-done", none),
     runtimeEvent("system-ready", none),
   ];
-  const provider = createSimulatedProvider({ platform: platformOf, launch });
+  const provider = createSimulatedProvider({ platform, launch });
   for (const event of events) await provider.extendRtmr(3, fromHex(event.digest));
   const quote = await provider.getQuote(certificateKeyReportData(spki));
   return { quote: hex(quote), event_log: JSON.stringify([...(await provider.bootEvents()), ...events]) };
@@ -72,8 +72,8 @@ export interface FakeTproxy extends AsyncDisposable {
   readonly url: string;
   keys: TproxyKey[];
   asked: string[];
-  /** Tells a key, with evidence unless `compose` is undefined. */
-  tell(issued: Issued, compose?: string): Promise<void>;
+  /** Tells a key with evidence, of a guest with this compose document and KMS root. */
+  tell(issued: Issued, compose?: string, kmsCa?: string): Promise<void>;
 }
 
 async function startTproxy(): Promise<FakeTproxy> {
@@ -100,8 +100,8 @@ async function startTproxy(): Promise<FakeTproxy> {
     url: `https://127.0.0.1:${listener.port}/prpc`,
     keys: [],
     asked: [],
-    async tell({ spki }, compose = TPROXY_COMPOSE) {
-      tproxy.keys.push({ key: hex(spki), evidence: await evidenceFor(spki, compose) });
+    async tell({ spki }, compose = TPROXY_COMPOSE, kmsCa = kmsRoot.certPem) {
+      tproxy.keys.push({ key: hex(spki), evidence: await evidenceFor(spki, compose, kmsCa) });
     },
     [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose](),
   };

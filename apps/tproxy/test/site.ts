@@ -8,7 +8,13 @@ import { silentLogger } from "@dstack/daemon";
 import { createClient } from "@dstack/prpc";
 import { tproxy } from "@dstack/proto";
 import { raTlsTransport } from "@dstack/ra-rpc";
-import { CertificateAuthority, PeerVerifier, createRaTlsCertificate, generateP256 } from "@dstack/ra-tls";
+import {
+  CertificateAuthority,
+  PeerVerifier,
+  createRaTlsCertificate,
+  generateP256,
+  pemToDer,
+} from "@dstack/ra-tls";
 import { SimulatedPlatform, bareLaunch, createSimulatedProvider } from "@dstack/tdx-attest";
 import type { SimulatedProvider } from "@dstack/tdx-attest";
 import { TproxyConfig, startTproxy } from "../src/index.js";
@@ -134,7 +140,7 @@ export async function guestEvidence(
     runtimeEvent("app-id", appId),
     runtimeEvent("compose-hash", sha256(shape.app ?? "app")),
     runtimeEvent("upgraded-app-id", appId),
-    runtimeEvent("ca-cert-hash", sha256("kms ca")),
+    runtimeEvent("ca-cert-hash", sha256(pemToDer(ca.certPem))),
     runtimeEvent("instance-id", instanceId),
     runtimeEvent("boot-mr-done", none),
     ...(shape.more ?? []),

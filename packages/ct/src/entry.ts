@@ -1,7 +1,10 @@
 import { InputError } from "@dstack/core";
 
-/** Certificates are a few KB; logs accept chains up to some hundred. */
-export const MAX_ENTRY_BYTES = 512 * 1024;
+/**
+ * The longest leaf there can be: 2^24 − 1 bytes of certificate and 2^16 − 1 of extensions, with what stands before them
+ * (RFC 6962 §3.4). A tighter bound would let one big entry hide all that follow it.
+ */
+export const MAX_ENTRY_BYTES = 2 ** 24 + 2 ** 16 + 64;
 
 /** What one leaf of a log says (RFC 6962 §3.4). */
 export interface LogEntry {

@@ -25,6 +25,7 @@ const COMMON_NAME = "2.5.4.3";
 const ORGANISATION = "2.5.4.10";
 const DNS_NAME = 0x82;
 const BMP_STRING = 0x1e;
+const UNIVERSAL_STRING = 0x1c;
 
 /** CAs put at most a hundred names into a certificate, some CDNs some hundred more. */
 const MAX_NAMES = 4096;
@@ -126,18 +127,19 @@ function attributes(name: Uint8Array): { oid: string; text: string }[] {
       const { tag, content } = pair.next();
       if (found.length === MAX_NAMES) throw new InputError("certificate has too many names");
       // A person's or company's name is a common name too: whatever it is, it is no reason to refuse.
-      found.push({
-        oid,
-        text: tag === BMP_STRING ? utf16(content) : Buffer.from(content).toString("latin1"),
-      });
+      found.push({ oid, text: nameText(tag, content) });
     }
   }
   return found;
 }
 
-function utf16(content: Uint8Array): string {
-  if (content.length % 2 !== 0) throw new InputError("subject has half a character");
-  return Buffer.from(content).swap16().toString("utf16le");
+/** ASCII in whatever type of string; what else is in it matters to nobody here. */
+function nameText(tag: number, content: Uint8Array): string {
+  const wide = tag === BMP_STRING || tag === UNIVERSAL_STRING;
+  const letters = wide ? content.filter((byte) => byte !== 0) : content;
+  // A zero ends a string for some readers.
+  if (letters.includes(0)) throw new InputError("certificate has a name with a zero in it");
+  return Buffer.from(letters).toString("latin1");
 }
 
 /** A DNS name holds no control characters, no spaces and nothing beyond ASCII (RFC 5280 §4.2.1.6). */

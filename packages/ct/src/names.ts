@@ -21,6 +21,8 @@ export function wildcardAbove(domain: string): string | undefined {
  */
 export function mentions(der: Uint8Array, domain: string): boolean {
   const text = Buffer.from(der.buffer, der.byteOffset, der.byteLength).toString("latin1").toLowerCase();
+  // A common name in UTF-16 or UTF-32 has zeros between its letters.
+  const wide = text.replaceAll("\0", "");
   const above = wildcardAbove(domain);
-  return text.includes(domain) || (above !== undefined && text.includes(above));
+  return [text, wide].some((all) => all.includes(domain) || (above !== undefined && all.includes(above)));
 }

@@ -26,6 +26,25 @@ async function certificate(subject: string, ...extensions: string[]): Promise<X5
 const tbsOf = (der: Uint8Array): Uint8Array =>
   new DerReader(new DerReader(der, "test").next(DER.sequence).content, "test").next(DER.sequence).whole;
 
+/** Adds 15 to the length of each element that reaches over a place. */
+function growLengths(der: Buffer, place: number): Buffer {
+  const grown = Buffer.from(der);
+  let at = 0;
+  while (at < place) {
+    const first = grown[at + 1] ?? 0;
+    const header = first < 0x80 ? 2 : 2 + (first & 0x7f);
+    const length = first < 0x80 ? first : grown.readUIntBE(at + 2, first & 0x7f);
+    if (at + header + length <= place) {
+      at += header + length;
+      continue;
+    }
+    if (first < 0x80) grown[at + 1] = length + 15;
+    else grown.writeUIntBE(length + 15, at + 2, first & 0x7f);
+    at += header;
+  }
+  return grown;
+}
+
 let sample: X509Certificate;
 beforeAll(async () => {
   sample = await certificate(
@@ -64,6 +83,19 @@ describe("readIssued", () => {
     der[der.indexOf("app.example.org", der.indexOf("*.App")) + 3] = 0;
     expect(() => readIssued(der, "x509")).toThrow(/other characters/);
     expect(mentions(der, "app.example.org")).toBe(true);
+  });
+
+  it("C3: reads a common name in UTF-16, and refuses one with a zero in it", async () => {
+    const { raw } = await certificate("/CN=APP.EXAMPLE.ORG", "basicConstraints=CA:FALSE");
+    const plain = Buffer.concat([Buffer.of(0x0c, 15), Buffer.from("APP.EXAMPLE.ORG")]);
+    const wide = Buffer.concat([Buffer.of(0x1e, 30), Buffer.from("app.example.org", "utf16le").swap16()]);
+    const at = raw.lastIndexOf(plain);
+    const der = growLengths(Buffer.concat([raw.subarray(0, at), wide, raw.subarray(at + plain.length)]), at);
+    expect(mentions(der, "app.example.org")).toBe(true);
+    expect(readIssued(der, "x509").names).toEqual(["app.example.org"]);
+    const cut = Buffer.from(raw);
+    cut[at + 5] = 0;
+    expect(() => readIssued(cut, "x509")).toThrow(/zero/);
   });
 
   it("refuses truncations and survives every flipped bit", () => {

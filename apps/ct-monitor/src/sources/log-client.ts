@@ -2,7 +2,7 @@ import { InputError } from "@dstack/core";
 import { MAX_ENTRY_BYTES, parseTreeHead } from "@dstack/ct";
 import type { TreeHead } from "@dstack/ct";
 import { z } from "zod";
-import { getJson } from "../http.js";
+import { HttpError, getJson } from "../http.js";
 
 /** As many as logs give at most at a time. */
 export const MAX_BATCH = 256;
@@ -58,7 +58,14 @@ export class LogClient {
    */
   async entries(start: number, end: number, signal: AbortSignal): Promise<Uint8Array[]> {
     const count = Math.min(end - start, MAX_BATCH);
-    const answer = await this.#get("get-entries", { start, end: start + count - 1 }, signal);
+    let answer: unknown;
+    try {
+      answer = await this.#get("get-entries", { start, end: start + count - 1 }, signal);
+    } catch (err) {
+      // Big entries side by side must not stop us: somebody could put them there to that end.
+      if (count === 1 || !(err instanceof HttpError && err.code === "too_large")) throw err;
+      return this.entries(start, start + Math.ceil(count / 8), signal);
+    }
     const { entries } = Entries.parse(answer);
     if (entries.length === 0)
       throw new InputError(`${this.url} gives no entry ${start} although it signed it`);
