@@ -4,6 +4,7 @@ import "../test/attacks/attestation-key.test.js";
 import "../test/attacks/forged-evidence.test.js";
 import "../test/attacks/event-log.test.js";
 import "../test/attacks/whole-verdict.test.js";
+import "../test/ccel.test.js";
 import "../test/chain.test.js";
 import "../test/crl.test.js";
 import "../test/der.test.js";
