@@ -81,6 +81,11 @@ export const TeepodConfig = z
       })
       .optional(),
 
+    /** Other teepods the dashboard links to; each has logins of its own. */
+    other_hosts: z
+      .array(z.strictObject({ name: z.string().min(1).max(64), url: z.url({ protocol: /^https?$/ }) }))
+      .default([]),
+
     port_mapping: z
       .strictObject({
         enabled: z.boolean().default(false),

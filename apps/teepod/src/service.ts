@@ -117,7 +117,7 @@ const SMALL_BODY_BYTES = 16 * 1024;
 const LOOK_EVERY_MS = 1_000;
 
 function hostFacts({ config, vms }: TeepodContext): HostFacts {
-  const { port_mapping: ports, gateway } = config;
+  const { port_mapping: ports } = config;
   const limits = vmLimits(config);
   return {
     version: VERSION,
@@ -128,9 +128,7 @@ function hostFacts({ config, vms }: TeepodContext): HostFacts {
       ranges: ports.ranges.map(({ protocol, from, to }) => `${protocol} ${from} to ${to}`),
     },
     limits: { vcpu: limits.maxVcpu, memory: limits.maxMemoryMb, disk_size: limits.maxDiskGb },
-    ...(gateway !== undefined && {
-      gateway: `${gateway.base_domain}${gateway.port === 443 ? "" : `:${gateway.port}`}`,
-    }),
+    other_hosts: config.other_hosts,
   };
 }
 

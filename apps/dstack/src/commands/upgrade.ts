@@ -33,7 +33,12 @@ export function registerUpgrade(program: Command): void {
     });
     // The script finds the local installation's KMS by itself unless --home named it.
     const registry = options.home === undefined ? "" : `-c ${join(Home.locate(options.home), "kms.toml")} `;
-    const { id: newAppId } = await client.upgradeApp({ id: vm.id, composeFile: compose.text });
+    const { id: newAppId } = await client.upgradeApp({
+      id: vm.id,
+      composeFile: compose.text,
+      // What was read above is what is replaced, or nothing is. A teepod older than etags gives none.
+      ...(vm.etag !== "" && { expectedEtag: vm.etag }),
+    });
     printResult(
       options,
       { id: vm.id, app_id: vm.appId, upgraded_app_id: newAppId },

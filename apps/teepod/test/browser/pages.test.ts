@@ -52,6 +52,7 @@ describe("every page of the dashboard", { timeout: 180_000 }, () => {
         {
           config: {
             gateway: { base_domain: "app.example.org" },
+            other_hosts: [{ name: "berlin-2", url: "https://berlin-2.example.org:9080" }],
             port_mapping: { enabled: true, ranges: [{ protocol: "tcp", from: 20000, to: 20999 }] },
           },
         },
@@ -65,6 +66,8 @@ describe("every page of the dashboard", { timeout: 180_000 }, () => {
       await tab.logIn(OPERATOR);
       await tab.page.getByText("There are no VMs on this host yet.").waitFor();
       expect(["no VMs", await seriousIssues(tab)]).toEqual(["no VMs", []]);
+      const other = tab.page.getByRole("navigation", { name: "Other hosts" }).getByRole("link");
+      expect(await other.getAttribute("href")).toBe("https://berlin-2.example.org:9080");
 
       const { id } = await pod.client.createVm(vmRequest({ name: "hello" }));
       const failed = await pod.client.createVm(vmRequest({ name: "refused" }));

@@ -72,6 +72,30 @@ async function logOut(): Promise<void> {
   location.reload();
 }
 
+/** The way to other teepods; each asks for a token of its own. */
+function OtherHosts() {
+  const hosts = hello.value?.host.other_hosts ?? [];
+  if (hosts.length === 0) return null;
+  return (
+    <nav aria-label="Other hosts">
+      <span class="quiet">Other hosts:</span>
+      {hosts.map(({ name, url }) => (
+        <a key={url} href={url} rel="noreferrer">
+          {name}
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+/** What this teepod is. */
+function Footer() {
+  const host = hello.value?.host;
+  return (
+    <footer class="quiet">{host !== undefined && `teepod ${host.version}, VMs by ${host.hypervisor}`}</footer>
+  );
+}
+
 function Header() {
   const { page } = route.value;
   const link = (target: Route["page"], href: string, text: string) => (
@@ -91,6 +115,7 @@ function Header() {
         {link("images", "#/images", "Images")}
         {link("audit", "#/audit", "Audit")}
       </nav>
+      <OtherHosts />
       <span class="who">
         {you !== undefined && `${you.name} (${you.role}) on ${location.host}`}
         <button type="button" class="link" onClick={() => void logOut()}>
@@ -125,6 +150,7 @@ export function App() {
         <Banners />
         {page === "list" ? <List /> : <Later key={page} page={page} />}
       </main>
+      <Footer />
     </>
   );
 }

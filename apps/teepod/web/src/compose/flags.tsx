@@ -22,7 +22,7 @@ export function FlagFields({ flags }: { flags: Signal<Flags> }) {
       <legend>What anyone may see on the VM's dashboard</legend>
       {field("publicLogs", "The containers' logs")}
       {field("publicSysinfo", "The list of containers and the system's load")}
-      <p class="hint">Both are part of the document, so both are part of the app id.</p>
+      <p class="hint">Both are part of the document that is measured.</p>
     </fieldset>
   );
 }

@@ -1,0 +1,71 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { ResourceStack } from "@dstack/daemon";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { dstack } from "../../../apps/dstack/test/fake-teepod.js";
+import { TEEPOD_TOKEN, Testbed } from "../src/index.js";
+
+const run = promisify(execFile);
+const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
+
+/** The daemons are the real ones; only the VM and the CPU's signature are stood in for. */
+describe("an app's life on the command line", { timeout: 90_000 }, () => {
+  const stack = new ResourceStack();
+  let net: Testbed;
+  let dir: string;
+  beforeAll(async () => {
+    net = stack.use(await Testbed.start());
+    dir = await mkdtemp(join(tmpdir(), "dstack-walk-"));
+    stack.defer(() => rm(dir, { recursive: true }));
+  });
+  afterAll(() => stack[Symbol.asyncDispose]());
+
+  /** A command with `--json`: its one answer. */
+  async function ask(...args: string[]): Promise<Record<string, string>> {
+    const out = await dstack(...args, "--host", net.teepodDaemon.url, "--token", TEEPOD_TOKEN, "--json");
+    return JSON.parse(out) as Record<string, string>;
+  }
+
+  it("K2, K7: deploy with a secret, open the app, logs, upgrade refused, allow, upgraded, stop, remove", async () => {
+    const file = join(dir, "docker-compose.yaml");
+    await writeFile(file, "services:\n  web:\n    image: hello\n    environment: [GREETING]\n");
+    const ca = ["--kms-ca", net.path("kms", "root-ca.pem")];
+    const deployed = await ask(
+      "deploy",
+      file,
+      "--name",
+      "hello",
+      "--env",
+      "GREETING=s3cret",
+      ...ca,
+      "--wait",
+    );
+    const { id = "", app_id: appId = "" } = deployed;
+    expect(await net.fetch(appId)).toEqual({ status: 200, body: "hello from hello" });
+    const text = await dstack("logs", id, "--host", net.teepodDaemon.url, "--token", TEEPOD_TOKEN);
+    expect(text).not.toBe("");
+    expect(text).not.toContain("s3cret");
+
+    await writeFile(file, "services:\n  web:\n    image: hello:2\n    environment: [GREETING]\n");
+    const { upgraded_app_id: upgraded = "" } = await ask("upgrade", "hello", file);
+    await ask("stop", "hello");
+    await ask("start", "hello");
+    expect((await net.settled(id)).bootError).toMatch(/upgrade|not allowed/i);
+    await run("sh", ["scripts/kms-allow-upgrade.sh", appId, upgraded], {
+      cwd: REPOSITORY,
+      env: { ...process.env, KMS_UPGRADE_REGISTRY: net.path("kms", "upgrades") },
+    });
+    await ask("stop", "hello", "--force");
+    await ask("start", "hello");
+    expect((await net.settled(id)).bootProgress).toMatch(/^ready/);
+    expect(await net.fetch(appId)).toMatchObject({ status: 200 });
+
+    expect(await ask("stop", "hello")).toMatchObject({ id, status: "stopped" });
+    expect(await ask("rm", "hello")).toMatchObject({ id, removed: true });
+    expect((await net.teepod.status({})).vms).toEqual([]);
+  });
+});
