@@ -383,6 +383,36 @@ describe("TLS", () => {
   });
 });
 
+describe("what one protocol can say and the other cannot", () => {
+  it("is refused, and the ingress goes on", async () => {
+    const server = createTcpServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", (head) => {
+        const status = head.includes("/999") ? "999 Strange" : "200 OK";
+        const header = head.includes("/odd") ? "x-odd: \u00e9\u00ff" : "x-even: yes";
+        socket.end(`HTTP/1.1 ${status}\r\n${header}\r\nContent-Length: 2\r\n\r\nok`, "latin1");
+      });
+    });
+    await using app = await listening(server);
+    await using proxy = await startProxy(`http://127.0.0.1:${app.port}`);
+    const session = openHttp2(proxy);
+    expect(await fetchHttp2(session, { ":path": "/999" })).toMatchObject({ status: 502 });
+    expect(await fetchHttp1(proxy, "/999")).toMatchObject({ status: 999 });
+    expect(await fetchHttp2(session, { ":path": "/odd" })).toMatchObject({ status: 200 });
+    // The HTTP/2 layer breaks some off by itself.
+    for (const bad of [
+      { ":path": "/", "x-more": "\u00e9\u20ac\u{1f600}" },
+      { ":method": "A B", ":path": "/" },
+      { ":path": "/\u00e9" },
+    ]) {
+      const answer = await fetchHttp2(session, bad).catch((err: unknown) => err);
+      if (!(answer instanceof Error)) expect(answer).toMatchObject({ status: 400 });
+    }
+    expect(await fetchHttp2(session, { ":path": "/" })).toMatchObject({ status: 200, body: "ok" });
+    session.close();
+  });
+});
+
 describe("what an app says", () => {
   it("is not believed when it is no HTTP", async () => {
     const server = createTcpServer((socket) => {

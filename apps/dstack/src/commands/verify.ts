@@ -106,7 +106,7 @@ export function registerVerify(program: Command): void {
     .option("--simulated-root <pem>", "also trust this simulator's root; may be repeated", collect, [])
     .option(
       "--dns <ip[:port]>",
-      "server to ask for CAA records; may be repeated (default: the system's)",
+      "server to ask for CAA records; may be repeated (default: those of the domain's zone)",
       dnsServer,
       [],
     )

@@ -36,9 +36,14 @@ export async function presentedDomain(
   certificate: Uint8Array,
   tls: CheckNode,
   files: DomainFiles,
-  options: { readonly nonce: Uint8Array; readonly dns: readonly string[]; readonly now: number },
+  options: {
+    readonly nonce: Uint8Array;
+    readonly dns: readonly string[];
+    readonly now: number;
+    readonly signal: AbortSignal;
+  },
 ): Promise<PresentedDomain> {
-  const { nonce, dns, now } = options;
+  const { nonce, dns, now, signal } = options;
   const { account, check: accountCheck } = readAccount(files.account);
   const chain = group("evidence files", [
     checkKey(files.certificate, certificate),
@@ -49,7 +54,7 @@ export async function presentedDomain(
     accountCheck,
     issued(files.sums),
   ]);
-  const caa = account === undefined ? [] : [await checkCaa(url.hostname, account, dns)];
+  const caa = account === undefined ? [] : [await checkCaa(url.hostname, account, dns, signal)];
   const sums = utf8(files.sums);
   return {
     stored: presentedQuote(files.quote, domainReportData(sums), [tls, chain, ...caa]),

@@ -37,7 +37,7 @@ interface Handshake {
 
 export interface EndpointOptions {
   readonly path?: string | undefined;
-  /** Servers to ask for a custom domain's CAA records, `ip` or `ip:port`; the system's when empty. */
+  /** Servers to ask for a custom domain's CAA records, `ip` or `ip:port`; its zone's own when empty. */
   readonly dns: readonly string[];
   /** Unix seconds. */
   readonly now: number;
@@ -81,7 +81,12 @@ async function byDomainEvidence(
     try {
       const files = await fetchDomainFiles(url, addressOf(url), certificate, hex(nonce), signal);
       if (isLast || isOfKey(files.certificate, certificate)) {
-        return await presentedDomain(url, certificate, tlsNode(certificate), files, { nonce, dns, now });
+        return await presentedDomain(url, certificate, tlsNode(certificate), files, {
+          nonce,
+          dns,
+          now,
+          signal,
+        });
       }
     } catch (err) {
       if (err instanceof NoEvidence) return undefined;

@@ -148,6 +148,17 @@ describe("dstack verify https://<custom domain>", () => {
     });
   });
 
+  it("tells an alias: who follows it goes by other records", async () => {
+    await good();
+    await dns.setAlias(DOMAIN, "gateway.example");
+    const certificate = certificateFor(DOMAIN);
+    const evidence = await Evidence.of(certificate.cert);
+    await using server = await serve(certificate, (path) => evidence.answer(path));
+    const { out } = await verifyAt(server);
+    await dns.setAlias(DOMAIN, undefined);
+    expect(out).toMatch(/alias: shop\.example\.localhost is an alias of gateway\.example/);
+  });
+
   it("could not tell: no evidence, a page in its place, DNS that is silent, nobody said which app", async () => {
     await good();
     const certificate = certificateFor(DOMAIN);
@@ -166,7 +177,7 @@ describe("dstack verify https://<custom domain>", () => {
     const url = `https://${DOMAIN}:${server.port}/`;
     const silent = await verify(url, "--dns", "127.0.0.1:1", ...site.all);
     expect(silent.code, silent.out).toBe(2);
-    expect(silent.out).toContain("NOT CHECKED: CAA records: DNS gave no answer");
+    expect(silent.out).toContain("NOT CHECKED: CAA records: DNS server 127.0.0.1:1 gave no answer");
     const anyApp = await verify(url, "--dns", dns.address, ...site.trusting, ...site.image);
     expect(anyApp.code, anyApp.out).toBe(2);
     expect((await verify(url, "--dns", "dns.example")).code).toBe(2);

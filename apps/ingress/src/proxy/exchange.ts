@@ -32,6 +32,7 @@ export interface Exchange {
   readonly connection: object;
   /** Whether a reply has begun. */
   readonly answered: boolean;
+  /** @throws what cannot be said in this protocol, such as status 999 in HTTP/2; then nothing was answered */
   reply(reply: Reply): void;
   /** Breaks off, so that the client does not take what it has for the whole. */
   abort(): void;
@@ -51,7 +52,7 @@ export function http1Exchange(request: IncomingMessage, response: ServerResponse
     headers: request.headers,
     address: request.socket.remoteAddress ?? "",
     body: hasBody ? request : undefined,
-    connection: request,
+    connection: request.socket,
     get answered() {
       return response.headersSent;
     },

@@ -40,8 +40,12 @@ export class GrpcForwarder {
     stream.once("response", ({ ":status": status, ...got }, flags) => {
       const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
       const reply = { status: status ?? 502, headers: endToEnd(got as IncomingHttpHeaders) };
-      if (ended) exchange.reply(reply);
-      else exchange.reply({ ...reply, body: stream, trailers: () => trailers && endToEnd(trailers) });
+      try {
+        if (ended) exchange.reply(reply);
+        else exchange.reply({ ...reply, body: stream, trailers: () => trailers && endToEnd(trailers) });
+      } catch (err) {
+        stream.destroy(err as Error);
+      }
     });
     stream.on("error", (err) => {
       if (exchange.answered) exchange.abort();

@@ -14,6 +14,7 @@ function framing({ headers }: Exchange): OutgoingHttpHeaders {
  * Passes a request on over HTTP/1.1 and its answer back, both as they come in. Each has a connection to the target of
  * its own: there is no later request on it that a wrongly framed one could reach into.
  * @param fail told why no answer came; called at most once, and never after an answer has begun
+ * @throws a request that HTTP/1.1 cannot say
  */
 export function forwardHttp1(exchange: Exchange, target: Target, fail: (err: Error) => void): void {
   const { authority, address, method, body } = exchange;
@@ -35,11 +36,12 @@ export function forwardHttp1(exchange: Exchange, target: Target, fail: (err: Err
   });
   outgoing.once("timeout", () => outgoing.destroy(new TimeoutError("the app did not answer in time")));
   outgoing.once("response", (response: IncomingMessage) => {
-    exchange.reply({
-      status: response.statusCode ?? 502,
-      headers: endToEnd(response.headers),
-      body: response,
-    });
+    try {
+      const { statusCode: status = 502, headers } = response;
+      exchange.reply({ status, headers: endToEnd(headers), body: response });
+    } catch (err) {
+      outgoing.destroy(err as Error);
+    }
   });
   outgoing.on("error", (err) => {
     if (exchange.answered) exchange.abort();

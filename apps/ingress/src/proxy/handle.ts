@@ -46,17 +46,30 @@ export function handlers({ routes, pages, evidence, log }: HandlerParts): Handle
     };
   }
 
+  /** What cannot even be asked of the app was no proper request; nothing a client sends may end the process. */
+  function orRefuse(exchange: Exchange, forward: () => void): void {
+    try {
+      forward();
+    } catch (err) {
+      log.warn({ err }, "a request could not be passed on");
+      refuse(exchange, 400, "the request cannot be passed on");
+    }
+  }
+
   return {
     request(exchange) {
       if (EvidencePages.owns(exchange.target)) {
-        void pages.answer(evidence(), exchange.method, exchange.target).then((page) => exchange.reply(page));
+        const answered = pages.answer(evidence(), exchange.method, exchange.target);
+        void answered.then((page) => exchange.reply(page)).catch(() => exchange.abort());
         return;
       }
       const target = targetOf(exchange);
       if (target === undefined) return;
       const fail = unreachable(exchange, target);
-      if (target.protocol === "grpc") grpc.forward(exchange, target, fail);
-      else forwardHttp1(exchange, target, fail);
+      orRefuse(exchange, () => {
+        if (target.protocol === "grpc") grpc.forward(exchange, target, fail);
+        else forwardHttp1(exchange, target, fail);
+      });
     },
     upgrade(exchange, request, socket, head) {
       if (!isWebSocket(request)) {
@@ -66,7 +79,10 @@ export function handlers({ routes, pages, evidence, log }: HandlerParts): Handle
       const target = targetOf(exchange);
       if (target === undefined) return;
       if (target.protocol === "grpc") refuse(exchange, 400, "the app speaks gRPC, not WebSocket");
-      else forwardWebSocket(exchange, socket, head, target, unreachable(exchange, target));
+      else {
+        const fail = unreachable(exchange, target);
+        orRefuse(exchange, () => forwardWebSocket(exchange, socket, head, target, fail));
+      }
     },
   };
 }

@@ -130,7 +130,7 @@ export class PublicServer {
       return http2Exchange(request, response);
     }
     const http1 = response as ServerResponse<IncomingMessage>;
-    busy.add(http1.socket ?? http1);
+    busy.add(request.socket);
     http1.once("close", () => busy.delete(request.socket));
     http1.on("error", () => {});
     if (this.#stopping) http1.shouldKeepAlive = false;

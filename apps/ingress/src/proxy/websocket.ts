@@ -54,11 +54,8 @@ export function forwardWebSocket(
     }
   });
   outgoing.once("response", (response) => {
-    exchange.reply({
-      status: response.statusCode ?? 502,
-      headers: endToEnd(response.headers),
-      body: response,
-    });
+    const { statusCode: status = 502, headers } = response;
+    exchange.reply({ status, headers: endToEnd(headers), body: response });
   });
   outgoing.on("error", fail);
   client.once("close", () => outgoing.destroy());

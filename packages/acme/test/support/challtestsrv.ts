@@ -10,12 +10,14 @@ export interface ChallengeDns extends RunningProgram {
   address: string;
   /** Replaces the records of a name. */
   setRecords(name: string, rows: readonly Row[]): Promise<void>;
+  /** Makes a name an alias, or none any more. */
+  setAlias(name: string, target: string | undefined): Promise<void>;
 }
 
-/** Debian's pebble-challtestsrv: a DNS server that is told its answers over HTTP. */
-export async function startChallengeDns(): Promise<ChallengeDns> {
+/** Debian's pebble-challtestsrv: a DNS server that is told its answers over HTTP. @param dnsPort any free one by default */
+export async function startChallengeDns(dnsPort?: number): Promise<ChallengeDns> {
   const dir = await mkdtemp(join(tmpdir(), "challtestsrv-"));
-  const [port, management] = [await freePort(), await freePort()];
+  const [port, management] = [dnsPort ?? (await freePort()), await freePort()];
   const off = ["-http01", "", "-https01", "", "-tlsalpn01", ""];
   const resolver = new Resolver({ timeout: 500, tries: 1 });
   resolver.setServers([`127.0.0.1:${port}`]);
@@ -32,6 +34,11 @@ export async function startChallengeDns(): Promise<ChallengeDns> {
   return {
     ...program,
     address: `127.0.0.1:${port}`,
+    async setAlias(name, target) {
+      const host = `${name}.`;
+      if (target === undefined) await tell("clear-cname", { host });
+      else await tell("set-cname", { host, target: `${target}.` });
+    },
     async setRecords(name, rows) {
       const host = `${name}.`;
       await tell("clear-txt", { host });

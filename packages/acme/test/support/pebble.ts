@@ -21,13 +21,14 @@ const accepts = (port: number): Promise<boolean> =>
   });
 
 /**
- * Debian's Pebble: an ACME server that validates against the given DNS server.
+ * Debian's Pebble: an ACME server that validates against the given DNS server. Its own certificate is also for 10.0.2.2,
+ * which is this machine to a guest of QEMU.
  * @param dnsServer `ip:port`
  */
 export async function startPebble(dnsServer: string): Promise<Pebble> {
   const dir = await mkdtemp(join(tmpdir(), "pebble-"));
   const [cert, key] = [join(dir, "cert.pem"), join(dir, "key.pem")];
-  const subject = ["-subj", "/CN=pebble", "-addext", "subjectAltName=IP:127.0.0.1"];
+  const subject = ["-subj", "/CN=pebble", "-addext", "subjectAltName=IP:127.0.0.1,IP:10.0.2.2"];
   const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
   await execa("openssl", [
     "req",
