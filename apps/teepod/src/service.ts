@@ -142,7 +142,7 @@ async function listen(context: TeepodContext, page: PageFiles, closing: AbortSig
   const headers = scriptPageHeaders();
   app.addHook("onRequest", async (_request, reply) => void reply.headers(headers));
   const tokens = await loadTokens(config.auth);
-  const sessions = await Sessions.open(join(vms.parts.store.root, "sessions.json"), tokens, clock);
+  const sessions = await Sessions.open(join(vms.parts.store.root, "sessions.json"), tokens, clock, log);
   const access = addAuthentication(app, tokens, sessions);
   addHealthAndMetrics(app, { registry });
   addPage(app, page);

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { hex, readRegularFileIfAny, Serial, sha256, writeFileAtomic } from "@dstack/core";
+import { Serial, errorMessage, hex, readRegularFileIfAny, sha256, writeFileAtomic } from "@dstack/core";
+import type { Logger } from "@dstack/daemon";
 import { z } from "zod";
 import type { Clock } from "../clock.js";
 import type { KnownToken } from "../http/tokens.js";
@@ -27,13 +28,25 @@ export class Sessions {
     readonly path: string,
     readonly tokens: readonly KnownToken[],
     readonly clock: Clock,
+    readonly log: Logger,
     private sessions: readonly Session[],
   ) {}
 
-  static async open(path: string, tokens: readonly KnownToken[], clock: Clock): Promise<Sessions> {
-    const bytes = await readRegularFileIfAny(path, MAX_FILE_BYTES);
-    const saved = bytes === undefined ? [] : Saved.parse(JSON.parse(new TextDecoder().decode(bytes)));
-    return new Sessions(path, tokens, clock, saved);
+  /** A file that is none any more ends all sessions, and nothing else. */
+  static async open(
+    path: string,
+    tokens: readonly KnownToken[],
+    clock: Clock,
+    log: Logger,
+  ): Promise<Sessions> {
+    let saved: Session[] = [];
+    try {
+      const bytes = await readRegularFileIfAny(path, MAX_FILE_BYTES);
+      if (bytes !== undefined) saved = Saved.parse(JSON.parse(new TextDecoder().decode(bytes)));
+    } catch (err) {
+      log.warn({ path, reason: errorMessage(err) }, "cannot read the dashboard's sessions: all have ended");
+    }
+    return new Sessions(path, tokens, clock, log, saved);
   }
 
   /** Begins a session; gives its id, 64 hex digits, which only the browser keeps. */
@@ -64,9 +77,16 @@ export class Sessions {
   async #change(change: (all: readonly Session[]) => Session[]): Promise<void> {
     await this.#writes.run(async () => {
       const now = this.clock.now().getTime();
-      const sessions = change(this.sessions.filter((session) => session.expires_at > now));
-      await writeFileAtomic(this.path, JSON.stringify(sessions), { mode: 0o600 });
-      this.sessions = sessions;
+      this.sessions = change(this.sessions.filter((session) => session.expires_at > now));
+      try {
+        await writeFileAtomic(this.path, JSON.stringify(this.sessions), { mode: 0o600 });
+      } catch (err) {
+        // A full disk is what an operator logs in for. The sessions hold as long as this teepod.
+        this.log.error(
+          { path: this.path, reason: errorMessage(err) },
+          "cannot keep the dashboard's sessions",
+        );
+      }
     });
   }
 }

@@ -134,7 +134,7 @@ describe("the dashboard", { timeout: 120_000 }, () => {
     await tab.page.getByText("version <script>document.title=1</script>, production").waitFor();
     await tab.go(`#/vm/${id}/logs`);
     await tab.page.getByRole("region", { name: "Console of the VM" }).getByText(evil).first().waitFor();
-    expect(await tab.page.title()).toBe("teepod");
+    expect(await tab.page.title()).toBe("hello · Console · teepod");
     expect(tab.complaints).toEqual([]);
   });
 });

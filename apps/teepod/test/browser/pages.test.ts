@@ -137,6 +137,9 @@ describe("every page of the dashboard", { timeout: 180_000 }, () => {
     await press("Tab");
     expect(await focused()).toBe("hello");
     await press("Enter");
+    await tab.page.getByRole("heading", { name: /hello/ }).waitFor();
+    expect(await tab.page.title()).toBe("hello · Overview · teepod");
+    expect(await tab.page.evaluate("document.activeElement?.id")).toBe("main");
     await tab.page.getByRole("button", { name: "Stop…" }).focus();
     await press("Enter");
     await tab.page.getByRole("dialog").waitFor();

@@ -3,7 +3,7 @@ import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hex, sha256 } from "@dstack/core";
-import { ResourceStack } from "@dstack/daemon";
+import { ResourceStack, silentLogger } from "@dstack/daemon";
 import { SESSION_SECONDS, Sessions } from "../../src/dashboard/sessions.js";
 import { TeepodConfig } from "../../src/index.js";
 import type { Teepod } from "../../src/index.js";
@@ -264,6 +264,7 @@ describe("access with tokens", () => {
 });
 
 describe("sessions", () => {
+  const log = silentLogger();
   const tokens = [
     { name: "olga", role: "operator", digest: sha256(OPERATOR) },
     { name: "victor", role: "viewer", digest: sha256(VIEWER) },
@@ -273,10 +274,10 @@ describe("sessions", () => {
     await using site = await Site.make();
     const path = join(site.dir, "sessions.json");
     const clock = new ManualClock();
-    const id = await (await Sessions.open(path, tokens, clock)).begin(tokens[0]);
-    const again = await Sessions.open(path, tokens, clock);
+    const id = await (await Sessions.open(path, tokens, clock, log)).begin(tokens[0]);
+    const again = await Sessions.open(path, tokens, clock, log);
     expect(again.find(id)?.name).toBe("olga");
-    expect((await Sessions.open(path, [tokens[1]], clock)).find(id)).toBeUndefined();
+    expect((await Sessions.open(path, [tokens[1]], clock, log)).find(id)).toBeUndefined();
     clock.advance(SESSION_SECONDS * 1000);
     expect(again.find(id)).toBeUndefined();
   });
@@ -284,16 +285,26 @@ describe("sessions", () => {
   it("T3: their file is of no use to who reads it", async () => {
     await using site = await Site.make();
     const path = join(site.dir, "sessions.json");
-    const id = await (await Sessions.open(path, tokens, new ManualClock())).begin(tokens[0]);
+    const id = await (await Sessions.open(path, tokens, new ManualClock(), log)).begin(tokens[0]);
     const text = await readFile(path, "utf8");
     expect(text).not.toContain(id);
     expect(text).not.toContain(hex(sha256(OPERATOR)));
     expect((await stat(path)).mode & 0o777).toBe(0o600);
   });
 
+  it("end with a file that is broken, and go on without one that can be written", async () => {
+    await using site = await Site.make();
+    const path = join(site.dir, "sessions.json");
+    await writeFile(path, "[{");
+    const sessions = await Sessions.open(path, tokens, new ManualClock(), log);
+    expect(sessions.find(await sessions.begin(tokens[0]))?.name).toBe("olga");
+    const nowhere = await Sessions.open(join(site.dir, "gone", "s.json"), tokens, new ManualClock(), log);
+    expect(nowhere.find(await nowhere.begin(tokens[1]))?.name).toBe("victor");
+  });
+
   it("T3: are not kept without end", async () => {
     await using site = await Site.make();
-    const sessions = await Sessions.open(join(site.dir, "sessions.json"), tokens, new ManualClock());
+    const sessions = await Sessions.open(join(site.dir, "sessions.json"), tokens, new ManualClock(), log);
     const first = await sessions.begin(tokens[0]);
     for (let i = 0; i < 256; i++) await sessions.begin(tokens[1]);
     expect(sessions.find(first)).toBeUndefined();

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { post, signedIn } from "./api.js";
 import { List } from "./list.js";
-import { connection, hello, restarted } from "./live.js";
+import { connection, hello, restarted, vms } from "./live.js";
 import { Login } from "./login.js";
 import { Problem } from "./parts.js";
 import { route } from "./route.js";
@@ -132,7 +132,27 @@ function skip(event: Event): void {
   document.getElementById("main")?.focus();
 }
 
+const TITLES = {
+  list: "VMs",
+  deploy: "Deploy",
+  images: "Images",
+  audit: "Audit log",
+  vm: "Overview",
+  logs: "Console",
+  upgrade: "Upgrade",
+} as const;
+
+/** What the browser's tab and history call this page. */
+function titleOf(current: Route): string {
+  const vm = "id" in current ? vms.value?.find(({ id }) => id === current.id)?.name : undefined;
+  return [vm, TITLES[current.page], "teepod"].filter((part) => part !== undefined).join(" · ");
+}
+
 export function App() {
+  const title = titleOf(route.value);
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
   if (signedIn.value === "no") return <Login />;
   if (hello.value === undefined) {
     return (

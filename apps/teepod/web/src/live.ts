@@ -16,7 +16,7 @@ export const now = signal(Date.now());
 export const mayChange = computed(() => hello.value?.you.role === "operator");
 
 const FIRST_RETRY_MS = 500;
-const LONGEST_RETRY_MS = 5_000;
+const LONGEST_RETRY_MS = 3_000;
 /** teepod says something every fifteen seconds; one that says nothing for so long is gone. */
 const SILENCE_MS = 40_000;
 

@@ -26,6 +26,8 @@ export const route = signal<Route>(parseRoute(location.hash));
 addEventListener("hashchange", () => {
   route.value = parseRoute(location.hash);
   scrollTo(0, 0);
+  // Who hears the page rather than sees it is taken to what is new.
+  requestAnimationFrame(() => document.getElementById("main")?.focus({ preventScroll: true }));
 });
 
 export function goTo(hash: string): void {
