@@ -26,6 +26,8 @@ export class FakeGuest implements GuestSystem, AsyncDisposable {
   project: ComposeProject | undefined;
   firewall = "";
   tunnel = "";
+  /** Of WireGuard; 0 before there is one. */
+  listenPort = 0;
   readonly tappd = { host: "127.0.0.1", port: 8090, tlsPort: 8043 };
   readonly dataDisk: FakeDisk;
   readonly paths;
@@ -72,7 +74,7 @@ export class FakeGuest implements GuestSystem, AsyncDisposable {
       syncconf: async (text) => {
         this.tunnel = text;
       },
-      dump: async () => ({ listenPort: 0, peers: [] }) as never,
+      dump: async () => ({ listenPort: this.listenPort, peers: [] }),
       [Symbol.asyncDispose]: async () => {},
     };
   }

@@ -35,7 +35,10 @@ const urlsIn = async (system: FakeGuest): Promise<string[]> =>
 describe("renewTunnel", () => {
   it("E14: registers as the same guest, with the TLS key of its boot, and fresh evidence both times", async () => {
     await using system = await booted();
+    expect(system.tunnel).not.toContain("ListenPort");
+    system.listenPort = 40_000;
     await renewTunnel(system, signal());
+    expect(system.tunnel).toContain("ListenPort = 40000\n"); // nodes call us where they heard us last
     const [atBoot, again] = site.registrations;
     expect([atBoot?.fresh, again?.fresh]).toEqual([true, true]);
     expect([atBoot?.peer.systemReady, again?.peer.systemReady]).toEqual([false, true]);

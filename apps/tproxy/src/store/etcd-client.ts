@@ -29,12 +29,8 @@ export function etcdClient(access: EtcdAccess, endpoint: string): Etcd3 {
     dialTimeout: DIAL_MS,
     defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + CALL_MS }),
     faultHandling: { host: () => noop, global: noop },
-    grpcOptions: {
-      "grpc.keepalive_time_ms": 5_000,
-      "grpc.keepalive_timeout_ms": 2_000,
-      "grpc.keepalive_permit_without_calls": 1,
-      "grpc.max_receive_message_length": -1,
-    },
+    // No keepalive pings: etcd drops who pings more often than every five seconds, and EtcdStore finds out by itself.
+    grpcOptions: { "grpc.max_receive_message_length": -1 },
     ...(access.ca === undefined
       ? {}
       : {

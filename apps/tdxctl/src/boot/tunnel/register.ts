@@ -52,6 +52,7 @@ export async function bringUpTunnel(
   await system.applyFirewall(firewallRules(tunnel), signal);
   const wireguard = await system.openWireGuard();
   await wireguard.setAddress(hostCidr(tunnel.ip));
-  await wireguard.syncconf(tunnelConfig(privateKey, tunnel));
+  const { listenPort } = await wireguard.dump();
+  await wireguard.syncconf(tunnelConfig(privateKey, tunnel, listenPort));
   for (const server of tunnel.servers) await wireguard.addRoute(hostCidr(server.ip));
 }

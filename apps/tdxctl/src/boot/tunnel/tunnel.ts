@@ -64,10 +64,15 @@ export function hostCidr(ip: string): string {
   return `${ip}/${isIP(ip) === 6 ? 128 : 32}`;
 }
 
-/** Text for `wg syncconf`: every server may use its own address and no other (G5). */
-export function tunnelConfig(privateKey: WireGuardPrivateKey, tunnel: Tunnel): string {
+/**
+ * Text for `wg syncconf`: every server may use its own address and no other (G5).
+ * @param listenPort the port we have; 0 for any. Without it a running interface would get another one, and a node that
+ * was started again calls us where it heard us last
+ */
+export function tunnelConfig(privateKey: WireGuardPrivateKey, tunnel: Tunnel, listenPort: number): string {
   return wgConfig({
     privateKey,
+    ...(listenPort === 0 ? {} : { listenPort }),
     peers: tunnel.servers.map((server) => ({
       publicKey: server.publicKey,
       allowedIps: [hostCidr(server.ip)],
