@@ -66,6 +66,8 @@ for name in "${programs[@]}"; do
   printf '#!/bin/sh\nexec node %q "$@"\n' "$repo/apps/$name/dist/$name.mjs" >"$name"
   chmod 755 "$name"
 done
+printf '#!/bin/sh\nexec node %q "$@"\n' "$repo/apps/ct-monitor/dist/ct_monitor.mjs" >ct_monitor
+chmod 755 ct_monitor
 install -m 755 "$repo/scripts/kms-allow-upgrade.sh" .
 if [ "$SIMULATED_TDX" = yes ]; then
   printf '#!/bin/sh\nexec node %q simulated-pcs --seed %q --port 9081\n' "$repo/apps/dstack/dist/dstack.mjs" \

@@ -47,6 +47,7 @@ export interface KnownKeysOptions {
  * A key stays known: a quote that was good is not worth less because its platform is out of date by now.
  */
 export class KnownKeys {
+  #told: string | undefined;
   readonly #complaints = new Map<string, string>();
 
   constructor(
@@ -73,7 +74,7 @@ export class KnownKeys {
    */
   async refresh(signal: AbortSignal): Promise<void> {
     const { url, log, onRefused } = this.options;
-    log.debug({ url }, `fetching known public keys from ${url}`);
+    log[this.#told === undefined ? "info" : "debug"]({ url }, `fetching known public keys from ${url}`);
     const { hist_keys: keys } = AcmeInfo.parse(await this.#get("/.dstack/acme-info", MAX_INFO_BYTES, signal));
     let refused = 0;
     for (const key of keys) {
@@ -92,7 +93,9 @@ export class KnownKeys {
       }
     }
     onRefused(refused);
-    log.debug({ known: this.count, refused }, `got ${this.count} known public keys`);
+    const news = `got ${this.count} known public keys`;
+    if (news !== this.#told) log.info({ known: this.count, refused }, news);
+    this.#told = news;
   }
 
   /** @returns the guest that proved it, with evidence */

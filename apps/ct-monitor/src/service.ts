@@ -133,6 +133,7 @@ async function open(config: CtMonitorConfig, parts: CtMonitorParts, signal: Abor
   const now = parts.now ?? Date.now;
   stack.use(await lockState(config.state_file));
   const state = await MonitorState.open(config.state_file, config.domain);
+  if (!state.existed) log.warn({ path: config.state_file }, "there is no state yet: beginning anew");
   const metrics = new MonitorMetrics();
   const judge = await keyJudge(config, parts, log, signal);
   metrics.trustInsteadOfEvidence.set(Number(judge.by === "trust"));

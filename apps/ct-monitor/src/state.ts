@@ -65,6 +65,8 @@ export interface LogPosition {
 export class MonitorState {
   readonly keys = new Map<string, { verifiedAt: string; guest?: KeyGuest }>();
   readonly crtShChecked: Set<number>;
+  /** Whether there was a file. */
+  readonly existed: boolean;
   readonly checkedAt: Map<string, string>;
   readonly #logs = new Map<string, LogPosition>();
   readonly #serial = new Serial();
@@ -76,6 +78,7 @@ export class MonitorState {
     readonly domain: string,
     file: StateFile | undefined,
   ) {
+    this.existed = file !== undefined;
     for (const [key, { verified_at, guest }] of Object.entries(file?.keys ?? {})) {
       this.keys.set(key, {
         verifiedAt: verified_at,

@@ -73,6 +73,16 @@ describe("the configurations of an installation", () => {
     });
   });
 
+  it("let ct_monitor run as it is, and say that nothing proves this tproxy's keys", async () => {
+    expect((await configs())["ct-monitor"]).toEqual({
+      tproxy_url: "https://localhost:9070/prpc",
+      tproxy_ca: "/build/certs/root-ca.pem",
+      domain: "app.example.com",
+      state_file: "/build/run/ct-monitor.json",
+      insecure_keys_on_trust: true,
+    });
+  });
+
   it("leave the passthrough port out where none is set", async () => {
     expect((await configs())["tproxy"]).toMatchObject({ proxy: { listen_port_passthrough: 9008 } });
     const { proxy } = (await configs({ TPROXY_LISTEN_PORT_PASSTHROUGH: "" }))["tproxy"] as { proxy: object };

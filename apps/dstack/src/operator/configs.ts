@@ -1,5 +1,5 @@
 import type { AllowedImage } from "@dstack/attestation";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { HOST_FROM_GUEST } from "../local/config-files.js";
 import type { Settings } from "./settings.js";
 
@@ -25,6 +25,7 @@ export function operatorConfigs(site: Site): Readonly<Record<string, Config>> {
     kms: kms(site),
     tproxy: tproxy(site),
     teepod: teepod(site),
+    "ct-monitor": ctMonitor(site),
     ...(settings.CF_API_TOKEN === undefined ? {} : { certbot: certbot(settings, settings.CF_API_TOKEN) }),
   };
 }
@@ -52,6 +53,7 @@ function tproxy({ dir, settings, ...site }: Site): Config {
     host: "127.0.0.1",
     port: settings.TPROXY_RPC_LISTEN_PORT,
     state_dir: join(dir, "run", "tproxy"),
+    acme_account_file: resolve(dir, settings.CERBOT_WORKDIR, "acme-account.json"),
     tls: { key: join(dir, "certs", "tproxy.key"), certs: join(dir, "certs", "tproxy.pem") },
     wg: {
       interface: settings.TPROXY_WG_INTERFACE,
@@ -107,6 +109,17 @@ function certbot(settings: Settings, token: string): Config {
     cf_api_token: token,
     ...(settings.CF_ZONE_ID === undefined ? {} : { cf_zone_id: settings.CF_ZONE_ID }),
     log_level: "debug",
+  };
+}
+
+/** For `./ct_monitor -t … -d …` in this directory. This tproxy runs on the host, where nothing can prove its keys. */
+function ctMonitor({ dir, settings }: Site): Config {
+  return {
+    tproxy_url: `https://localhost:${settings.TPROXY_RPC_LISTEN_PORT}/prpc`,
+    tproxy_ca: join(dir, "certs", "root-ca.pem"),
+    domain: settings.TPROXY_PUBLIC_DOMAIN,
+    state_file: join(dir, "run", "ct-monitor.json"),
+    insecure_keys_on_trust: true,
   };
 }
 
