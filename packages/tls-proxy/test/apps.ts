@@ -4,6 +4,7 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { TLSSocket, connect as connectTls, createServer as createTlsServer } from "node:tls";
 import type { ConnectionOptions } from "node:tls";
+import { Worker } from "node:worker_threads";
 import { expect } from "vitest";
 import type { Backend, DataPlane, DataPlaneOptions, RouteTable } from "../src/index.js";
 import { makeCertificate } from "./certificates.js";
@@ -46,6 +47,35 @@ export async function startApp(behave: (socket: Socket) => void, host = "127.0.0
   server.listen(0, host);
   await once(server, "listening");
   return running(server, sockets);
+}
+
+/** An app that listens and never accepts, and whose queue is full: who connects waits. */
+export async function startDeafApp(): Promise<AsyncDisposable & { readonly port: number }> {
+  const listen = `
+    const { parentPort } = require("node:worker_threads");
+    const server = require("node:net").createServer();
+    server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
+      parentPort.postMessage(server.address().port);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    });`;
+  const worker = new Worker(listen, { eval: true });
+  const [port] = (await once(worker, "message")) as [number];
+  const waiting: Socket[] = [];
+  const joins = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = connect(port, "127.0.0.1");
+      waiting.push(socket.on("error", () => {}));
+      socket.once("connect", () => resolve(true));
+      socket.setTimeout(300, () => resolve(false));
+    });
+  while (await joins());
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of waiting) socket.destroy();
+      await worker.terminate();
+    },
+  };
 }
 
 /** An app that ends TLS itself. */

@@ -28,6 +28,7 @@ import {
   routesTo,
   sessionOf,
   startApp,
+  startDeafApp,
   startTlsApp,
   wildcard,
 } from "./apps.js";
@@ -123,6 +124,32 @@ export function dataPlaneContract(make: MakeDataPlane): void {
         await expectWholeExchange(client);
       },
     );
+
+    it("P1: carries a ClientHello of 40 KB, as one with hybrid key shares of many groups would be", async () => {
+      await using app = await startApp(
+        (socket) => void readAll(socket).then((got) => socket.end(String(got.length))),
+      );
+      await using plane = await start();
+      const hello = records(helloMessage({ serverName: `${APP}-${app.port}s.${BASE}`, padding: 40_000 }));
+      const client = await connectTcp(plane);
+      client.end(hello);
+      expect(String(await readAll(client))).toBe(String(hello.length));
+    });
+
+    it("passes the end of an app's answer on while the client still sends", async () => {
+      let received: Buffer = Buffer.alloc(0);
+      await using app = await startApp((socket) => {
+        socket.end("that is all");
+        void readAll(socket).then((got) => (received = got));
+      });
+      await using plane = await start();
+      const hello = helloFor(`${APP}-${app.port}s.${BASE}`);
+      const client = await connectTcp(plane);
+      client.write(hello);
+      expect(String(await readAll(client))).toBe("that is all");
+      client.end("and more");
+      await expect.poll(() => String(received.subarray(hello.length))).toBe("and more");
+    });
 
     it("leaves ALPN and resumption to the app", async () => {
       await using app = await startTlsApp(echo, ["weird/1"]);
@@ -376,6 +403,35 @@ export function dataPlaneContract(make: MakeDataPlane): void {
   });
 
   describe("limits", () => {
+    it.each<[string, () => Buffer]>([
+      ["longer than 64 KiB", () => records(helloMessage({ serverName: BASE, padding: 65_500 }))],
+      [
+        "that never ends",
+        () => records(Buffer.concat([Buffer.from("01ffffff", "hex"), randomBytes(70_000)])),
+      ],
+      [
+        "that never ends, in records of a byte",
+        () => records(Buffer.concat([Buffer.from("0100f000", "hex"), randomBytes(12_000)]), 1),
+      ],
+    ])("P1: answers decode_error to a ClientHello %s", async (_, bytes) => {
+      await using plane = await start();
+      const client = await connectTcp(plane);
+      client.on("error", () => {}); // what it sends after the answer may be reset
+      client.write(bytes());
+      expect(await readAll(client)).toEqual(alertBytes("decode_error"));
+      client.destroy();
+    });
+
+    it("P4: gives up on an app that is there and does not answer", async () => {
+      await using app = await startDeafApp();
+      await using plane = await start({ limits: { connectMs: 300 } });
+      const began = performance.now();
+      expect(await answerTo(plane, helloFor(`${APP}-${app.port}s.${BASE}`))).toEqual(
+        alertBytes("internal_error"),
+      );
+      expect(performance.now() - began).toBeGreaterThan(290);
+    });
+
     it("P1: one deadline for the whole ClientHello, however it trickles", async () => {
       await using plane = await start({ limits: { firstByteMs: 200, helloMs: 500 } });
       const began = performance.now();

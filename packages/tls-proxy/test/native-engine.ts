@@ -10,7 +10,7 @@ const native = fileURLToPath(new URL("../native/", import.meta.url));
 const fuzz = fileURLToPath(new URL("../fuzz/", import.meta.url));
 
 /** Every bad access ends the program, and so does memory nobody frees. */
-const CHECKS = [
+export const CHECKS = [
   ...["-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
 ];
 
