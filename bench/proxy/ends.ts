@@ -62,20 +62,18 @@ export class Ends implements Disposable {
    */
   async run(port: number, name: string, load: Load, pinned = true): Promise<LoadResult> {
     const client = this.#client(port, name, load, pinned, []);
-    const [line] = (await once(createInterface(client.stdout), "line")) as [string];
-    await once(client, "close");
-    return check(line, load);
+    return check(await onlyLine(client), load);
   }
 
   /** Opens connections, makes the requests on each, and keeps all open until disposed of. */
   async hold(port: number, name: string, load: Load): Promise<AsyncDisposable> {
     const client = this.#client(port, name, load, true, ["hold"]);
-    const [line] = (await once(createInterface(client.stdout), "line")) as [string];
-    check(line, load);
+    check(await onlyLine(client), load);
     return {
       [Symbol.asyncDispose]: async () => {
+        const over = once(client, "close");
         client.stdin.end();
-        await once(client, "close");
+        await over;
       },
     };
   }
@@ -85,16 +83,21 @@ export class Ends implements Disposable {
     const command = [this.program, "load", String(port), name, load.speech, ...counts, ...more];
     const pin = pinned ? ["taskset", "-c", String(ENDS_CPU)] : [];
     const [file = "", ...args] = [...pin, ...command];
-    const client = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
-    client.on("close", (code) => {
-      if (code !== 0) client.stdout.emit("error", new Error(`load generator: exit code ${String(code)}`));
-    });
-    return client;
+    return spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
   }
 
   [Symbol.dispose](): void {
     this.app.kill("SIGKILL");
   }
+}
+
+/** @throws when it ends without having said anything */
+function onlyLine(client: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    if (client.stdout !== null) createInterface({ input: client.stdout }).once("line", resolve);
+    client.once("error", reject);
+    client.once("close", (code) => reject(new Error(`load generator: exit code ${String(code)}`)));
+  });
 }
 
 function check(line: string, { speech, connections, requestsEach }: Load): LoadResult {

@@ -13,7 +13,9 @@ import { shuffled, spread } from "./statistics.js";
 
 /** How much a run does. */
 export interface Size {
+  /** At most: none begins when the minutes are over. */
   readonly rounds: number;
+  readonly minutes: number;
   /** 1 is a whole run. */
   readonly scale: number;
 }
@@ -66,8 +68,9 @@ async function cost(ends: Ends, site: Site, running: Running, row: Row): Promise
 export async function measureCosts(
   ends: Ends,
   site: Site,
-  { rounds, scale }: Size,
+  { rounds, minutes, scale }: Size,
 ): Promise<{ rows: RowResult[]; loadAverages: number[] }> {
+  const until = performance.now() + minutes * 60_000;
   const values = new Values();
   const loadAverages: number[] = [];
   const running = new Map<Contender, Running>();
@@ -78,7 +81,7 @@ export async function measureCosts(
     // Not counted: what is compiled, allocated or cached once.
     for (const row of rows(Math.min(scale, 0.25)))
       await eachContender(row.kind, (up) => cost(ends, site, up, row));
-    for (let round = 0; round < rounds; round++) {
+    for (let round = 0; round < rounds && performance.now() < until; round++) {
       loadAverages.push(loadAverage());
       say(`round ${round + 1} of ${rounds}, load average ${loadAverage()}`);
       for (const row of rows(scale)) {
@@ -122,11 +125,16 @@ const IDLE_WARM_UP = {
 const SETTLE_MS = 1_500;
 
 /** User memory that an idle passthrough connection takes, beyond what the first 500 leave behind. */
-export async function measureIdle(ends: Ends, site: Site, { rounds, scale }: Size): Promise<RowResult> {
+export async function measureIdle(
+  ends: Ends,
+  site: Site,
+  { rounds, minutes, scale }: Size,
+): Promise<RowResult> {
+  const until = performance.now() + minutes * 60_000;
   const name = "idle passthrough connection";
   const values = new Values();
   const connections = Math.ceil(6000 * scale);
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < rounds && performance.now() < until; round++) {
     say(`idle connections, round ${round + 1} of ${rounds}`);
     for (const contender of shuffled(CONTENDERS)) {
       await using running = await contender.start(site, { pinned: true, busy: false });
@@ -148,10 +156,15 @@ export async function measureIdle(ends: Ends, site: Site, { rounds, scale }: Siz
 }
 
 /** How long one small request in a thousand takes while the control plane works for 20 ms of every 100 ms. */
-export async function measureTail(ends: Ends, site: Site, { rounds, scale }: Size): Promise<RowResult> {
+export async function measureTail(
+  ends: Ends,
+  site: Site,
+  { rounds, minutes, scale }: Size,
+): Promise<RowResult> {
+  const until = performance.now() + minutes * 60_000;
   const name = "p99.9 of a small request, control plane busy";
   const values = new Values();
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < rounds && performance.now() < until; round++) {
     say(`requests beside a busy control plane, round ${round + 1} of ${rounds}`);
     for (const contender of shuffled(CONTENDERS)) {
       await using running = await contender.start(site, { pinned: false, busy: true });

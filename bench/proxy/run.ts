@@ -16,6 +16,7 @@ import { buildHost } from "./contenders/ours.js";
 import { writeDocument } from "./document.js";
 import { Ends } from "./ends.js";
 import { measureCosts, measureIdle, measureTail } from "./goals.js";
+import type { Size } from "./goals.js";
 import { measurePeers, measureRoutes } from "./growth.js";
 import { enterOwnNetwork } from "./machine.js";
 import { isMet } from "./results.js";
@@ -26,21 +27,21 @@ import { costTable, goalTable, growthTable } from "./tables.js";
 const APPS = 100;
 
 interface Plan {
-  readonly costs: { rounds: number; scale: number };
-  readonly others: { rounds: number; scale: number };
+  readonly costs: Size;
+  readonly others: Size;
   readonly routes: { sizes: readonly number[]; rounds: number; connections: number };
   readonly peers: readonly number[];
 }
 const WHOLE: Plan = {
-  costs: { rounds: 5, scale: 1 },
-  others: { rounds: 3, scale: 1 },
-  routes: { sizes: [10, 1_000, 100_000], rounds: 3, connections: 2_000 },
+  costs: { rounds: 5, minutes: 7, scale: 0.5 },
+  others: { rounds: 3, minutes: 1.5, scale: 0.5 },
+  routes: { sizes: [10, 1_000, 100_000], rounds: 2, connections: 1_500 },
   peers: [10, 1_000, 5_000],
 };
 /** To see that it works; its numbers say little. */
 const QUICK: Plan = {
-  costs: { rounds: 1, scale: 0.1 },
-  others: { rounds: 1, scale: 0.25 },
+  costs: { rounds: 1, minutes: 1, scale: 0.1 },
+  others: { rounds: 1, minutes: 1, scale: 0.25 },
   routes: { sizes: [10, 1_000], rounds: 1, connections: 500 },
   peers: [10, 1_000],
 };
@@ -81,7 +82,7 @@ async function measure(plan: Plan, quick: boolean): Promise<Results> {
     return {
       date: new Date().toISOString(),
       quick,
-      rounds: plan.costs.rounds,
+      rounds: loadAverages.length - 1,
       versions: versions(),
       machine: { kernel: release(), cpu: cpus()[0]?.model ?? "?", cores: cpus().length },
       loadAverages,

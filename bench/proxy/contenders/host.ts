@@ -48,5 +48,6 @@ if (busy !== undefined) {
     for (const until = performance.now() + BUSY_MS; performance.now() < until;);
   }, BUSY_EVERY_MS);
 }
-if (engine === "native") await createNativeDataPlane(options);
+// As many threads as its peers have.
+if (engine === "native") await createNativeDataPlane({ ...options, threads: 1 });
 if (engine === "js") await createJsDataPlane(options);
