@@ -53,7 +53,7 @@ function readSpecIdEvent(reader: ByteReader): Map<number, number> {
     throw malformed("it does not start with a Spec ID event");
   event.bytes(8, "platform class and version");
   const count = event.u32("number of algorithms");
-  if (count === 0 || count > MAX_ALGORITHMS) throw malformed(`it declares ${count} digest algorithms`);
+  if (count > MAX_ALGORITHMS) throw malformed(`it declares ${count} digest algorithms`);
   const sizes = new Map<number, number>();
   for (let i = 0; i < count; i++) sizes.set(event.u16("algorithm"), event.u16("digest size"));
   if (sizes.get(TPM_ALG_SHA384) !== 48) throw malformed("it has no SHA-384 digests");

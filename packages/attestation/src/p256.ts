@@ -25,8 +25,9 @@ export function p256FromPoint(xy: Uint8Array): KeyObject | undefined {
     const key = { kty: "EC", crv: "P-256", x: coordinate(0), y: coordinate(32) };
     return createPublicKey({ key, format: "jwk" });
   } catch {
-    return undefined;
+    // No point of the curve.
   }
+  return undefined;
 }
 
 /** Whether r ‖ s is the key's ECDSA signature over SHA-256 of the data. */
