@@ -15,6 +15,7 @@ import "../test/policy.test.js";
 import "../test/report-data.test.js";
 import "../test/period.test.js";
 import "../test/tcb.test.js";
+import "../test/td-attributes.test.js";
 import "../test/tcb-documents.test.js";
 import "../test/verifier.test.js";
 import "../test/explain.test.js";
