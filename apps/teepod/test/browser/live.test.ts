@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ResourceStack } from "@dstack/daemon";
 import type { Browser } from "playwright-core";
 import { Tab, startBrowser } from "../helpers/browser.js";
+import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { writeImage } from "../helpers/images.js";
 import { OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
@@ -134,7 +135,11 @@ describe("the dashboard", { timeout: 120_000 }, () => {
     await tab.page.getByText("version <script>document.title=1</script>, production").waitFor();
     await tab.go(`#/vm/${id}/logs`);
     await tab.page.getByRole("region", { name: "Console of the VM" }).getByText(evil).first().waitFor();
-    expect(await tab.page.title()).toBe("hello · Console · teepod");
+    await eventually(
+      "the title",
+      () => tab.page.title(),
+      (title) => title === "hello · Console · teepod",
+    );
     expect(tab.complaints).toEqual([]);
   });
 });

@@ -7,6 +7,7 @@ import type { Browser } from "playwright-core";
 import { buildPage } from "../../web/build.mjs";
 import type { PageFiles } from "../../src/dashboard/files.js";
 import { Tab, startBrowser } from "../helpers/browser.js";
+import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { OPERATOR, testpod, vmRequest } from "../helpers/testpod.js";
 
@@ -138,8 +139,11 @@ describe("every page of the dashboard", { timeout: 180_000 }, () => {
     expect(await focused()).toBe("hello");
     await press("Enter");
     await tab.page.getByRole("heading", { name: /hello/ }).waitFor();
-    expect(await tab.page.title()).toBe("hello · Overview · teepod");
-    expect(await tab.page.evaluate("document.activeElement?.id")).toBe("main");
+    await eventually(
+      "title and focus",
+      () => tab.page.evaluate<string>("`${document.title} ${document.activeElement?.id}`"),
+      (now) => now === "hello · Overview · teepod main",
+    );
     await tab.page.getByRole("button", { name: "Stop…" }).focus();
     await press("Enter");
     await tab.page.getByRole("dialog").waitFor();
