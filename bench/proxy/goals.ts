@@ -79,8 +79,7 @@ export async function measureCosts(
       running.set(contender, await contender.start(site, { pinned: true, busy: false }));
     }
     // Not counted: what is compiled, allocated or cached once.
-    for (const row of rows(Math.min(scale, 0.25)))
-      await eachContender(row.kind, (up) => cost(ends, site, up, row));
+    for (const row of rows(scale / 4)) await eachContender(row.kind, (up) => cost(ends, site, up, row));
     for (let round = 0; round < rounds && performance.now() < until; round++) {
       loadAverages.push(loadAverage());
       say(`round ${round + 1} of ${rounds}, load average ${loadAverage()}`);

@@ -9,6 +9,7 @@ import { registerLogs } from "./commands/logs.js";
 import { registerLs } from "./commands/ls.js";
 import { registerMeasure } from "./commands/measure.js";
 import { registerPower } from "./commands/power.js";
+import { registerProxy } from "./commands/proxy.js";
 import { registerSimulatedPcs } from "./commands/simulated-pcs.js";
 import { registerStatus } from "./commands/status.js";
 import { registerUp } from "./commands/up.js";
@@ -17,7 +18,7 @@ import { registerVerify } from "./commands/verify.js";
 
 const GROUPS = [
   ["Apps:", [registerDeploy, registerUpgrade, registerLs, registerLogs, registerPower, registerVerify]],
-  ["This machine:", [registerUp, registerDown, registerStatus, registerDoctor]],
+  ["This machine:", [registerUp, registerDown, registerStatus, registerDoctor, registerProxy]],
   ["Evidence:", [registerMeasure, registerCollateral]],
   ["Other:", [registerCompletion, registerConfigure, registerSimulatedPcs]],
 ] as const;
