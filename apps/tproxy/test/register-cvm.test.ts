@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { generateKeyPair, publicKeyOf } from "@dstack/wireguard-tools-wrapper";
 import type { WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
 import { describe, expect, it } from "vitest";
+import type { Tproxy } from "../src/index.js";
 import { MemoryWireGuard } from "./memory-wireguard.js";
 import { getText } from "./http.js";
 import { BASE, idOf, makeSite, register, start, systemReady } from "./site.js";
@@ -38,6 +39,24 @@ describe("RegisterCvm", () => {
     expect(servers).toMatchObject([
       { publicKey: await ownKey(site.dir), ip: "10.77.0.1", endpoint: "10.0.2.2:51820" },
     ]);
+  });
+
+  it("keeps on which ports an instance wants PROXY headers, over restarts, until it registers without", async () => {
+    await using site = await makeSite();
+    const ports = (server: Tproxy) => server.registry.list().map((instance) => instance.proxyProtocolPorts);
+    const key = newKey();
+    {
+      await using server = await start(site);
+      await register(server, {}, key, 2, [443, 8443]);
+      expect(ports(server)).toEqual([[443, 8443]]);
+    }
+    await using server = await start(site);
+    expect(ports(server)).toEqual([[443, 8443]]);
+    for (const wrong of [[0], [65_536], Array.from({ length: 17 }, (_, n) => n + 1)]) {
+      await expect(register(server, {}, key, 2, wrong)).rejects.toThrow(/proxy_protocol_ports/);
+    }
+    await register(server, {}, key);
+    expect(ports(server)).toEqual([undefined]);
   });
 
   it("G5: lets each guest use its own address and no other", async () => {

@@ -59,9 +59,16 @@ describe("choice of instances", () => {
   });
 });
 
-describe("draining", () => {
-  const fixed = { baseDomains: ["app.example.org"], allowedPorts: [] };
+const fixed = { baseDomains: ["app.example.org"], allowedPorts: [] };
 
+it("tells the data plane on which ports an instance wants PROXY headers", () => {
+  const asking = { ...instance(1), proxyProtocolPorts: [8443] };
+  const { backends } = routeTable([asking, instance(2)], new Map(), NOW, fixed);
+  expect(backends.get(asking.instanceId)?.[0]?.proxyProtocolPorts).toEqual([8443]);
+  expect(backends.get(instance(2).instanceId)?.[0]).not.toHaveProperty("proxyProtocolPorts");
+});
+
+describe("draining", () => {
   it("gives a drained instance no new connections, by neither of its names", () => {
     const [one, two] = [instance(1), { ...instance(2), draining: true }];
     const { backends } = routeTable([one, two], handshakes([one, NOW - 9], [two, NOW]), NOW, fixed);

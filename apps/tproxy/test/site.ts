@@ -207,7 +207,8 @@ export async function register(
   shape: GuestShape,
   clientPublicKey: string,
   clientVersion = 0,
+  proxyProtocolPorts: number[] = [],
 ) {
   await using client = rpcClient(server.url, await guestIdentity(shape));
-  return await client.registerCvm({ clientPublicKey, clientVersion });
+  return await client.registerCvm({ clientPublicKey, clientVersion, proxyProtocolPorts });
 }

@@ -19,6 +19,7 @@ const AppComposeSchema = z.object({
     .nullish(),
   features: z.array(z.string()).default([]),
   allowed_envs: z.array(envName).max(1024).default([]),
+  proxy_protocol_ports: z.array(z.int().min(1).max(65535)).max(16).default([]),
 });
 
 /** Where the app's images come from, when the registry wants to know who asks. */
@@ -36,6 +37,8 @@ export interface AppCompose {
   readonly login: RegistryLogin | undefined;
   readonly usesTproxy: boolean;
   readonly allowedEnvs: readonly string[];
+  /** On which tproxy says by the PROXY protocol (version 2) who the client is. */
+  readonly proxyProtocolPorts: readonly number[];
   /** SHA-256 of the document's exact bytes. */
   readonly hash: Uint8Array;
   /** The id an app has that starts with this document. */
@@ -71,6 +74,7 @@ export function parseAppCompose(bytes: Uint8Array): AppCompose {
     login: login?.tokenKey === "" ? undefined : login,
     usesTproxy: parsed.features.includes("tproxy-net"),
     allowedEnvs: parsed.allowed_envs,
+    proxyProtocolPorts: parsed.proxy_protocol_ports,
     hash: sha256(bytes),
     ownAppId: appIdOfCompose(bytes),
   };

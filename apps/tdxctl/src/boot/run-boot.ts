@@ -74,8 +74,12 @@ async function boot(system: GuestSystem, steps: Stepper, stop: AbortSignal): Pro
     openEnvironment(keys.envKey, host.encryptedEnv, host.compose),
   );
   if (host.compose.usesTproxy) {
+    const { proxyProtocolPorts } = host.compose;
     await steps.run("wireguard", 180 * SECOND_MS, (signal) =>
-      joinTunnel({ ...peers, url: host.config.tproxyUrl, provider, events, identity }, signal),
+      joinTunnel(
+        { ...peers, url: host.config.tproxyUrl, provider, events, identity, proxyProtocolPorts },
+        signal,
+      ),
     );
   }
   await steps.run("system-ready", 60 * SECOND_MS, async () => {

@@ -45,6 +45,7 @@ describe("parseAppCompose", () => {
       features: ["kms", "tproxy-net"],
       docker_config: { registry: "r.example", username: "u", token_key: "T" },
       allowed_envs: ["T"],
+      proxy_protocol_ports: [8443],
       unknown: 1,
     });
     expect(compose).toMatchObject({
@@ -52,11 +53,13 @@ describe("parseAppCompose", () => {
       usesTproxy: true,
       login: { registry: "r.example", username: "u", tokenKey: "T" },
       allowedEnvs: ["T"],
+      proxyProtocolPorts: [8443],
     });
     expect(parse({ docker_config: { registry: "", username: "", token_key: "" } }).login).toBeUndefined();
   });
 
   it.each([
+    ["a port that is none", { proxy_protocol_ports: [0] }, "proxy_protocol_ports"],
     ["another runner", { runner: "bash" }, "docker-compose"],
     ["no compose file", { docker_compose_file: undefined }, "docker_compose_file"],
     ["no KMS", { features: [] }, '"kms"'],

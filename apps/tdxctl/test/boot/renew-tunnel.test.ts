@@ -44,6 +44,7 @@ describe("renewTunnel", () => {
     expect([atBoot?.peer.systemReady, again?.peer.systemReady]).toEqual([false, true]);
     expect(again?.peer.instanceId).toBe(atBoot?.peer.instanceId);
     expect(again?.peer.publicKeySpki).toEqual(atBoot?.peer.publicKeySpki);
+    expect([atBoot?.proxyProtocolPorts, again?.proxyProtocolPorts]).toEqual([[8443], [8443]]);
     expect(again?.key).toBe(atBoot?.key); // sessions that work go on
   });
 

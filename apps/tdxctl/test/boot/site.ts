@@ -48,6 +48,7 @@ export interface RegistrationSeen {
   readonly fresh: boolean;
   /** Of WireGuard. */
   readonly key: string;
+  readonly proxyProtocolPorts: readonly number[];
 }
 
 export interface TunnelAnswer {
@@ -154,7 +155,8 @@ export async function startSite(): Promise<Site> {
             freshEvidence === undefined
               ? requireAttested(call)
               : await tproxyChallenges.verify(call, freshEvidence);
-          return parts.onRegister({ peer, fresh: freshEvidence !== undefined, key: request.clientPublicKey });
+          const { clientPublicKey: key, proxyProtocolPorts } = request;
+          return parts.onRegister({ peer, fresh: freshEvidence !== undefined, key, proxyProtocolPorts });
         },
         list: async () => ({}),
         acmeInfo: async () => ({}),
@@ -171,6 +173,7 @@ export async function startSite(): Promise<Site> {
           docker_compose_file: "services: {}",
           features: ["kms", "tproxy-net"],
           allowed_envs: ["TOKEN"],
+          proxy_protocol_ports: [8443],
           ...compose,
         }),
       ),

@@ -10,6 +10,8 @@ export interface Instance {
   readonly ip: string;
   /** Unix seconds of the last registration. */
   readonly registeredAt: number;
+  /** On which it is told by the PROXY protocol who its client is; none when absent. */
+  readonly proxyProtocolPorts?: readonly number[];
   /** An operator wants it to get no new connections. */
   readonly draining: boolean;
 }

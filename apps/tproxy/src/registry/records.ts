@@ -29,6 +29,7 @@ const InstanceRecord = z.strictObject({
   ip: z.union([z.ipv4(), z.ipv6()]),
   registered_at: unixSeconds,
   draining: z.boolean(),
+  proxy_protocol_ports: z.array(z.int().min(1).max(65535)).min(1).max(16).optional(),
 });
 
 export function writeInstance(instance: Instance): string {
@@ -40,6 +41,7 @@ export function writeInstance(instance: Instance): string {
     ip: instance.ip,
     registered_at: instance.registeredAt,
     draining: instance.draining,
+    proxy_protocol_ports: instance.proxyProtocolPorts && [...instance.proxyProtocolPorts],
   };
   return JSON.stringify(record);
 }
@@ -54,6 +56,7 @@ export function readInstance(text: string): Instance {
     ip: record.ip,
     registeredAt: record.registered_at,
     draining: record.draining,
+    ...(record.proxy_protocol_ports === undefined ? {} : { proxyProtocolPorts: record.proxy_protocol_ports }),
   };
 }
 

@@ -51,6 +51,8 @@ export interface Registration {
   readonly publicKey: WireGuardPublicKey;
   /** SHA-256 of the SubjectPublicKeyInfo of the caller's RA-TLS certificate, hex. */
   readonly bootKey: string;
+  /** On which it wants to be told by the PROXY protocol who its client is. */
+  readonly proxyProtocolPorts?: readonly number[];
 }
 
 /**
@@ -125,7 +127,7 @@ export class InstanceRegistry {
 
   async #tryRegister(registration: Registration): Promise<Instance | undefined> {
     const { store, now, isNodeKey, isInABlock } = this.#options;
-    const { appId, instanceId, publicKey } = registration;
+    const { appId, instanceId, publicKey, proxyProtocolPorts = [] } = registration;
     const [own, owner] = [store.get(instanceKey(instanceId)), store.get(ownerKey(publicKey))];
     const before = own === undefined ? undefined : readInstance(own.value);
     if (before !== undefined && before.appId !== appId) {
@@ -143,6 +145,7 @@ export class InstanceRegistry {
       ip,
       registeredAt: now(),
       draining: before?.draining ?? false,
+      ...(proxyProtocolPorts.length === 0 ? {} : { proxyProtocolPorts }),
     };
     const boot: BootRecord = { app_id: appId, spki_sha256: registration.bootKey, at: now() };
     try {

@@ -56,5 +56,6 @@ export function routeTable(
 }
 
 function backendOf(instance: Instance): Backend {
-  return { appId: instance.appId, instanceId: instance.instanceId, host: instance.ip };
+  const { appId, instanceId, ip: host, proxyProtocolPorts } = instance;
+  return { appId, instanceId, host, ...(proxyProtocolPorts === undefined ? {} : { proxyProtocolPorts }) };
 }

@@ -16,6 +16,9 @@ type RegisterCvm = (typeof tproxy.Tproxy)["method"]["registerCvm"];
 /** From this version on a guest reads `servers`. */
 const KNOWS_SERVERS = 2;
 
+/** Of an instance, told by the PROXY protocol who their clients are; what the data plane keeps. */
+const MAX_PORTS = 16;
+
 /**
  * `Tproxy.RegisterCvm`: gives the calling VM its address in the tunnel. Who it is comes from its evidence alone; only
  * its WireGuard key is its own word, and that must not be another instance's (E12).
@@ -31,6 +34,7 @@ export const registerCvm =
       const instance = await context.registry.register({
         ...identityOf(peer),
         publicKey: parsePublicKey(request.clientPublicKey),
+        proxyProtocolPorts: parsePorts(request.proxyProtocolPorts),
       });
       await context.tunnel.sync();
       context.publishRoutes();
@@ -51,6 +55,14 @@ export const registerCvm =
       throw err;
     }
   };
+
+/** Its own word, as its WireGuard key is: it concerns nobody's connections but its own. */
+function parsePorts(ports: readonly number[]): readonly number[] {
+  if (ports.length > MAX_PORTS || !ports.every((port) => port >= 1 && port <= 65535)) {
+    throw new InputError(`proxy_protocol_ports must be at most ${MAX_PORTS} ports`);
+  }
+  return ports;
+}
 
 function requireNoFreshEvidence({ requireFreshEvidence }: TproxyContext): void {
   if (!requireFreshEvidence) return;

@@ -18,17 +18,20 @@ export async function joinTunnel(
     readonly provider: QuoteProvider;
     readonly events: RuntimeEventLog;
     readonly identity: Identity;
+    /** Of the app's compose: on which it wants to be told who its client is. */
+    readonly proxyProtocolPorts: readonly number[];
   },
   signal: AbortSignal,
 ): Promise<void> {
   const { privateKey } = generateKeyPair();
+  const { proxyProtocolPorts } = peer;
   // The KMS has been measured since the first certificate, and fresh evidence must be of the guest in the certificate.
   const { keyPem } = peer.certificate;
   const certificate = await certificateFor(keyPem, peer.provider, peer.events, peer.identity, signal);
   const tunnel = await attestedCall(
     { ...peer, certificate },
     { step: "wireguard", service: "tproxy", urlKey: "tproxy_url" },
-    (transport) => register(transport, peer.events, privateKey, signal),
+    (transport) => register(transport, peer.events, { privateKey, proxyProtocolPorts }, signal),
     signal,
   );
   await bringUpTunnel(peer.system, privateKey, tunnel, signal);
@@ -38,6 +41,7 @@ export async function joinTunnel(
     instanceId,
     tlsKey: keyPem,
     wireguardKey: privateKey,
+    proxyProtocolPorts,
     caPem: peer.caPem,
     urls: urlsOf(peer.url ?? "", tunnel),
   };

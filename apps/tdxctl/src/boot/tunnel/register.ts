@@ -20,12 +20,16 @@ const CLIENT_VERSION = 2;
 export async function register(
   transport: RaTlsTransport,
   events: RuntimeEventLog,
-  privateKey: WireGuardPrivateKey,
+  own: { readonly privateKey: WireGuardPrivateKey; readonly proxyProtocolPorts: readonly number[] },
   signal: AbortSignal,
 ): Promise<Tunnel> {
   const answer = await transport.withSession((session) => {
     const client = createClient(tproxy.Tproxy, session);
-    const request = { clientPublicKey: publicKeyOf(privateKey), clientVersion: CLIENT_VERSION };
+    const request = {
+      clientPublicKey: publicKeyOf(own.privateKey),
+      clientVersion: CLIENT_VERSION,
+      proxyProtocolPorts: [...own.proxyProtocolPorts],
+    };
     return withFreshEvidence(
       session,
       events,

@@ -67,5 +67,10 @@ async function at(
   signal: AbortSignal,
 ): Promise<Tunnel> {
   await using transport = raTlsTransport({ url, caPem: saved.caPem, key: saved.tlsKey, certChain });
-  return await register(transport, events, saved.wireguardKey, signal);
+  return await register(
+    transport,
+    events,
+    { privateKey: saved.wireguardKey, proxyProtocolPorts: saved.proxyProtocolPorts },
+    signal,
+  );
 }

@@ -21,6 +21,8 @@ export interface SavedTunnel {
   readonly wireguardKey: WireGuardPrivateKey;
   /** tproxy's certificates must chain to it: the CA that is measured as `ca-cert-hash`. */
   readonly caPem: string;
+  /** Of the app's compose: on which it wants to be told who its client is. */
+  readonly proxyProtocolPorts: readonly number[];
   /** Where to register, the first one first. */
   readonly urls: readonly string[];
 }
@@ -32,6 +34,7 @@ const SavedFile = z.strictObject({
   tls_key: z.string().refine((pem) => loadP256(pem).privateKey.type === "private"),
   wireguard_key: z.string().transform(parsePrivateKey),
   ca: z.string(),
+  proxy_protocol_ports: z.array(z.int()),
   urls: z.array(z.url({ protocol: /^https$/ })).min(1),
 });
 
@@ -43,6 +46,7 @@ export function writeSavedTunnel(saved: SavedTunnel): string {
     tls_key: saved.tlsKey,
     wireguard_key: saved.wireguardKey,
     ca: saved.caPem,
+    proxy_protocol_ports: [...saved.proxyProtocolPorts],
     urls: [...saved.urls],
   };
   return JSON.stringify(file);
@@ -59,6 +63,7 @@ export async function readSavedTunnel(path: string): Promise<SavedTunnel> {
       tlsKey: file.tls_key,
       wireguardKey: file.wireguard_key,
       caPem: file.ca,
+      proxyProtocolPorts: file.proxy_protocol_ports,
       urls: file.urls,
     };
   } catch (err) {
