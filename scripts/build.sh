@@ -21,6 +21,8 @@ case "${1-}" in
 esac
 [ "$dir" != "$repo" ] || die "run it in a directory of its own: mkdir build && cd build && ../scripts/build.sh" 2
 
+case $dir$repo in *[[:space:]\|\&\\\"\%]*) die "the paths of build directory and checkout must have no spaces or special characters" 2 ;; esac
+
 example=$repo/scripts/build-config.example.sh
 if [ ! -e "$config" ]; then
   # The Cloudflare token will stand in it.
@@ -75,6 +77,14 @@ if [ "$SIMULATED_TDX" = yes ]; then
   chmod 755 simulated-pcs
 fi
 
+mkdir -p systemd
+node=$(command -v node)
+for unit in "$repo"/scripts/systemd/*.service; do
+  sed "s|@DIR@|$dir|g; s|@REPO@|$repo|g; s|@NODE@|$node|g; s|@USER@|$(id -un)|g" "$unit" >"systemd/$(basename "$unit")"
+done
+# Machines without udev's groups let everybody at /dev/kvm, or have none.
+getent group kvm >/dev/null || sed -i '/^SupplementaryGroups=kvm/d' systemd/dstack-teepod.service
+
 # tproxy takes the interface over, and makes it anew when it is gone: after a reboot nothing has to be done.
 if ! ip link show dev "$TPROXY_WG_INTERFACE" >/dev/null 2>&1; then
   say "setting up the WireGuard interface $TPROXY_WG_INTERFACE"
@@ -89,4 +99,5 @@ say "done: $(echo *)"
 [ -z "$todo" ] || while IFS= read -r line; do say "note: $line"; done <<<"$todo"
 [ "$SIMULATED_TDX" = no ] || say "without TDX: ./simulated-pcs has to run, too"
 say "now run ./kms, sudo ./tproxy and ./teepod, each in a terminal of its own, and open http://localhost:$TEEPOD_RPC_LISTEN_PORT;"
-say "its token is in certs/teepod.token"
+say "its token is in certs/teepod.token. Under systemd instead: sudo systemctl link $dir/systemd/*.service, then"
+say "sudo systemctl enable --now dstack-kms dstack-tproxy dstack-teepod"

@@ -6,9 +6,12 @@ import { fileURLToPath } from "node:url";
 
 export const checkout = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
 
+/** A daemon gives itself ten seconds. */
+const STOP_LIMIT_MS = 20_000;
+
 /** An operator's build directory and its daemons, in a network namespace of their own: the usual ports are free there. */
 export class OperatorSite {
-  readonly #daemons: { interrupt: () => void; ended: Promise<number | undefined> }[] = [];
+  readonly #daemons: { kill: (signal: NodeJS.Signals) => void; ended: Promise<number | undefined> }[] = [];
 
   private constructor(
     readonly namespace: string,
@@ -55,7 +58,7 @@ export class OperatorSite {
       stderr: file,
     });
     this.#daemons.push({
-      interrupt: () => void child.kill("SIGINT"),
+      kill: (signal) => void child.kill(signal),
       ended: child.then(({ exitCode }) => exitCode),
     });
   }
@@ -80,16 +83,18 @@ export class OperatorSite {
   async stop(): Promise<(number | undefined)[]> {
     const codes: (number | undefined)[] = [];
     for (const daemon of this.#daemons.splice(0).toReversed()) {
-      daemon.interrupt();
+      daemon.kill("SIGINT");
+      const limit = setTimeout(() => daemon.kill("SIGKILL"), STOP_LIMIT_MS);
       codes.push(await daemon.ended);
+      clearTimeout(limit);
     }
     return codes;
   }
 
   async destroy(): Promise<void> {
-    await this.stop();
     const { stdout } = await execa("ip", ["netns", "pids", this.namespace], { reject: false });
     for (const pid of stdout.split("\n").filter((line) => line !== "")) process.kill(Number(pid), "SIGKILL");
+    await Promise.all(this.#daemons.map(({ ended }) => ended));
     await execa("ip", ["netns", "del", this.namespace], { reject: false });
     await rm(this.root, { recursive: true, force: true });
   }

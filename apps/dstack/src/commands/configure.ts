@@ -44,7 +44,9 @@ export function registerConfigure(program: Command): void {
 async function configure(dir: string, image: string, settings: Settings): Promise<string[]> {
   const certs = join(dir, "certs");
   await mkdir(certs, { recursive: true, mode: 0o700 });
-  await mkdir(join(dir, "run", "vm"), { recursive: true, mode: 0o700 });
+  for (const part of ["kms", "tproxy", "vm"]) {
+    await mkdir(join(dir, "run", part), { recursive: true, mode: 0o700 });
+  }
   await keepKmsRoot(certs);
   await keepServerCertificate(certs, join(certs, "tproxy.pem"), join(certs, "tproxy.key"));
   await keepToken(join(certs, "teepod.token"));
