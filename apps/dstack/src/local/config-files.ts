@@ -58,6 +58,7 @@ export async function writeConfigs(inputs: ConfigInputs): Promise<void> {
       host: "127.0.0.1",
       port: ports.tproxy,
       state_dir: home.path("tproxy", "state"),
+      require_fresh_evidence: true,
       tls: { key: home.path("tproxy", "rpc.key"), certs: home.path("tproxy", "rpc.pem") },
       wg: {
         interface: inputs.wireguardInterface,

@@ -54,6 +54,7 @@ function tproxy({ dir, settings, ...site }: Site): Config {
     port: settings.TPROXY_RPC_LISTEN_PORT,
     state_dir: join(dir, "run", "tproxy"),
     acme_account_file: resolve(dir, settings.CERBOT_WORKDIR, "acme-account.json"),
+    require_fresh_evidence: true,
     tls: { key: join(dir, "certs", "tproxy.key"), certs: join(dir, "certs", "tproxy.pem") },
     wg: {
       interface: settings.TPROXY_WG_INTERFACE,
