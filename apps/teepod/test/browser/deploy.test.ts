@@ -50,7 +50,7 @@ describe("deploying and changing VMs in the dashboard", { timeout: 120_000 }, ()
   beforeAll(async () => {
     page = await buildPage();
     ({ browser } = stack.use(await startBrowser()));
-  }, 60_000);
+  }, 120_000);
   afterAll(() => stack[Symbol.asyncDispose]());
 
   /** A teepod, and a browser that knows it by a name over plain HTTP: no secure context. */

@@ -17,7 +17,7 @@ describe("the dashboard", { timeout: 120_000 }, () => {
   beforeAll(async () => {
     page = await buildPage();
     ({ browser } = stack.use(await startBrowser()));
-  }, 60_000);
+  }, 120_000);
   afterAll(() => stack[Symbol.asyncDispose]());
 
   it("needs less than 20 KB of script for its first view", () => {

@@ -26,7 +26,7 @@ describe("every page of the dashboard", { timeout: 180_000 }, () => {
     page = await buildPage();
     axe = await readFile(AXE, "utf8");
     ({ browser } = stack.use(await startBrowser()));
-  }, 60_000);
+  }, 120_000);
   afterAll(() => stack[Symbol.asyncDispose]());
 
   /** What axe-core finds serious: `<rule>: <elements>`. */
