@@ -1,7 +1,8 @@
 import { execa } from "execa";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const checkout = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
@@ -23,6 +24,9 @@ export class Machine {
     const namespace = `dstack-e2e-${process.pid}`;
     await execa("ip", ["netns", "add", namespace]);
     await execa("ip", ["-n", namespace, "link", "set", "lo", "up"]);
+    // `ip netns exec` puts it in place of the host's: DNS is what a test starts, or nobody.
+    await mkdir(join("/etc/netns", namespace), { recursive: true });
+    await writeFile(join("/etc/netns", namespace, "resolv.conf"), "nameserver 127.0.0.1\n");
     return new Machine(namespace, await mkdtemp(join(tmpdir(), "dstack-e2e-")));
   }
 
@@ -62,6 +66,57 @@ export class Machine {
     return outcome.out;
   }
 
+  /**
+   * Starts a program of this folder inside the namespace and waits for the JSON document in its first line.
+   * It ends when it is disposed.
+   */
+  async start<T>(source: string): Promise<{ said: T } & AsyncDisposable> {
+    const program = join(this.home, `${source}.mjs`);
+    const entry = join(checkout, "packages", "testbed", "e2e", `${source}.ts`);
+    await execa("node", [join(checkout, "scripts", "bundle.mjs"), entry, program]);
+    const child = execa("ip", ["netns", "exec", this.namespace, "node", program], {
+      stdin: "ignore",
+      reject: false,
+    });
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    const first = await lines.next();
+    if (first.done === true) throw new Error(`${source} ended: ${(await child).stderr}`);
+    return {
+      said: JSON.parse(first.value) as T,
+      async [Symbol.asyncDispose]() {
+        child.kill("SIGTERM");
+        await child;
+        await rm(program, { force: true });
+      },
+    };
+  }
+
+  /** Pushes an OCI image layout to the installation's registry. @returns `<repository>@<digest>` */
+  async pushImage(layout: string, repository: string): Promise<string> {
+    const base = `http://127.0.0.1:${(await this.state()).ports["registry"]}/v2/${repository}`;
+    const blob = (digest: string): string => join(layout, "blobs", digest.replace(":", "/"));
+    const index = JSON.parse(await readFile(join(layout, "index.json"), "utf8")) as {
+      manifests: [{ digest: string; mediaType: string }];
+    };
+    const [{ digest, mediaType }] = index.manifests;
+    const manifest = JSON.parse(await readFile(blob(digest), "utf8")) as Record<
+      "config",
+      { digest: string }
+    > & {
+      layers: { digest: string }[];
+    };
+    for (const part of [...manifest.layers, manifest.config]) {
+      const head = await this.curl(["-X", "POST", "-D", "-", "-o", "/dev/null", `${base}/blobs/uploads/`]);
+      const location = new URL(/^location: (\S+)/im.exec(head)?.[1] ?? "", base);
+      location.searchParams.set("digest", part.digest);
+      const octets = ["-H", "content-type: application/octet-stream"];
+      await this.curl(["-X", "PUT", ...octets, "--data-binary", `@${blob(part.digest)}`, location.href]);
+    }
+    const typed = ["-H", `content-type: ${mediaType}`, "--data-binary", `@${blob(digest)}`];
+    await this.curl(["-X", "PUT", ...typed, `${base}/manifests/${digest}`]);
+    return `${repository}@${digest}`;
+  }
+
   async state(): Promise<{
     ports: Record<string, number>;
     daemons: Record<string, { pid: number }>;
@@ -94,6 +149,7 @@ export class Machine {
   async destroy(): Promise<void> {
     await this.run(join(checkout, "scripts", "dstack"), ["down", "--purge"], 180_000);
     await execa("ip", ["netns", "del", this.namespace], { reject: false });
+    await rm(join("/etc/netns", this.namespace), { recursive: true, force: true });
     await rm(this.home, { recursive: true, force: true });
   }
 }

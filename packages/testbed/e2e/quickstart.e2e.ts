@@ -1,6 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { serveCustomDomain } from "./custom-domain.js";
 import { Machine } from "./machine.js";
 
 interface UpResult {
@@ -202,6 +203,27 @@ describe.runIf(process.getuid?.() === 0)(
       expect(boots.at(-1)).not.toContain("Pulled");
       expect(await machine.dstack(["verify", up.vm])).toContain("quote verified (simulated platform)");
     });
+
+    it(
+      "C5: an ingress in a CVM serves a custom domain through tproxy, and dstack verify follows its evidence",
+      { timeout: 25 * 60_000 },
+      async () => {
+        const { info } = JSON.parse(
+          await machine.curl([
+            ...(await authorized(machine)),
+            `${await teepodUrl(machine)}/prpc/Teepod.GetInfo?id=${up.vm}`,
+          ]),
+        ) as { info: { configuration: { compose_file: string } } };
+        const app = /image: (dstack\/hello@sha256:[0-9a-f]{64})/.exec(info.configuration.compose_file)?.[1];
+        const { ports } = await machine.state();
+        const began = Date.now();
+        await serveCustomDomain(machine, app ?? "", [
+          ...["--image", await imageDir(machine), "--pccs-url", `http://127.0.0.1:${ports["pcs"]}`],
+          ...["--simulated-root", join(machine.home, "simulated-root.pem")],
+        ]);
+        console.log(`the custom domain took ${((Date.now() - began) / 1000).toFixed(0)} s`);
+      },
+    );
 
     it("a removed VM leaves nothing, and down leaves no process, interface or file behind", async () => {
       await machine.dstack(["rm", "--force", up.vm], { timeoutMs: 120_000 });
