@@ -401,6 +401,12 @@ describe("E7: state of the platform", () => {
     expect(verdict(options, { allowed_status: ["UpToDate", status] })).toBe("accepted");
   });
 
+  it("E8: a verdict holds until the first of its parts runs out", () => {
+    const nextUpdate = isoTime(NOW + 100);
+    const soon = evidenceOf({ platform: { editTcbInfo: (info) => void (info.nextUpdate = nextUpdate) } });
+    expect(soon.quote.earliestExpiry).toBe(NOW + 100);
+  });
+
   it("E8: refuses collateral of an evaluation before the required one, though it be in date", () => {
     expect(verdict({}, { min_tcb_evaluation_number: 18 })).toBe("accepted");
     expect(verdict({}, { min_tcb_evaluation_number: 19 })).toBe("collateral_too_old");
