@@ -88,7 +88,7 @@ describe.skipIf(reason !== undefined)("a cluster of tproxies", { timeout: 240_00
     await cluster.killEtcd(leader);
     await stillOpen(a, "held-node-0");
     await allReachAll();
-    await expect.poll(async () => (await cluster.registerAgain(first(), b, true)).ip, SOON).toBe(first().ip);
+    await expect.poll(async () => (await cluster.registerAgain(first(), b, "new")).ip, SOON).toBe(first().ip);
     for (const node of cluster.nodes) await reaches(node, first());
     cluster.startEtcd(leader);
     await expect
@@ -112,7 +112,7 @@ describe.skipIf(reason !== undefined)("a cluster of tproxies", { timeout: 240_00
     await allReachAll();
     expect((await cluster.registerAgain(first(), a)).error).toContain("etcd");
     // Another node takes it, with another key, which this one cannot know.
-    expect((await cluster.registerAgain(first(), b, true)).ip).toBe(first().ip);
+    expect((await cluster.registerAgain(first(), b, "new")).ip).toBe(first().ip);
     await reaches(b, first());
     await cluster.lan.heal();
     await expect.poll(() => cluster.health(a), SOON).toBe('{"status":"ok"}');

@@ -1,6 +1,6 @@
 import { spawn, execFileSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
@@ -20,43 +20,31 @@ const START_MS = 90_000;
 
 /** A program on a machine that prints lines. */
 class Program {
-  readonly #lines: string[] = [];
   /** For those who look for the reason of a failure. */
   readonly said: string[] = [];
-  readonly #waiting = new Set<() => void>();
+  readonly #lines: string[] = [];
+  readonly #news = new EventEmitter();
+  readonly #ended = new AbortController();
 
   constructor(readonly child: ChildProcess) {
     if (child.stdout === null) throw new Error("the program needs a pipe");
+    child.once("exit", () => this.#ended.abort());
     createInterface({ input: child.stdout }).on("line", (line) => {
       this.said.push(line);
       this.#lines.push(line);
-      for (const look of this.#waiting) look();
+      this.#news.emit("line");
     });
   }
 
   /** The next line that fits; earlier ones are dropped. */
-  async line(fits: (line: string) => boolean, ms = START_MS): Promise<string> {
-    const ended = new Promise<never>((_, reject) => {
-      this.child.once("exit", (code) =>
-        reject(new Error(`the program ended with ${code}: ${this.said.slice(-3).join("\n")}`)),
-      );
-      setTimeout(() => reject(new Error(`no such line in ${ms} ms`)), ms).unref();
-    });
-    let look = (): void => {};
-    const found = new Promise<string>((resolve) => {
-      look = () => {
-        for (let next = this.#lines.shift(); next !== undefined; next = this.#lines.shift()) {
-          if (fits(next)) return resolve(next);
-        }
-      };
-      this.#waiting.add(look);
-      look();
-    });
-    ended.catch(() => {});
-    try {
-      return await Promise.race([found, ended]);
-    } finally {
-      this.#waiting.delete(look);
+  async line(fits: (line: string) => boolean): Promise<string> {
+    const limit = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(START_MS)]);
+    for (;;) {
+      for (let next = this.#lines.shift(); next !== undefined; next = this.#lines.shift()) {
+        if (fits(next)) return next;
+      }
+      if (limit.aborted) throw new Error(`the program does not say it: ${this.said.slice(-3).join("\n")}`);
+      await once(this.#news, "line", { signal: limit }).catch(() => {});
     }
   }
 
@@ -86,7 +74,7 @@ export interface ClusterGuest {
   nodes: number;
 }
 
-/** Nodes of tproxy, members of etcd and guests, each on a machine of its own, and a client. */
+/** Nodes of tproxy, members of etcd (or none, for one node) and guests, each on a machine of its own, and a client. */
 export class Cluster implements AsyncDisposable {
   readonly nodes: ClusterNode[] = [];
   readonly etcd: Machine[] = [];
@@ -200,10 +188,11 @@ export class Cluster implements AsyncDisposable {
         port: RPC_PORT,
         status_from: "anywhere",
         require_fresh_evidence: true,
-        store: "etcd",
         node: `node-${n}`,
         rpc_url: rpcUrl,
-        etcd: { endpoints: this.etcd.map(({ ip }) => `http://${ip}:2379`) },
+        ...(this.etcd.length === 0
+          ? {}
+          : { store: "etcd", etcd: { endpoints: this.etcd.map(({ ip }) => `http://${ip}:2379`) } }),
         proxy: { ...proxy, listen_addr: "0.0.0.0", listen_port: PROXY_PORT },
         attestation: { ...attestation, pccs_url: "http://10.200.0.1:8081" },
       }),
@@ -245,15 +234,18 @@ export class Cluster implements AsyncDisposable {
     Object.assign(guest, JSON.parse(await program.line((line) => line.startsWith("{"))));
   }
 
-  /** @returns what the guest was told, or the error */
+  /**
+   * @param as `new`: with a new WireGuard key; any other name: that instance, which has no tunnel
+   * @returns what the guest was told, or the error
+   */
   async registerAgain(
     guest: ClusterGuest,
     node: ClusterNode,
-    newKey = false,
+    as?: string,
   ): Promise<{ ip?: string; nodes?: number; error?: string }> {
     const program = this.#programs.get(guest.instance);
     if (program === undefined) throw new Error("no such guest");
-    program.say(`${node.rpcUrl}${newKey ? " new" : ""}`);
+    program.say(`${node.rpcUrl}${as === undefined ? "" : ` ${as}`}`);
     return JSON.parse(await program.line((line) => line.startsWith("{"))) as { ip?: string };
   }
 

@@ -1,6 +1,6 @@
 // Runs on a guest's machine: registers, brings the tunnel up, serves HTTP on its address. Each line on its standard input
-// is the URL of a node at which it registers again, with a new WireGuard key if a second word says so; each line that it
-// prints is JSON.
+// is the URL of a node at which it registers again: with a new WireGuard key if the second word is "new", and as another
+// instance, which has no tunnel, if it is any other. Each line that it prints is JSON.
 // Arguments: RPC URL, CA file, interface name, app, instance.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -11,28 +11,38 @@ import { tproxy } from "@dstack/proto";
 import { raTlsTransport } from "@dstack/ra-rpc";
 import { WireGuard, generateKeyPair, parsePublicKey, wgConfig } from "@dstack/wireguard-tools-wrapper";
 import { bootGuest, systemReady } from "../site.js";
+import type { Guest } from "../site.js";
 
 const [firstUrl = "", caFile = "", interfaceName = "", app = "", instance = ""] = process.argv.slice(2);
 const guest = await bootGuest({ app, instance });
 const wireguard = await WireGuard.open({ interfaceName });
 let keys = generateKeyPair();
 
-async function register(url: string): Promise<{ ip: string; nodes: number }> {
+async function call(url: string, who: Guest, clientPublicKey: string) {
   await using transport = raTlsTransport({
     url,
     caPem: readFileSync(caFile, "utf8"),
-    ...(await guest.identity()),
+    ...(await who.identity()),
   });
-  const answer = await transport.withSession(async (session) => {
+  return await transport.withSession(async (session) => {
     const client = createClient(tproxy.Tproxy, session);
     const { challenge } = await client.getChallenge({});
-    const evidence = await guest.evidence(session.freshReportData("tproxy-register", challenge));
+    const evidence = await who.evidence(session.freshReportData("tproxy-register", challenge));
     return client.registerCvm({
-      clientPublicKey: keys.publicKey,
+      clientPublicKey,
       clientVersion: 2,
       freshEvidence: { challenge, ...evidence },
     });
   });
+}
+
+async function registerOther(url: string, other: string): Promise<{ ip: string; nodes: number }> {
+  const answer = await call(url, await bootGuest({ app, instance: other }), generateKeyPair().publicKey);
+  return { ip: answer.wg?.clientIp ?? "", nodes: answer.servers.length };
+}
+
+async function register(url: string): Promise<{ ip: string; nodes: number }> {
+  const answer = await call(url, guest, keys.publicKey);
   const ip = answer.wg?.clientIp ?? "";
   await wireguard.setAddress(`${ip}/32`);
   const peers = answer.servers.map((server) => ({
@@ -60,8 +70,9 @@ createServer({ keepAliveTimeout: 0 }, (_request, response) => response.end(insta
 
 createInterface({ input: process.stdin })
   .on("line", (line) => {
-    const [url = "", newKey] = line.split(" ");
-    if (newKey !== undefined) keys = generateKeyPair();
-    register(url).then(say, (err: unknown) => say({ error: errorMessage(err) }));
+    const [url = "", as] = line.split(" ");
+    if (as === "new") keys = generateKeyPair();
+    const registered = as === undefined || as === "new" ? register(url) : registerOther(url, as);
+    registered.then(say, (err: unknown) => say({ error: errorMessage(err) }));
   })
   .once("close", () => void wireguard.close().then(() => process.exit(0)));
