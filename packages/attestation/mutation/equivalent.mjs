@@ -8,6 +8,9 @@ export const EQUIVALENT = [
     ["chain", "knownRoot !== undefined && index === last && sameBytes(der, knownRoot.der)", "false"],
     ["chain", "certificate === knownRoot", "false"],
     ["collateral", "qeChain === tcbChain", "false"],
+    ["verifier", "chain !== undefined", "false"],
+    ["verifier", "known === undefined", "true"],
+    ["verifier", "[pem]", "[]"],
   ].map(because("saves work, decides nothing")),
   // Conditions that the type checker wants.
   ...[
