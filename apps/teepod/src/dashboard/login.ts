@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { AuditLog } from "../http/audit-log.js";
 import { requireSameOrigin } from "../http/auth.js";
 import type { KnownToken } from "../http/tokens.js";
-import { PAGE_HEADER, pageSession, sessionCookie } from "./cookie.js";
+import { PAGE_HEADER, halvesOf, pageSession, sessionCookie } from "./cookie.js";
 import type { Sessions } from "./sessions.js";
 
 const Login = z.object({ token: z.string().max(4096) });
@@ -20,11 +20,14 @@ export interface LoginParts {
 /** Only the dashboard logs in: a page elsewhere must not log a browser in as somebody else either. */
 function requireOwnPage(request: FastifyRequest): void {
   requireSameOrigin(request);
-  if (request.headers[PAGE_HEADER] !== "1")
+  if (request.headers[PAGE_HEADER] === undefined)
     throw new RpcError("permission_denied", "only teepod's own page logs in; other clients send their token");
 }
 
-/** `POST /login` with `{"token"}` begins a session, `POST /logout` ends it. */
+/**
+ * `POST /login` with `{"token"}` begins a session: half of its id is the cookie, the other half, `page`, is in the answer
+ * and goes into the page's header. `POST /logout` ends it.
+ */
 export function addLogin(app: FastifyInstance, { tokens, sessions, audit }: LoginParts): void {
   app.post("/login", async (request, reply) => {
     requireOwnPage(request);
@@ -41,8 +44,9 @@ export function addLogin(app: FastifyInstance, { tokens, sessions, audit }: Logi
       vm: "",
       outcome: "done",
     });
-    reply.header("set-cookie", sessionCookie(await sessions.begin(token)));
-    return { name: token.name, role: token.role };
+    const { cookie, page } = halvesOf(await sessions.begin(token));
+    reply.header("set-cookie", sessionCookie(cookie));
+    return { name: token.name, role: token.role, page };
   });
   app.post("/logout", async (request, reply) => {
     const session = pageSession(request);

@@ -49,9 +49,9 @@ export class Sessions {
     return new Sessions(path, tokens, clock, log, saved);
   }
 
-  /** Begins a session; gives its id, 64 hex digits, which only the browser keeps. */
+  /** Begins a session; gives its id, 128 hex digits, which only the browser keeps. */
   async begin(token: KnownToken): Promise<string> {
-    const id = hex(randomBytes(32));
+    const id = hex(randomBytes(64));
     const session = {
       session: hex(sha256(id)),
       token: tokenMark(id, token),

@@ -144,14 +144,19 @@ describe("access with tokens", () => {
       return send(pod, "/login", { method: "POST", headers, body: JSON.stringify({ token }) });
     }
 
-    async function cookieOf(token: string): Promise<string> {
-      const [cookie = ""] = (await logIn(token)).headers["set-cookie"] ?? [];
-      return cookie.split(";")[0] ?? "";
+    /** The cookie and the header of a session. */
+    async function sessionOf(token: string): Promise<{ cookie: string; "x-teepod-page": string }> {
+      const { headers, body } = await logIn(token);
+      const [cookie = ""] = headers["set-cookie"] ?? [];
+      const { page } = JSON.parse(body) as { page: string };
+      return { cookie: cookie.split(";")[0] ?? "", "x-teepod-page": page };
     }
 
     it("T3: a token begins one, in a cookie that scripts cannot read and other sites do not send", async () => {
       const answer = await logIn(OPERATOR);
-      expect([answer.status, answer.body]).toEqual([200, '{"name":"olga","role":"operator"}']);
+      expect(answer.status).toBe(200);
+      const page = expect.stringMatching(/^[0-9a-f]{64}$/);
+      expect(JSON.parse(answer.body)).toEqual({ name: "olga", role: "operator", page });
       expect(answer.headers["set-cookie"]).toEqual([
         expect.stringMatching(
           /^teepod-session=[0-9a-f]{64}; Path=\/; HttpOnly; SameSite=Strict; Max-Age=43200$/,
@@ -162,16 +167,28 @@ describe("access with tokens", () => {
     });
 
     it("T3: the cookie alone is no authority: pages on other ports of this machine send it too", async () => {
-      const cookie = await cookieOf(OPERATOR);
+      const session = await sessionOf(OPERATOR);
+      const { cookie } = session;
       const stop = (headers: Record<string, string>, method = "POST") =>
         send(pod, `/prpc/Teepod.StopVm?id=${UNKNOWN_VM}`, { method, headers });
-      expect((await stop({ cookie, ...PAGE }, "GET")).status).toBe(404);
+      expect((await stop(session, "GET")).status).toBe(404);
       expect((await stop({ cookie }, "GET")).status).toBe(401);
       expect((await stop({ cookie })).status).toBe(401);
-      expect((await stop({ cookie, ...PAGE, origin: "http://127.0.0.1:8080" })).status).toBe(403);
-      expect((await stop({ cookie, ...PAGE, "sec-fetch-site": "same-site" })).status).toBe(403);
+      expect((await stop({ ...session, origin: "http://127.0.0.1:8080" })).status).toBe(403);
+      expect((await stop({ ...session, "sec-fetch-site": "same-site" })).status).toBe(403);
       expect((await logIn(OPERATOR, { "content-type": "application/json" })).status).toBe(403);
       expect((await logIn(OPERATOR, { ...PAGE, origin: "http://127.0.0.1:8080" })).status).toBe(403);
+    });
+
+    it("T3: an app on a forwarded port, whose server browsers send the cookie to, cannot use it", async () => {
+      const { cookie, ...header } = await sessionOf(OPERATOR);
+      const other = await sessionOf(VIEWER);
+      const list = (headers: Record<string, string>) => send(pod, "/prpc/Teepod.ListVms", { headers });
+      expect((await list({ cookie, ...header })).status).toBe(200);
+      const guesses = ["1", "none", "0".repeat(64), cookie.split("=")[1] ?? "", other["x-teepod-page"]];
+      for (const guess of guesses) expect((await list({ cookie, "x-teepod-page": guess })).status).toBe(401);
+      // Nor can it put the browser into a session of its own.
+      expect((await list({ cookie: other.cookie, ...header })).status).toBe(401);
     });
 
     it("T3: no other origin is told that it may send what a session needs", async () => {
@@ -186,17 +203,17 @@ describe("access with tokens", () => {
     });
 
     it("T3: it has the token's role, and ends when the page says so", async () => {
-      const cookie = await cookieOf(VIEWER);
+      const session = await sessionOf(VIEWER);
       const call = (method: string) =>
         send(pod, `/prpc/Teepod.${method}?json`, {
           method: "POST",
-          headers: { cookie, ...PAGE },
+          headers: { ...PAGE, ...session },
           body: "{}",
         });
       expect((await call("Status")).status).toBe(200);
       expect((await call("StopVm")).status).toBe(403);
       expect(
-        (await send(pod, "/logout", { method: "POST", headers: { cookie, ...PAGE }, body: "{}" })).status,
+        (await send(pod, "/logout", { method: "POST", headers: { ...PAGE, ...session }, body: "{}" })).status,
       ).toBe(200);
       expect(await call("Status")).toMatchObject({
         status: 401,

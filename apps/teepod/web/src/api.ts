@@ -1,7 +1,25 @@
 import { signal } from "@preact/signals";
 
-/** The header without which teepod takes no session: see `src/dashboard/cookie.ts`. */
-const PAGE_HEADER: Readonly<Record<string, string>> = { "x-teepod-page": "1" };
+/** Where this page's half of the session's id is kept; the other half is the cookie: see `src/dashboard/cookie.ts`. */
+const PAGE_HALF = "teepod-page";
+
+/** The header without which teepod takes no session. */
+function pageHeader(): Readonly<Record<string, string>> {
+  return { "x-teepod-page": localStorage.getItem(PAGE_HALF) ?? "none" };
+}
+
+/** Begins a session. @throws {ApiError} */
+export async function logIn(token: string): Promise<void> {
+  const { page } = await post<{ readonly page: string }>("/login", { token });
+  localStorage.setItem(PAGE_HALF, page);
+  signedIn.value = "yes";
+}
+
+/** Ends the session, as far as teepod can be told. */
+export async function endSession(): Promise<void> {
+  await post("/logout", {}).catch(() => {});
+  localStorage.removeItem(PAGE_HALF);
+}
 
 /** Whether this browser has a session, as far as known. */
 export const signedIn = signal<"unknown" | "yes" | "no">("unknown");
@@ -32,7 +50,7 @@ interface PageRequest extends Omit<RequestInit, "headers"> {
 export async function request(path: string, init: PageRequest = {}): Promise<Response> {
   let answer: Response;
   try {
-    answer = await fetch(path, { ...init, headers: { ...PAGE_HEADER, ...init.headers } });
+    answer = await fetch(path, { ...init, headers: { ...pageHeader(), ...init.headers } });
   } catch (err) {
     if (init.signal?.aborted === true) throw err;
     throw new ApiError(0, UNREACHABLE);

@@ -1,7 +1,7 @@
 import type { ComponentType } from "preact";
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { post, signedIn } from "./api.js";
+import { endSession, signedIn } from "./api.js";
 import { List } from "./list.js";
 import { connection, hello, restarted, vms } from "./live.js";
 import { Login } from "./login.js";
@@ -68,7 +68,7 @@ function Banners() {
 }
 
 async function logOut(): Promise<void> {
-  await post("/logout", {}).catch(() => {});
+  await endSession();
   location.reload();
 }
 

@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
-import { post, sessionOver, signedIn, wordsOf } from "./api.js";
+import { logIn, sessionOver, wordsOf } from "./api.js";
 import { Problem } from "./parts.js";
 
-/** Asks for the token. The browser keeps a session in its place, which no script can read. */
+/** Asks for the token. The browser keeps a session in its place, of which scripts can read one half. */
 export function Login() {
   const token = useSignal("");
   const problem = useSignal("");
@@ -12,8 +12,7 @@ export function Login() {
     busy.value = true;
     problem.value = "";
     try {
-      await post("/login", { token: token.value.trim() });
-      signedIn.value = "yes";
+      await logIn(token.value.trim());
     } catch (err) {
       problem.value = wordsOf(err);
     } finally {
