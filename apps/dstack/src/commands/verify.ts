@@ -195,7 +195,13 @@ function reportDataOf({ nonce, reportData }: VerifyOptions): Uint8Array | Missin
     throw new CliError("--nonce and --report-data both say what the quote must carry: give one", 2);
   }
   if (reportData !== undefined) return fromHex(reportData, "--report-data", 64);
-  if (nonce !== undefined) return appReportData(fromHex(nonce, "--nonce"));
+  if (nonce !== undefined) {
+    const bytes = fromHex(nonce, "--nonce");
+    // As from a variable that is not set: a quote that was asked for with nothing is anybody's, of any time.
+    if (bytes.length === 0)
+      throw new CliError("--nonce is empty: give the report_data that was asked for", 2);
+    return appReportData(bytes);
+  }
   return { missing: "nobody said what it was asked for, so it may be an old one or answer somebody else" };
 }
 

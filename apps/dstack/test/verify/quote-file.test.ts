@@ -66,6 +66,16 @@ describe("dstack verify <quote file>", () => {
     expect(out).toMatch(/quote REFUSED\n$/);
   });
 
+  it("E4: takes no empty nonce for one: whoever answered that answered nobody", async () => {
+    const answer = await site.answer({}, "");
+    const file = await site.write("unasked.json", JSON.stringify(answer));
+    for (const nonce of ["", "0x"]) {
+      const { code, out } = await verify(file, "--nonce", nonce, ...site.all);
+      expect(code, out).toBe(2);
+      expect(out).toMatch(/--nonce is empty/);
+    }
+  });
+
   it("E2: refuses an edited event log, and a second app's compose document", async () => {
     const answer = await site.answer();
     const edited = answer.event_log.replaceAll(APP_ID, OTHER_ID);
@@ -272,6 +282,7 @@ describe("dstack verify <quote file> could not tell (exit code 2)", () => {
     const wrong: [RegExp, string[]][] = [
       [/neither a quote nor JSON/, [text, ...asked, ...site.all]],
       [/--nonce/, [quote, "--nonce", "xyz", ...site.all]],
+      [/--nonce is empty/, [quote, "--nonce", "", ...site.all]],
       [/--report-data/, [quote, "--report-data", "00", ...site.all]],
       [/app id must be 40/, [quote, ...asked, ...site.all, "--app-id", "12"]],
       [/is not TOML/, [quote, ...asked, ...site.all, "--policy", text]],
