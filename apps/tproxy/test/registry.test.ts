@@ -36,6 +36,7 @@ const registration = (n: number, changes: Partial<Registration> = {}): Registrat
   instanceId: parseInstanceId(n.toString(16).padStart(40, "0")),
   publicKey: generateKeyPair().publicKey,
   bootKey: n.toString(16).padStart(64, "0"),
+  again: false,
   ...changes,
 });
 
@@ -67,6 +68,15 @@ describe("registry of one node", () => {
     await expect(registry.register(successor)).rejects.toMatchObject({ code: "no_address" });
     now += 1;
     expect((await registry.register(successor)).ip).toBe(lost.ip);
+  });
+
+  it("P5: an instance that is heard while it is being recycled stays", async () => {
+    const registry = registryOn(store);
+    const one = await registry.register(registration(1));
+    const noted = registry.noteSeen(new Map([[one.publicKey, now]]), 1);
+    expect(await registry.recycle((_instance, seenAt) => seenAt < now)).toEqual([]);
+    await noted;
+    expect(registry.list()).toEqual([one]);
   });
 
   it("leaks nothing over many lives of many instances", async () => {
@@ -110,6 +120,55 @@ describe("registry of one node", () => {
     expect(registry.isBootKey({ ...one, bootKey: two.bootKey })).toBe(false);
     expect(registry.isBootKey({ ...one, appId: parseAppId("b".repeat(40)) })).toBe(false);
     expect(registry.isBootKey({ ...one, instanceId: two.instanceId })).toBe(false);
+  });
+
+  it("E14: an instance that ran for months comes back for thirty days from when it was recycled", async () => {
+    const registry = registryOn(store);
+    const one = registration(1);
+    await registry.register(one);
+    now += 60 * 86_400;
+    await registry.recycle(() => true);
+    expect([registry.list(), registry.isBootKey(one)]).toEqual([[], true]);
+    now += 30 * 86_400;
+    await registry.recycle(() => false);
+    expect(registry.isBootKey(one)).toBe(true);
+    now += 1;
+    await registry.recycle(() => false);
+    expect(registry.isBootKey(one)).toBe(false);
+  });
+
+  it("E14: an operator's remove takes the TLS key of an instance that was recycled before", async () => {
+    const registry = registryOn(store);
+    const one = registration(1);
+    expect(await registry.remove(one.instanceId)).toBe(false);
+    await registry.register(one);
+    await registry.recycle(() => true);
+    expect(await registry.remove(one.instanceId)).toBe(true);
+    expect(registry.isBootKey(one)).toBe(false);
+    expect(await registry.remove(one.instanceId)).toBe(false);
+  });
+
+  it("E14: who registers again while an operator removes the instance is refused, and leaves nothing", async () => {
+    const registry = registryOn(store);
+    await registry.register(registration(1));
+    const again = registration(1, { again: true });
+    const removed = registry.remove(again.instanceId);
+    await expect(registry.register(again)).rejects.toMatchObject({ code: "other_boot" });
+    await removed;
+    expect(registry.list()).toEqual([]);
+    expect(registry.isBootKey(again)).toBe(false);
+  });
+
+  it("E14: who registers again while the next boot registers does not take its place", async () => {
+    const registry = registryOn(store);
+    await registry.register(registration(1));
+    const next = registration(1, { bootKey: "b".repeat(64) });
+    const booted = registry.register(next);
+    const late = registry.register(registration(1, { again: true }));
+    await expect(late).rejects.toMatchObject({ code: "other_boot", rpcCode: "permission_denied" });
+    expect(await booted).toMatchObject({ publicKey: next.publicKey });
+    expect(registry.list().map(({ publicKey }) => publicKey)).toEqual([next.publicKey]);
+    expect(registry.isBootKey(next)).toBe(true);
   });
 
   it("drains and resumes; a registration changes nothing of it", async () => {
@@ -201,6 +260,28 @@ describe.skipIf(reason !== undefined)("registry of several nodes", { timeout: 60
       expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
       const refused = results.find((result) => result.status === "rejected");
       expect(refused?.reason).toMatchObject({ code: "key_taken" });
+    }
+  });
+
+  it("E14: the key of an earlier boot is none at a node that has not heard of the next boot yet", async () => {
+    const [a, b] = registries();
+    if (a === undefined || b === undefined) throw new Error("no nodes");
+    const first = registration(1);
+    await a.register(first);
+    for (let round = 1; round <= 10; round++) {
+      const before = registration(1, { bootKey: (round - 1).toString(16).padStart(64, "c"), again: true });
+      const next = registration(1, { bootKey: round.toString(16).padStart(64, "c") });
+      const [booted, late] = await Promise.allSettled([
+        a.register(next),
+        b.register(round === 1 ? { ...before, bootKey: first.bootKey } : before),
+      ]);
+      expect(booted.status).toBe("fulfilled");
+      // It may have been the first; then the next boot has replaced it.
+      if (late.status === "rejected") expect(late.reason).toMatchObject({ code: "other_boot" });
+      for (const node of [a, b]) {
+        await expect.poll(() => node.list().map(({ publicKey }) => publicKey)).toEqual([next.publicKey]);
+        expect(node.isBootKey(next)).toBe(true);
+      }
     }
   });
 

@@ -24,6 +24,7 @@ export const manyPeers: Scenario = async ({ site }) => {
         instanceId: parseInstanceId(id),
         publicKey: parsePublicKey(Buffer.from(id.repeat(2), "hex").subarray(0, 32).toString("base64")),
         bootKey: id.padEnd(64, "0"),
+        again: false,
       });
     }
   }

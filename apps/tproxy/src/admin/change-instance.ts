@@ -15,7 +15,7 @@ export const removeInstance =
   (context: AdminContext): AdminHandler<"removeInstance"> =>
   async ({ id }) => {
     const instanceId = parseInstanceId(id);
-    if ((await context.registry.remove(instanceId)) === undefined) throw unknown(id);
+    if (!(await context.registry.remove(instanceId))) throw unknown(id);
     // Its routes are gone first: nobody is led to it while its connections end.
     context.publishRoutes();
     await context.tunnel.sync();

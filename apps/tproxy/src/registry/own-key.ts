@@ -1,26 +1,23 @@
 import { hex, sha256 } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
 import type { VerifiedPeer } from "@dstack/ra-tls";
+import { NOT_THE_BOOT_KEY } from "./registry.js";
 import type { InstanceRegistry, Registration } from "./registry.js";
 
 /** What a peer's evidence and the key of its TLS connection say for a registration. */
 export function identityOf(peer: VerifiedPeer): Omit<Registration, "publicKey"> {
-  const { appId, instanceId } = peer;
-  return { appId, instanceId, bootKey: hex(sha256(peer.publicKeySpki)) };
+  const { appId, instanceId, systemReady } = peer;
+  return { appId, instanceId, bootKey: hex(sha256(peer.publicKeySpki)), again: systemReady };
 }
 
 /**
  * Refuses evidence that a container of the guest may have got. A guest opens its sockets after `system-ready`: from then
  * on one of its containers can have any quote made, over its own key too, and would take over the VM's name and traffic
  * (E14, for the reason of E5). Containers never had the key that the guest registered with before: who still has that
- * one may register again (docs/decisions/registering-again.md).
+ * one may register again (docs/decisions/registering-again.md). The registry looks once more, in its transaction.
  * @throws {RpcError} `permission_denied`
  */
 export function requireOwnKey(registry: InstanceRegistry, peer: VerifiedPeer): void {
   if (!peer.systemReady || registry.isBootKey(identityOf(peer))) return;
-  throw new RpcError(
-    "permission_denied",
-    "the event log contains system-ready, and this TLS key is not the one that the VM registered with before it opened " +
-      "its sockets",
-  );
+  throw new RpcError("permission_denied", NOT_THE_BOOT_KEY);
 }

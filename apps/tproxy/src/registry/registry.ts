@@ -3,7 +3,7 @@ import type { AppId, InstanceId } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
 import { MAX_CHANGE_KEYS } from "../store/store.js";
-import type { Store } from "../store/store.js";
+import type { Store, StoreEntry } from "../store/store.js";
 import type { AddressBlock } from "./address-block.js";
 import type { Instance } from "./instance.js";
 import {
@@ -23,7 +23,9 @@ import {
 import type { AddressRecord, BootRecord } from "./records.js";
 
 /** Why an instance was not registered. The message is for the caller. */
-export class RegistryError extends CodedError<"key_taken" | "other_app" | "no_address" | "busy"> {
+export class RegistryError extends CodedError<
+  "key_taken" | "other_app" | "other_boot" | "no_address" | "busy"
+> {
   override name = "RegistryError";
 
   get rpcCode(): "permission_denied" | "unavailable" {
@@ -51,6 +53,8 @@ export interface Registration {
   readonly publicKey: WireGuardPublicKey;
   /** SHA-256 of the SubjectPublicKeyInfo of the caller's RA-TLS certificate, hex. */
   readonly bootKey: string;
+  /** Only where this is the TLS key that the instance registered with before (E14). */
+  readonly again: boolean;
   /** On which it wants to be told by the PROXY protocol who its client is. */
   readonly proxyProtocolPorts?: readonly number[];
 }
@@ -62,6 +66,10 @@ export interface Registration {
 export const QUARANTINE_S = 600;
 /** The TLS key of an instance that was recycled is remembered for so long: a VM may have been paused. */
 const REMEMBER_BOOT_S = 30 * 86_400;
+/** For who registers again and may not (E14). */
+export const NOT_THE_BOOT_KEY =
+  "the event log contains system-ready, and this TLS key is not the one that the VM registered with before it opened " +
+  "its sockets";
 /** Another node, or another call, may take an address or a key from under us; each time there is one less. */
 const MAX_ATTEMPTS = 8;
 
@@ -106,15 +114,13 @@ export class InstanceRegistry {
 
   /** Whether the instance's last registration was made with this TLS key, also where it was recycled since. */
   isBootKey(registration: Omit<Registration, "publicKey">): boolean {
-    const record = this.#options.store.get(bootKey(registration.instanceId));
-    if (record === undefined) return false;
-    const boot = readBoot(record.value);
-    return boot.app_id === registration.appId && boot.spki_sha256 === registration.bootKey;
+    return isBootKeyOf(this.#options.store.get(bootKey(registration.instanceId)), registration);
   }
 
   /**
    * Registers an instance, or registers it again with a new key. It keeps the address it has.
-   * @throws {RegistryError} the key is another instance's (E12), the instance id is another app's, or no address is free
+   * @throws {RegistryError} the key is another instance's (E12), the instance id is another app's, it registers again
+   * with another TLS key than that of its boot (E14), or no address is free
    * @throws {StoreError} the store cannot be reached
    */
   async register(registration: Registration): Promise<Instance> {
@@ -129,9 +135,14 @@ export class InstanceRegistry {
     const { store, now, isNodeKey, isInABlock } = this.#options;
     const { appId, instanceId, publicKey, proxyProtocolPorts = [] } = registration;
     const [own, owner] = [store.get(instanceKey(instanceId)), store.get(ownerKey(publicKey))];
+    const lastBoot = store.get(bootKey(instanceId));
     const before = own === undefined ? undefined : readInstance(own.value);
     if (before !== undefined && before.appId !== appId) {
       throw new RegistryError("other_app", "this instance id is registered for another app");
+    }
+    // Whoever looked before may have looked too early: it may have been removed, or have booted, since.
+    if (registration.again && !isBootKeyOf(lastBoot, registration)) {
+      throw new RegistryError("other_boot", NOT_THE_BOOT_KEY);
     }
     if (isNodeKey(publicKey) || (owner !== undefined && owner.value !== instanceId)) {
       throw new RegistryError("key_taken", "this WireGuard public key belongs to another instance");
@@ -153,6 +164,7 @@ export class InstanceRegistry {
         expect: {
           [instanceKey(instanceId)]: own?.revision ?? 0,
           [ownerKey(publicKey)]: owner?.revision ?? 0,
+          [bootKey(instanceId)]: lastBoot?.revision ?? 0,
           [addressKey(ip)]: store.get(addressKey(ip))?.revision ?? 0,
         },
         set: {
@@ -204,12 +216,21 @@ export class InstanceRegistry {
   }
 
   /**
-   * Takes an instance's registration, and with it its tunnel. It comes back with its next boot, not before.
-   * @returns what it was, or undefined where there is none of that id
+   * Takes an instance's registration, and with it its tunnel; of one that was recycled, what is left of it. It comes back
+   * with its next boot, not before.
+   * @returns whether there was anything of that id
    * @throws {StoreError}
    */
-  async remove(id: InstanceId): Promise<Instance | undefined> {
-    return this.#forget(id, { [bootKey(id)]: undefined });
+  async remove(id: InstanceId): Promise<boolean> {
+    const { store } = this.#options;
+    const key = bootKey(id);
+    for (;;) {
+      if ((await this.#forget(id, () => undefined)) !== undefined) return true;
+      const boot = store.get(key);
+      if (boot === undefined) return false;
+      const expect = { [instanceKey(id)]: 0, [key]: boot.revision };
+      if (await store.commit({ expect, set: { [key]: undefined } })) return true;
+    }
   }
 
   /**
@@ -219,9 +240,10 @@ export class InstanceRegistry {
    * @throws {StoreError}
    */
   async recycle(isGone: (instance: Instance, seenAt: number) => boolean): Promise<Instance[]> {
+    const { now } = this.#options;
     const gone: Instance[] = [];
     for (const { instanceId } of this.list().filter((each) => isGone(each, this.#seenAt(each.instanceId)))) {
-      const forgotten = await this.#forget(instanceId, {}, isGone);
+      const forgotten = await this.#forget(instanceId, (boot) => recycledBoot(boot, now()), isGone);
       if (forgotten !== undefined) gone.push(forgotten);
     }
     await this.#sweep();
@@ -248,9 +270,10 @@ export class InstanceRegistry {
     return Number(this.#options.store.get(seenKey(id))?.value ?? 0);
   }
 
+  /** @param boot what becomes of the record of its TLS key */
   async #forget(
     id: InstanceId,
-    more: Readonly<Record<string, undefined>>,
+    boot: (before: string | undefined) => string | undefined,
     isGone?: (instance: Instance, seenAt: number) => boolean,
   ): Promise<Instance | undefined> {
     const { store, now } = this.#options;
@@ -259,14 +282,19 @@ export class InstanceRegistry {
       if (record === undefined) return undefined;
       const instance = readInstance(record.value);
       if (isGone?.(instance, this.#seenAt(id)) === false) return undefined;
+      const before = store.get(bootKey(id));
       const made = await store.commit({
-        expect: { [instanceKey(id)]: record.revision },
+        expect: {
+          [instanceKey(id)]: record.revision,
+          [bootKey(id)]: before?.revision ?? 0,
+          [seenKey(id)]: store.get(seenKey(id))?.revision ?? 0,
+        },
         set: {
           [instanceKey(id)]: undefined,
           [ownerKey(instance.publicKey)]: undefined,
           [addressKey(instance.ip)]: freed(now()),
           [seenKey(id)]: undefined,
-          ...more,
+          [bootKey(id)]: boot(before?.value),
         },
       });
       if (made) return instance;
@@ -306,6 +334,20 @@ export class InstanceRegistry {
     if (instance === undefined) this.#byId.delete(key);
     else this.#byId.set(key, instance);
   }
+}
+
+function isBootKeyOf(
+  record: StoreEntry | undefined,
+  registration: Pick<Registration, "appId" | "bootKey">,
+): boolean {
+  if (record === undefined) return false;
+  const boot = readBoot(record.value);
+  return boot.app_id === registration.appId && boot.spki_sha256 === registration.bootKey;
+}
+
+/** Its time runs from when the instance was last known: that may be long after its boot. */
+function recycledBoot(before: string | undefined, at: number): string | undefined {
+  return before === undefined ? undefined : JSON.stringify({ ...readBoot(before), at } satisfies BootRecord);
 }
 
 function held(instance: InstanceId): string {
