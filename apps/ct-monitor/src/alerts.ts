@@ -13,7 +13,7 @@ export const Alert = z.strictObject({
   /** Names it in `acknowledged`: the same thing found twice is one alert. */
   id: z.string().regex(/^[0-9a-f]{16}$/),
   kind: z.enum(ALERT_KINDS),
-  /** `waiting`: a new key that tproxy may be about to tell. `over`: was `blind`, and sees again. */
+  /** `waiting`: a new key that tproxy may be about to tell. `over`: was `blind`, and sees again; only in older files. */
   state: z.enum(["waiting", "open", "over"]),
   since: z.iso.datetime(),
   message: z.string(),
@@ -25,6 +25,9 @@ export type Alert = z.infer<typeof Alert>;
 
 /** Fewer than anybody will read; bounds the state file against a source that makes things up. */
 export const MAX_ALERTS = 1000;
+
+/** Longest fact that is told: a log may show certificates that nobody issued, as large as it likes. */
+const MAX_FACT_LENGTH = 2048;
 
 /** An alert's id from what it is about. */
 export function alertId(...about: (string | Uint8Array)[]): string {
@@ -50,7 +53,7 @@ export class AlertBook {
     alerts: readonly Alert[],
     private readonly options: AlertBookOptions,
   ) {
-    for (const alert of alerts) this.#alerts.set(alert.id, alert);
+    for (const alert of alerts) if (alert.state !== "over") this.#alerts.set(alert.id, alert);
   }
 
   all(): Alert[] {
@@ -69,36 +72,36 @@ export class AlertBook {
 
   /** When the first waiting alert has waited long enough, ms. */
   nextDecision(): number | undefined {
-    const times = this.waiting().map(({ since }) => Date.parse(since) + this.options.graceMs);
+    const times = this.waiting().map((alert) => this.#decisionOf(alert));
     return times.length === 0 ? undefined : Math.min(...times);
   }
 
   /** Opens an alert, unless it is there. */
   raise(kind: Alert["kind"], id: string, message: string, facts: Record<string, string>): void {
-    const before = this.#alerts.get(id);
-    if (before !== undefined && before.state !== "over") return;
-    if (before === undefined && this.#alerts.size >= MAX_ALERTS) return this.#overflow();
+    if (this.#alerts.has(id)) return;
+    if (!this.#makeRoom()) return this.#overflow();
     this.options.onOpen(this.#add(kind, id, "open", message, facts));
   }
 
   /** Notes an alert that is one only if tproxy does not tell the key soon. */
   suspect(kind: Alert["kind"], id: string, message: string, facts: Record<string, string>): void {
     if (this.#alerts.has(id)) return;
-    if (this.#alerts.size < MAX_ALERTS) this.#add(kind, id, "waiting", message, facts);
+    if (this.#makeRoom()) this.#add(kind, id, "waiting", message, facts);
     else this.#overflow();
   }
 
-  /** Ends a blind spot. */
-  end(id: string): void {
-    const alert = this.#alerts.get(id);
-    if (alert?.state === "open") this.#alerts.set(id, { ...alert, state: "over" });
+  /** Ends a source's blind spot. The next one is another alert: who acknowledged this one knows nothing of it. */
+  endBlind(source: string): void {
+    for (const { id, kind, facts } of this.all()) {
+      if (kind === "blind" && facts["source"] === source) this.#alerts.delete(id);
+    }
   }
 
   /** Decides about those that waited long enough; those whose key is known by now go away at once. */
   decide(isKnown: (keySha256: string) => boolean): void {
     for (const alert of this.waiting()) {
       if (isKnown(alert.facts["key_sha256"] ?? "")) this.#alerts.delete(alert.id);
-      else if (this.options.now() >= Date.parse(alert.since) + this.options.graceMs) {
+      else if (this.options.now() >= this.#decisionOf(alert)) {
         const opened: Alert = { ...alert, state: "open" };
         this.#alerts.set(alert.id, opened);
         this.options.onOpen(opened);
@@ -111,9 +114,25 @@ export class AlertBook {
     if (alert !== undefined) this.#alerts.set(id, { ...alert, told: true });
   }
 
+  /** A clock that was set back makes nothing wait longer. */
+  #decisionOf({ since }: Alert): number {
+    const from = Date.parse(since);
+    const { graceMs } = this.options;
+    const now = this.options.now();
+    return from > now + graceMs ? now : from + graceMs;
+  }
+
+  /** What was acknowledged goes first: nobody would hear of it again anyway. */
+  #makeRoom(): boolean {
+    if (this.#alerts.size < MAX_ALERTS) return true;
+    for (const id of this.options.acknowledged) this.#alerts.delete(id);
+    return this.#alerts.size < MAX_ALERTS;
+  }
+
   #overflow(): void {
-    const id = alertId("overflow");
-    if (this.#alerts.has(id)) return;
+    if (this.all().some(({ kind }) => kind === "overflow")) return;
+    // Another one after each that was acknowledged.
+    const id = alertId("overflow", String(this.options.now()));
     const message = `there are more than ${MAX_ALERTS} alerts: further ones are not kept`;
     this.options.onOpen(this.#add("overflow", id, "open", message, {}));
   }
@@ -126,8 +145,14 @@ export class AlertBook {
     facts: Record<string, string>,
   ): Alert {
     const since = new Date(this.options.now()).toISOString();
-    const alert: Alert = { id, kind, state, since, message, facts, told: false };
+    const bounded = Object.fromEntries(Object.entries(facts).map(([name, fact]) => [name, shortened(fact)]));
+    const alert: Alert = { id, kind, state, since, message, facts: bounded, told: false };
     this.#alerts.set(id, alert);
     return alert;
   }
+}
+
+function shortened(fact: string): string {
+  if (fact.length <= MAX_FACT_LENGTH) return fact;
+  return `${fact.slice(0, MAX_FACT_LENGTH)}… (${fact.length} characters)`;
 }

@@ -178,7 +178,7 @@ export class Monitor {
   #checked(name: string): void {
     this.state.checkedAt.set(name, this.#time());
     this.options.metrics.lastCheck.set({ source: name }, Math.floor(this.options.now() / 1000));
-    this.alerts.end(alertId("blind", name));
+    this.alerts.endBlind(name);
   }
 
   #notChecked(name: string, err: unknown): void {
@@ -194,10 +194,18 @@ export class Monitor {
         ...facts,
       });
     }
-    const last = this.state.checkedAt.get(name) ?? this.#time();
+    let last = this.state.checkedAt.get(name) ?? this.#time();
+    if (Date.parse(last) > now()) {
+      // The clock was set back; no source is trusted for the time that it was ahead.
+      last = this.#time();
+      this.state.checkedAt.set(name, last);
+    }
     if (now() - Date.parse(last) < blindAfterMs) return;
     const message = `${name} could not be checked since ${last}: certificates may be missed`;
-    this.alerts.raise("blind", alertId("blind", name), message, { source: name, why: errorMessage(err) });
+    this.alerts.raise("blind", alertId("blind", name, last), message, {
+      source: name,
+      why: errorMessage(err),
+    });
   }
 
   #onOpen(alert: Alert): void {

@@ -2,6 +2,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { hex, sha256 } from "@dstack/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { AlertBook, alertId } from "../src/alerts.js";
 import { leafInput } from "./log-server.js";
 import { Site, issue } from "./site.js";
 import type { Issued } from "./site.js";
@@ -233,6 +234,84 @@ describe("C3: a log that lies is itself an alert", () => {
     expect(blind.map(({ kind }) => kind)).toEqual(["blind"]);
     site.log.lie = undefined;
     expect((await site.check({}, later(8))).alerts).toEqual([]);
+  });
+
+  it("C3: a source that goes blind again is another alert than the one that was acknowledged", async () => {
+    fill(1);
+    const start = Date.now();
+    const at = (hours: number, acknowledged: string[] = []) =>
+      site.check({ acknowledged }, { now: () => start + hours * 3_600_000 });
+    site.log.lie = () => "down";
+    await at(0);
+    const first = (await at(7)).alerts.map(({ id }) => id);
+    expect(first).toHaveLength(1);
+    expect((await at(9, first)).alerts).toEqual([]);
+    site.log.lie = undefined;
+    expect((await at(10, first)).alerts).toEqual([]);
+    site.log.lie = () => "down";
+    expect((await at(11, first)).alerts).toEqual([]);
+    expect((await at(17, first)).alerts.map(({ kind }) => kind)).toEqual(["blind"]);
+  });
+
+  it("C3: a clock that was ahead puts neither a blind spot off nor an unknown key", async () => {
+    fill(1);
+    const start = Date.now();
+    const at = (hours: number) => site.check({ grace_secs: 1 }, { now: () => start + hours * 3_600_000 });
+    await at(1000);
+    site.log.lie = () => "down";
+    await at(0);
+    expect((await at(7)).alerts.map(({ kind }) => kind)).toContain("blind");
+
+    const now = { value: start + 1e9 };
+    const opened: string[] = [];
+    const book = new AlertBook([], {
+      graceMs: 1000,
+      acknowledged: [],
+      now: () => now.value,
+      onOpen: ({ id }) => opened.push(id),
+    });
+    book.suspect("unknown_key", "0".repeat(16), "a key", { key_sha256: "x" });
+    book.decide(() => false);
+    expect(opened).toEqual([]);
+    now.value = start;
+    expect(book.nextDecision()).toBe(start);
+    book.decide(() => false);
+    expect(opened).toEqual(["0".repeat(16)]);
+  });
+
+  it("C3: a full book takes new alerts once old ones are acknowledged, and says each time that it is full", () => {
+    const acknowledged: string[] = [];
+    const now = { value: 0 };
+    const book = new AlertBook([], { graceMs: 0, acknowledged, now: () => now.value++, onOpen: () => {} });
+    const raise = (i: number) => {
+      book.raise("unreadable", alertId(String(i)), "entry", {});
+      return book.open().map(({ id }) => id);
+    };
+    for (let i = 0; i < 1010; i += 1) raise(i);
+    expect(
+      book
+        .open()
+        .map(({ kind }) => kind)
+        .filter((kind) => kind === "overflow"),
+    ).toHaveLength(1);
+    acknowledged.push(
+      ...book
+        .open()
+        .filter(({ kind }) => kind === "overflow")
+        .map(({ id }) => id),
+    );
+    expect(book.open()).toHaveLength(1000);
+    raise(2000);
+    expect(book.open().filter(({ kind }) => kind === "overflow")).toHaveLength(1);
+    acknowledged.push(...book.open().map(({ id }) => id));
+    expect(raise(2001)).toEqual([alertId("2001")]);
+  });
+
+  it("C3: certificates as large as a log likes do not make the state too large to be read again", async () => {
+    const book = new AlertBook([], { graceMs: 0, acknowledged: [], now: Date.now, onOpen: () => {} });
+    book.raise("unknown_key", "0".repeat(16), "a key", { public_key: "ab".repeat(8 * 2 ** 20) });
+    expect(JSON.stringify(book.all()).length).toBeLessThan(4096);
+    expect(book.all()[0]?.facts["public_key"]).toMatch(/^(ab)+… \(16777216 characters\)$/);
   });
 
   it("more alerts than anybody reads are bounded, and that is said", async () => {
