@@ -246,7 +246,12 @@ describe("requests that two ends could read differently", () => {
   });
 
   it("frames a body of a GET, which Node by itself would not", async () => {
-    for (const head of ["Transfer-Encoding: chunked\r\n\r\n1d\r\n", "Content-Length: 29\r\n\r\n"]) {
+    for (const head of [
+      "Transfer-Encoding: chunked\r\n\r\n1d\r\n",
+      "Content-Length: 29\r\n\r\n",
+      // As if the length were of the client's connection only.
+      "Connection: content-length\r\nContent-Length: 29\r\n\r\n",
+    ]) {
       const body = `GET /smuggled HTTP/1.1\r\nX: y\r\n`.slice(0, 29);
       const end = head.startsWith("T") ? "\r\n0\r\n\r\n" : "";
       const seen: string[] = [];
@@ -275,6 +280,20 @@ describe("requests that two ends could read differently", () => {
     await fetchHttp2(session, { ":method": "GET", ":path": "/" }, "GET /smuggled HTTP/1.1\r\n\r\n");
     session.close();
     expect(seen).toEqual(["GET / 26 chunked"]);
+  });
+
+  it("passes on nothing that an app may take for what only we say, underscores included", async () => {
+    await using app = await echo();
+    await using proxy = await startProxy(`http://127.0.0.1:${app.port}`);
+    const spoofed = {
+      "X_Forwarded-For": "1.2.3.4",
+      x_real_ip: "1.2.3.4",
+      transfer_encoding: "chunked",
+      x_own: "y",
+    };
+    const { headers } = echoed(await fetchHttp1(proxy, "/", { headers: spoofed }));
+    expect(Object.keys(headers).filter((name) => name.includes("_"))).toEqual(["x_own"]);
+    expect(JSON.stringify(headers)).not.toContain("1.2.3.4");
   });
 
   it("takes each request of a pipeline for itself", async () => {

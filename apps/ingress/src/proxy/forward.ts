@@ -5,9 +5,13 @@ import type { Exchange } from "./exchange.js";
 import { endToEnd, forwardedHeaders } from "./headers.js";
 import { CONNECT_LIMIT_MS, IDLE_LIMIT_MS } from "./limits.js";
 
-/** Methods for which Node frames no body unless it is told how. */
+/**
+ * There are methods for which Node frames no body unless it is told how. Said here whatever became of the client's own
+ * header: one that it names in `Connection` is not passed on.
+ */
 function framing({ headers }: Exchange): OutgoingHttpHeaders {
-  return headers["content-length"] === undefined ? { "transfer-encoding": "chunked" } : {};
+  const length = headers["content-length"];
+  return length === undefined ? { "transfer-encoding": "chunked" } : { "content-length": length };
 }
 
 /**

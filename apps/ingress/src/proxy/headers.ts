@@ -18,6 +18,9 @@ const HOP_BY_HOP = new Set([
 /** Said by us alone: what a client writes there could be taken for ours. */
 const OURS = new Set(["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"]);
 
+/** CGI and what came after it take `X_Real_IP` for `X-Real-IP`: whoever writes one means the other. */
+const dashed = (name: string): string => name.replaceAll("_", "-");
+
 /** Headers that are for the other end: not of this connection, and not named as such by `Connection`. */
 export function endToEnd(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   const named = new Set(
@@ -28,7 +31,7 @@ export function endToEnd(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   return Object.fromEntries(
     Object.entries(headers).filter(
       ([name, value]) =>
-        value !== undefined && !name.startsWith(":") && !HOP_BY_HOP.has(name) && !named.has(name),
+        value !== undefined && !name.startsWith(":") && !HOP_BY_HOP.has(dashed(name)) && !named.has(name),
     ),
   );
 }
@@ -38,7 +41,7 @@ export function forwardedHeaders(
   headers: IncomingHttpHeaders,
   client: { readonly authority: string; readonly address: string },
 ): OutgoingHttpHeaders {
-  const kept = Object.entries(endToEnd(headers)).filter(([name]) => !OURS.has(name));
+  const kept = Object.entries(endToEnd(headers)).filter(([name]) => !OURS.has(dashed(name)));
   return {
     ...Object.fromEntries(kept),
     "x-forwarded-for": client.address,
