@@ -4,6 +4,7 @@ import type { IssuedCertificate } from "@dstack/ct";
 import type { Logger } from "@dstack/daemon";
 import { AlertBook, alertId } from "./alerts.js";
 import type { Alert } from "./alerts.js";
+import { HttpError } from "./http.js";
 import type { KnownKeys } from "./known-keys.js";
 import type { MonitorMetrics } from "./metrics.js";
 import { SourceLie } from "./sources/source.js";
@@ -113,7 +114,8 @@ export class Monitor {
         signal.throwIfAborted();
         metrics.webhookFailures.inc();
         log.error({ err, alert: alert.id }, "the webhook did not take an alert; trying again");
-        return;
+        // One that it refuses for what is in it must not keep the others from being told.
+        if (!(err instanceof HttpError && refusesContent(err))) return;
       }
     }
   }
@@ -217,4 +219,8 @@ export class Monitor {
   #time(): string {
     return new Date(this.options.now()).toISOString();
   }
+}
+
+function refusesContent({ details }: HttpError): boolean {
+  return [400, 413, 422].includes(Number(details["statusCode"]));
 }

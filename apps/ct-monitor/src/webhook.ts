@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import { withDeadline } from "@dstack/core";
 import { request } from "undici";
 import type { Alert } from "./alerts.js";
+import { HttpError } from "./http.js";
 
 const LIMIT_MS = 15_000;
 
@@ -42,7 +43,9 @@ export async function tellWebhook(
       // What it says does not matter, and may be endless.
       await answer.body.dump({ limit: 65_536, signal: limit });
       if (answer.statusCode < 200 || answer.statusCode > 299) {
-        throw new Error(`the webhook answers with status ${answer.statusCode}`);
+        throw new HttpError("status", `the webhook answers with status ${answer.statusCode}`, {
+          statusCode: answer.statusCode,
+        });
       }
     },
     signal,

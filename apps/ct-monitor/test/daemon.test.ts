@@ -74,6 +74,18 @@ describe("a running monitor", () => {
     expect(told().map(({ alert }) => alert.id)).toEqual([alerts[0]?.id, alerts[0]?.id]);
   });
 
+  it("C3: an alert that the webhook refuses does not keep later ones from being told", async () => {
+    site.log.add((await issue()).der);
+    webhook.fault = () => ({ status: 400, body: "" });
+    const changes = { webhook: { url: webhook.url } };
+    const refused = (await site.check(changes)).alerts[0]?.id;
+    webhook.fault = ({ body }) => (body.includes(String(refused)) ? { status: 400, body: "" } : undefined);
+    site.log.add((await issue()).der);
+    const { alerts } = await site.check(changes);
+    expect(alerts).toHaveLength(2);
+    expect(new Set(told().map(({ alert }) => alert.id))).toEqual(new Set(alerts.map(({ id }) => id)));
+  });
+
   it("a tproxy that is down does not keep logs from being watched", async () => {
     const own = await issue();
     await site.tproxy.tell(own);

@@ -1,4 +1,5 @@
 import { DER, DerReader, InputError, oidText, timeSeconds } from "@dstack/core";
+import { DNS_NAME_IN_PIECES } from "./names.js";
 
 /** What a monitor wants to know of a certificate or precertificate. */
 export interface IssuedCertificate {
@@ -104,6 +105,8 @@ function dnsNames(value: Uint8Array): string[] {
   const names: string[] = [];
   while (!list.atEnd) {
     const { tag, content } = list.next();
+    // A string in pieces is no DER, and some clients put it together.
+    if (tag === DNS_NAME_IN_PIECES) throw new InputError("certificate has a DNS name in pieces");
     if (tag !== DNS_NAME) continue;
     if (names.length === MAX_NAMES) throw new InputError("certificate has too many names");
     names.push(printable(content));

@@ -85,6 +85,20 @@ describe("readIssued", () => {
     expect(mentions(der, "app.example.org")).toBe(true);
   });
 
+  it("C3: refuses a DNS name in pieces, which OpenSSL puts together, and any domain may be in it", async () => {
+    const piece = (text: string) => Buffer.concat([Buffer.of(0x16, text.length), Buffer.from(text)]);
+    const name = Buffer.concat([piece("app.exa"), piece("mple.org")]);
+    const value = Buffer.concat([Buffer.of(0x30, name.length + 2, 0xa2, name.length), name]);
+    const der = await certificate(
+      "/O=x",
+      `subjectAltName=DER:${value.toString("hex").replace(/..\B/g, "$&:")}`,
+    );
+    expect(der.checkHost("app.example.org")).toBe("app.example.org");
+    expect(() => readIssued(der.raw, "x509")).toThrow(/in pieces/);
+    expect(mentions(der.raw, "app.example.org")).toBe(true);
+    expect(mentions(sample.raw, "x.org")).toBe(false);
+  });
+
   it("C3: reads a common name in UTF-16, and refuses one with a zero in it", async () => {
     const { raw } = await certificate("/CN=APP.EXAMPLE.ORG", "basicConstraints=CA:FALSE");
     const plain = Buffer.concat([Buffer.of(0x0c, 15), Buffer.from("APP.EXAMPLE.ORG")]);
