@@ -26,6 +26,11 @@ export const EQUIVALENT = [
   ...[["chain", "issuer.pathLength !== undefined", "true"]].map(
     because("no number is larger than undefined"),
   ),
+  ...[["check-policy", "end !== undefined", "true"]].map(because("no time is before undefined")),
+  ...[
+    ["check-policy", "nearest === undefined", "false"],
+    ["check-policy", '"no image is allowed"', '""'],
+  ].map(because("a policy without an image is refused before")),
   ...[["event-log", "{ cause: err }", "{}"]].map(because("a cause is for logs")),
   ...[["event-log", "err instanceof InputError", "true"]].map(because("nothing else is thrown there")),
   ...[

@@ -233,3 +233,34 @@ describe.skipIf(!haveVectors)("explain on a genuine quote", () => {
     expect(leavesOf(explain(input).tree, "fail").map((leaf) => leaf.code)).toEqual(["tcb_unsupported"]);
   });
 });
+
+describe("what a verdict says beside yes and no", () => {
+  const told = (options: CaseOptions = {}, changes: Partial<ExplainInput> = {}): string =>
+    formatTree(explain(inputOf(options, changes)).tree);
+
+  it("tells what the host wrote into the TD, and no field that is zero", () => {
+    expect(told()).toContain("MRCONFIGID, MROWNER and MROWNERCONFIG are zero");
+    const mrOwner = Uint8Array.from({ length: 48 }, (_, i) => (i === 0 ? 0xab : 0));
+    const mrConfigId = new Uint8Array(48).fill(1);
+    const text = told({ td: { mrOwner, mrConfigId } });
+    expect(text).toContain(`MRCONFIGID ${"01".repeat(48)}, MROWNER ab${"00".repeat(47)}`);
+    expect(text).not.toContain("MROWNERCONFIG");
+  });
+
+  it("E9: says that RTMR0 is not checked where any will do, and only there", () => {
+    const any = PolicyConfig.parse({
+      images: { allowed: [{ ...allowedImage("dstack-test", LAUNCH), rtmr0: "any" }] },
+      insecure_simulated_roots: ["root.pem"],
+    });
+    const unchecked = "of any VM shape and ACPI tables: RTMR0 is not checked";
+    expect(told({}, { policy: any })).toContain(unchecked);
+    expect(told()).not.toContain(unchecked);
+  });
+
+  it("E9: tells every register where any image will do", () => {
+    const any = PolicyConfig.parse({ images: { allow_all: true }, insecure_simulated_roots: ["root.pem"] });
+    const { mrtd, rtmr0, rtmr1, rtmr2 } = LAUNCH;
+    const registers = `mrtd ${mrtd}, rtmr0 ${rtmr0}, rtmr1 ${rtmr1}, rtmr2 ${rtmr2}`;
+    expect(told({}, { policy: any })).toContain(registers);
+  });
+});

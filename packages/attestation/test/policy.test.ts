@@ -165,6 +165,10 @@ describe("E9: measurements", () => {
     expect(() => checkPolicy(evidenceOf(), policy(images({ ...IMAGE, rtmr1: register("x") })))).toThrow(
       `no allowed image has rtmr1 ${rtmr1}; the nearest is tests`,
     );
+    const both = images({ ...IMAGE, rtmr1: register("x"), rtmr2: register("x") });
+    expect(() => checkPolicy(evidenceOf(), policy(both))).toThrow(
+      `no allowed image has rtmr1 ${rtmr1}, rtmr2 ${rtmr2}; the nearest is tests`,
+    );
   });
 
   it("does not start with an empty list, or with a list and allow_all", () => {
@@ -253,6 +257,8 @@ describe("E6: attributes of the TD", () => {
   it("refuses a service TD", () => {
     const bound = { quote: { version: 5 as const }, td: { mrServiceTd: new Uint8Array(48).fill(1) } };
     expect(verdict(bound)).toBe("seam_refused");
+    const last = Uint8Array.from({ length: 48 }, (_, i) => (i === 47 ? 1 : 0));
+    expect(verdict({ ...bound, td: { mrServiceTd: last } })).toBe("seam_refused");
     expect(verdict({ quote: { version: 5 } })).toBe("accepted");
   });
 
@@ -277,8 +283,12 @@ describe("E7: state of the platform", () => {
     const evidence = evidenceOf(outdated);
     expect(evidence.quote).toMatchObject({ status: "OutOfDate", tcbDate: "2023-08-09T00:00:00Z" });
     expect(() => checkPolicy(evidence, policy())).toThrow(
-      "the platform is OutOfDate as of 2023-08-09T00:00:00Z (INTEL-SA-00001, INTEL-SA-00002)",
+      /^the platform is OutOfDate as of 2023-08-09T00:00:00Z \(INTEL-SA-00001, INTEL-SA-00002\)$/,
     );
+    const { status, advisories, ...rest } = evidence.quote;
+    const unlisted = { ...evidence, quote: { ...rest, status, advisories: [] } };
+    expect(advisories).toHaveLength(2);
+    expect(() => checkPolicy(unlisted, policy())).toThrow(/ \(no advisories\)$/);
     expect(verdict(outdated)).toBe("tcb_status_refused");
   });
 
