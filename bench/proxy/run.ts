@@ -85,7 +85,11 @@ async function measure(plan: Plan, quick: boolean): Promise<Results> {
       quick,
       rounds: loadAverages.length - 1,
       versions: versions(),
-      machine: { kernel: release().replace(/^(\d+\.\d+).*/, "$1"), cpu: cpus()[0]?.model ?? "?", cores: cpus().length },
+      machine: {
+        kernel: release().replace(/^(\d+\.\d+).*/, "$1"),
+        cpu: cpus()[0]?.model ?? "?",
+        cores: cpus().length,
+      },
       loadAverages,
       minutes: (performance.now() - began) / 60_000,
       rows: [...rows, idle, tail],
