@@ -17,5 +17,6 @@ import "../test/period.test.js";
 import "../test/tcb.test.js";
 import "../test/td-attributes.test.js";
 import "../test/tcb-documents.test.js";
+import "../test/verdict-cache.test.js";
 import "../test/verifier.test.js";
 import "../test/explain.test.js";
