@@ -8,6 +8,7 @@
  * Ends with exit code 1 when a goal is missed.
  */
 import { createRequire } from "node:module";
+import { setImmediate } from "node:timers/promises";
 import { QuoteVerifier, verifyQuote } from "../../packages/attestation/src/index.js";
 import type { Collateral } from "../../packages/attestation/src/index.js";
 import { genuineInput, simulatedInput } from "./inputs.js";
@@ -112,12 +113,16 @@ function quantile(values: readonly number[], share: number): number {
 }
 
 /** Many more platforms than are remembered: the heap must stop growing when the memory is full. */
-function measureMemory(): boolean {
+async function measureMemory(): Promise<boolean> {
   const maxEntries = 64;
   const { anchors } = simulatedInput(0);
   const verifier = new QuoteVerifier({ anchors, maxEntries });
-  const heapMiB = (): number => {
-    globalThis.gc?.();
+  // What a collected key or buffer held outside of the heap is given back in a later turn of the event loop.
+  const heapMiB = async (): Promise<number> => {
+    for (let turn = 0; turn < 3; turn++) {
+      globalThis.gc?.();
+      await setImmediate();
+    }
     const { heapUsed, external } = process.memoryUsage();
     return (heapUsed + external) / 2 ** 20;
   };
@@ -128,11 +133,11 @@ function measureMemory(): boolean {
     }
   };
   feed(0, 8);
-  const before = heapMiB();
+  const before = await heapMiB();
   feed(8, maxEntries + 8);
-  const full = heapMiB();
+  const full = await heapMiB();
   feed(maxEntries + 8, 10 * maxEntries);
-  const after = heapMiB();
+  const after = await heapMiB();
   const { collateral, chains } = verifier.remembered;
   const perEntryKiB = ((full - before) * 1024) / (maxEntries - 8);
   console.log(
@@ -148,7 +153,7 @@ const genuine = genuineInput();
 if (genuine === undefined) console.log("no shared/vectors beside the checkout: only simulated quotes");
 const inputs = [...(genuine === undefined ? [] : [genuine]), simulatedInput(64)];
 const met = inputs.map((input) => measure(input, rounds));
-met.push(measureMemory());
+met.push(await measureMemory());
 if (met.includes(false)) {
   console.log("\na goal was missed");
   process.exitCode = 1;
