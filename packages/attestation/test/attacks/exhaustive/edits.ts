@@ -31,17 +31,22 @@ export function* truncations<T extends Uint8Array | string>(
   }
 }
 
+const ASCII = Array.from({ length: 128 }, (_, code) => code);
+
+/** How many edits of each character there are: the whole form's, and the short one's. */
+export const EDITS_OF_A_CHARACTER = EXHAUSTIVE ? 131 : 2;
+
 /**
- * Each character replaced by every one that differs in one bit (which takes in the other case of a letter), left out,
- * doubled, and with white space before it. The short form takes one replacement and the omission.
+ * Each character replaced by every other one of ASCII, left out, doubled, and with white space before it. The short form
+ * takes one replacement, by what differs in one bit, and the omission.
  */
 export function* characterEdits(text: string, all = EXHAUSTIVE): Generator<Edit<string>> {
   for (let at = 0; at < text.length; at++) {
     const [before, character, after] = [text.slice(0, at), text.charAt(at), text.slice(at + 1)];
-    const replaced = (bit: number): string =>
-      before + String.fromCharCode(character.charCodeAt(0) ^ (1 << bit)) + after;
-    const bits = all ? [0, 1, 2, 3, 4, 5, 6] : [(at * 3) % 7];
-    for (const bit of bits) yield { name: `bit ${bit} of character ${at}`, edited: replaced(bit) };
+    const code = character.charCodeAt(0);
+    for (const other of all ? ASCII.filter((other) => other !== code) : [code ^ (1 << ((at * 3) % 7))]) {
+      yield { name: `code ${other} as character ${at}`, edited: before + String.fromCharCode(other) + after };
+    }
     yield { name: `without character ${at}`, edited: before + after };
     if (!all) continue;
     yield { name: `character ${at} twice`, edited: before + character + character + after };
