@@ -44,6 +44,9 @@ export const EQUIVALENT = [
     because("the reader is then nowhere, and never at its end"),
   ),
   ...[["crl", "[]", '["Stryker was here"]']].map(because("no extension has this name")),
+  ...[["policy", "[]", '["Stryker was here"]']].map(because("no PPID has this name")),
+  ...[["der", "[]", '["Stryker was here"]']].map(because("neither none nor this is a time")),
+  ...[["tcb-documents", '"custom"', '""']].map(because("only the message of an issue is read")),
   ...[["der", 'text < "50"', 'text <= "50"']].map(because("a time is longer than two characters")),
 ];
 

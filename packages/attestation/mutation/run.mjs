@@ -20,9 +20,13 @@ const NOT_JUDGED = ["index", "errors", "explain", "format-tree", "check-tree", "
  * @typedef {{ start: { line: number, column: number }, end: { line: number, column: number } }} Location
  */
 
-/** A mutant under which the file of tests does not even load runs no test: Stryker calls that survived. */
-function isNoticed({ status, coveredBy = [], testsCompleted }) {
-  return ["Killed", "Timeout", "Ignored"].includes(status) || (coveredBy.length > 0 && testsCompleted === 0);
+/**
+ * A mutant under which the file of tests does not even load runs no test: Stryker calls that survived. So it is with what a
+ * module does when it is loaded (`static`), since all tests are run against that.
+ */
+function isNoticed({ status, static: isStatic = false, coveredBy = [], testsCompleted }) {
+  const hasTests = isStatic || coveredBy.length > 0;
+  return ["Killed", "Timeout", "Ignored"].includes(status) || (hasTests && testsCompleted === 0);
 }
 
 /** The source that a mutant replaces: of several lines, the first. */

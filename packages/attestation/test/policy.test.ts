@@ -177,15 +177,26 @@ describe("E9: measurements", () => {
     expect(codeOf(() => assertPolicyUsable(both))).toBe("policy_unusable");
   });
 
-  it.each([
-    { allowed_status: [] },
-    { allowed_ppid: [] },
-    { allowed_status: ["UpToDate", "OutOfDate"], grace_days: { OutOfDate: 3 } },
-    { allowed_advisories: ["INTEL-SA-1"], denied_advisories: ["INTEL-SA-1"] },
-    { allowed_ppid: ["00".repeat(16)], denied_ppid: ["00".repeat(16)] },
-  ])("does not start with what contradicts itself or lets nothing pass: %j", (changes) => {
+  it.each<[Record<string, unknown>, string]>([
+    [{ allowed_status: [] }, "allowed_status is empty: no platform could pass"],
+    [{ allowed_ppid: [] }, "allowed_ppid is empty: no platform could pass; leave it out to accept any"],
+    [
+      { allowed_status: ["UpToDate", "OutOfDate"], grace_days: { OutOfDate: 3 } },
+      "OutOfDate stands in allowed_status and in grace_days; say one of them",
+    ],
+    [
+      { allowed_advisories: ["INTEL-SA-1"], denied_advisories: ["INTEL-SA-1"] },
+      "INTEL-SA-1 stands in allowed_advisories and in denied_advisories; say one of them",
+    ],
+    [
+      { allowed_ppid: ["0a".repeat(16)], denied_ppid: ["0A".repeat(16)] },
+      `${"0a".repeat(16)} stands in allowed_ppid and in denied_ppid; say one of them`,
+    ],
+  ])("does not start with what contradicts itself or lets nothing pass: %j", (changes, message) => {
     assertPolicyUsable(policy());
-    expect(codeOf(() => assertPolicyUsable(policy(changes)))).toBe("policy_unusable");
+    expect(() => assertPolicyUsable(policy(changes))).toThrow(
+      expect.objectContaining({ code: "policy_unusable", message }),
+    );
   });
 
   it("refuses everything when asked with an empty list all the same", () => {

@@ -162,5 +162,9 @@ describe("E11: each field of the QE identity", () => {
     expect(() => readQeIdentity(edited(collateral.qe_identity, wrong))).toThrow(
       /^reading QE identity: tcbLevels\.0\.tcbStatus: /,
     );
+    const late: Edit = (document, set) => set(document, "nextUpdate", "soon");
+    expect(() => readQeIdentity(edited(collateral.qe_identity, late))).toThrow(
+      "reading QE identity: nextUpdate: not a time",
+    );
   });
 });
