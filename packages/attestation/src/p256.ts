@@ -4,15 +4,14 @@ import { hex } from "@dstack/core";
 
 /** SubjectPublicKeyInfo of P-256 up to the point: ecPublicKey, prime256v1, an uncompressed point of 65 bytes. */
 const SPKI_PREFIX = "3059301306072a8648ce3d020106082a8648ce3d03010703420004";
-const SPKI_BYTES = 91;
 
 /**
  * A P-256 key from its SubjectPublicKeyInfo, in the one form we accept.
  * @returns undefined when it has another form or is no point of the curve
  */
 export function p256FromSpki(spki: Uint8Array): KeyObject | undefined {
-  if (spki.length !== SPKI_BYTES || !hex(spki).startsWith(SPKI_PREFIX)) return undefined;
-  return p256FromPoint(spki.subarray(SPKI_BYTES - 64));
+  if (!hex(spki).startsWith(SPKI_PREFIX)) return undefined;
+  return p256FromPoint(spki.subarray(SPKI_PREFIX.length / 2));
 }
 
 /** A P-256 key from x ‖ y (64 bytes); undefined when that is no point of the curve. */
