@@ -46,11 +46,13 @@ uint8_t *buffer_grow(struct buffer *buffer, size_t length) {
     size_t capacity = buffer->capacity * 2;
     if (capacity < LEAST_CAPACITY) capacity = LEAST_CAPACITY;
     if (capacity < needed) capacity = needed;
-    uint8_t *bytes = realloc(buffer->bytes, capacity);
+    uint8_t *bytes = realloc(buffer->is_lent ? NULL : buffer->bytes, capacity);
     if (bytes == NULL) {
       buffer->failed = true;
       return NULL;
     }
+    if (buffer->is_lent) memcpy(bytes, buffer->bytes, buffer->length);
+    buffer->is_lent = false;
     buffer->bytes = bytes;
     buffer->capacity = capacity;
   }
@@ -80,8 +82,8 @@ void buffer_drop(struct buffer *buffer, size_t length) {
 }
 
 void buffer_free(struct buffer *buffer) {
-  free(buffer->bytes);
+  if (!buffer->is_lent) free(buffer->bytes);
   buffer->bytes = NULL;
   buffer->length = buffer->capacity = 0;
-  buffer->failed = false;
+  buffer->is_lent = buffer->failed = false;
 }

@@ -24,7 +24,8 @@ struct cursor cursor_vector(struct cursor *cursor, size_t size);
 struct buffer {
   uint8_t *bytes;
   size_t length, capacity;
-  size_t most;  // it never holds more
+  size_t most;   // it never holds more
+  bool is_lent;  // the bytes: not to be given back
   bool failed;
 };
 

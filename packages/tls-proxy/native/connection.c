@@ -30,8 +30,6 @@ static struct connection *make_connection(struct worker *worker, const struct so
   made->source = *source;
   made->deadline.fire = deadline_passed;
   made->again.run = run_again;
-  made->hello.most = MAX_HELLO_BYTES;
-  made->to_app.pipe = made->to_client.pipe = (struct pipe_pair){.in = -1, .out = -1};
   made->accepted_us = worker->loop.now_us;
   made->next = worker->connections;
   made->previous = &worker->connections;
@@ -83,11 +81,38 @@ void connection_accept(struct listener *listener, int fd, const struct sockaddr_
   connection_enter(made, STEP_HELLO, first < whole ? first : whole);
 }
 
+bool connection_make_opening(struct connection *connection) {
+  struct opening *opening = pool_take(&connection->worker->openings);
+  if (opening == NULL) return false;
+  memset(opening, 0, offsetof(struct opening, usual_hello));
+  opening->hello = (struct buffer){
+      .bytes = opening->usual_hello, .capacity = USUAL_HELLO_BYTES, .most = MAX_HELLO_BYTES, .is_lent = true};
+  opening->dial = (struct dial){.connection = connection};
+  connection->opening = opening;
+  return true;
+}
+
+void connection_drop_opening(struct connection *connection) {
+  struct opening *opening = connection->opening;
+  if (opening == NULL) return;
+  lookup_cancel(connection);
+  dial_cancel(connection);
+  buffer_free(&opening->hello);
+  connection->opening = NULL;
+  pool_give(&connection->worker->openings, opening);
+}
+
 void connection_enter(struct connection *connection, enum step step, uint64_t limit_us) {
   struct loop *loop = &connection->worker->loop;
   connection->step = step;
   connection->step_us = loop->now_us;
   timer_set(loop, &connection->deadline, loop->now_us + limit_us);
+}
+
+// How long the step has taken; what takes longer than this can say has no meaning.
+static uint32_t step_took(const struct connection *connection) {
+  uint64_t took = connection->worker->loop.now_us - connection->step_us;
+  return took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
 }
 
 // --- events ---
@@ -96,7 +121,7 @@ static void go_on_with_handshake(struct connection *connection) {
   enum tls_handshake state = tls_handshake(connection->client);
   if (state == TLS_GOES_ON) return;
   if (state == TLS_FAILED) return refuse_silently(connection, OUTCOME_HANDSHAKE_FAILED);
-  connection->handshake_us = connection->worker->loop.now_us - connection->step_us;
+  connection->handshake_us = step_took(connection);
   // Only now: a bare ClientHello must not make us knock on anybody's door.
   dial_start(connection);
 }
@@ -178,8 +203,9 @@ static void start_tls(struct connection *connection) {
 
 void connection_go_to(struct connection *connection, const uint8_t id[ID_BYTES], uint16_t port, enum route_mode mode) {
   struct worker *worker = connection->worker;
+  struct opening *opening = connection->opening;
   // One answer to everything that is not there: whether an id exists, or a port is closed to the public, stays ours.
-  switch (routes_find(&worker->engine->routes, id, port, connection->backends, &connection->backend_count)) {
+  switch (routes_find(&worker->engine->routes, id, port, opening->backends, &opening->backend_count)) {
     case ROUTES_UNKNOWN:
       return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
     case ROUTES_PORT_NOT_ALLOWED:
@@ -189,7 +215,7 @@ void connection_go_to(struct connection *connection, const uint8_t id[ID_BYTES],
   }
   connection->mode = mode;
   connection->port = port;
-  connection->app_count = counts_enter(&worker->engine->apps, connection->backends[0].app);
+  connection->app_count = counts_enter(&worker->engine->apps, opening->backends[0].app);
   if (connection->app_count == NULL) {
     return refuse_with_alert(connection, OUTCOME_TOO_MANY_OF_APP, ALERT_INTERNAL_ERROR);
   }
@@ -202,12 +228,12 @@ void connection_go_to(struct connection *connection, const uint8_t id[ID_BYTES],
 
 void connection_dialled(struct connection *connection, struct end *app, const struct backend *backend) {
   struct worker *worker = connection->worker;
-  connection->connect_us = worker->loop.now_us - connection->step_us;
+  connection->connect_us = step_took(connection);
   if (app != NULL) {
     connection->app = app;
-    connection->backends[0] = *backend;
-    connection->is_connected = true;
+    connection->opening->backends[0] = *backend;
     connection->instance_count = counts_enter(&worker->engine->instances, backend->instance);
+    if (connection->instance_count == NULL) return connection_end(connection, OUTCOME_INTERNAL_ERROR, true);
     relay_start(connection);
   } else if (connection->mode == MODE_PASSTHROUGH) {
     refuse_with_alert(connection, OUTCOME_CONNECT_FAILED, ALERT_INTERNAL_ERROR);
@@ -230,16 +256,13 @@ void connection_end(struct connection *connection, enum outcome outcome, bool by
   connection->step = STEP_CLOSED;
   timer_clear(&worker->loop, &connection->deadline);
   loop_unqueue(&worker->loop, &connection->again);
-  lookup_cancel(connection);
-  dial_cancel(connection);
-  pipes_return(&worker->pipes, &connection->to_app.pipe);
-  pipes_return(&worker->pipes, &connection->to_client.pipe);
+  connection_drop_opening(connection);
+  pipes_return(&worker->pipes, connection->to_app.pipe);
+  pipes_return(&worker->pipes, connection->to_client.pipe);
   if (connection->client != NULL) end_close(connection->client, by_reset);
   if (connection->app != NULL) end_close(connection->app, by_reset);
   if (connection->source_count != NULL) counts_leave(&worker->engine->sources, connection->source_count);
-  buffer_free(&connection->hello);
   free(connection->server_name);
-  free(connection->spoken_for);
   worker->engine->sockets--;
   unlink_connection(connection);
   loop_discard(&worker->loop, &connection->garbage);

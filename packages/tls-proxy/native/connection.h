@@ -15,8 +15,10 @@
 #include "routes.h"
 #include "source.h"
 
+// Longer hellos are kept in the heap.
+#define USUAL_HELLO_BYTES 2048
+
 struct worker;
-struct dial;
 struct lookup;
 
 enum step {
@@ -31,8 +33,7 @@ enum step {
 
 // From one end to the other.
 struct direction {
-  struct end *from, *to;
-  struct pipe_pair pipe;
+  struct pipe_pair *pipe;  // NULL: none
   uint64_t bytes;
   bool spliced;   // bulk: moved through the pipe
   bool ended;     // `from` has no more
@@ -40,33 +41,48 @@ struct direction {
   bool done;      // `to` has been told that it has no more
 };
 
+// The race of the instances, by dial.c.
+struct dial {
+  struct connection *connection;
+  struct timer head_start;
+  struct end *running[MAX_CONTESTANTS];  // NULL: not started, or lost
+  size_t started;
+};
+
+// What it takes from the first byte until it gets through or is refused: most of its life a connection does without.
+struct opening {
+  bool is_spoken_for;  // else the client has connected to us himself
+  struct proxy_header spoken_for;
+  struct hello_scan scan;
+  struct buffer hello;  // what came before there was anybody to pass it on to
+  struct lookup *lookup;
+  struct dial dial;
+  size_t backend_count;
+  struct backend backends[MAX_CONTESTANTS];  // to try; later the one connected to, alone
+  size_t lingered;
+  uint8_t usual_hello[USUAL_HELLO_BYTES];
+};
+
 struct connection {
   struct garbage garbage;
   struct worker *worker;
   struct connection *next, **previous;
+  struct opening *opening;  // NULL: no byte has come yet, or it relays
   struct end *client, *app;
-  enum step step;
-  uint64_t id;
-  bool passthrough_only, is_connected, is_reported;
-  bool is_from_balancer;  // and has not said yet for whom he speaks
-  enum route_mode mode;
-  uint16_t port;
   struct timer deadline;
   struct task again;
-  struct source source;
-  struct proxy_header *spoken_for;  // NULL: the client has connected to us himself
-  struct count *source_count, *app_count, *instance_count;
-  struct hello_scan scan;
-  struct buffer hello;  // what came before there was anybody to pass it on to
-  char *server_name;    // NULL: none yet
-  struct lookup *lookup;
-  struct dial *dial;
-  size_t backend_count;
-  struct backend backends[MAX_CONTESTANTS];  // to try; later the one connected to, alone
   struct direction to_app, to_client;
-  size_t lingered;
-  uint64_t accepted_us, step_us, active_us;
-  uint64_t handshake_us, connect_us;  // how long they took; 0: not done
+  struct count *source_count, *app_count, *instance_count;  // their keys say which app and instance it is of
+  char *server_name;                                        // NULL: none yet
+  uint64_t id, accepted_us, step_us, active_us;
+  uint32_t handshake_us, connect_us;  // how long they took; 0: not done
+  struct source source;
+  uint16_t port;
+  enum step step : 8;
+  enum route_mode mode : 5;
+  bool passthrough_only : 1;
+  bool is_from_balancer : 1;  // and has not said yet for whom he speaks
+  bool is_reported : 1;
 };
 
 // connection.c
@@ -78,6 +94,9 @@ void connection_enter(struct connection *connection, enum step step, uint64_t li
 void connection_route(struct connection *connection);
 void connection_go_to(struct connection *connection, const uint8_t id[ID_BYTES], uint16_t port, enum route_mode mode);
 void connection_dialled(struct connection *connection, struct end *app, const struct backend *backend);
+// False: no memory.
+bool connection_make_opening(struct connection *connection);
+void connection_drop_opening(struct connection *connection);
 // Reports, unless that is done, and closes everything.
 void connection_end(struct connection *connection, enum outcome outcome, bool by_reset);
 void connection_ready(struct watch *watch, uint32_t events);

@@ -12,14 +12,6 @@
 // A later instance starts when the one before it has not answered in this time, or has failed.
 #define HEAD_START_US 200000
 
-struct dial {
-  struct garbage garbage;
-  struct connection *connection;
-  struct timer head_start;
-  struct end *running[MAX_CONTESTANTS];  // NULL: not started, or lost
-  size_t started;
-};
-
 static void start_next(struct dial *dial);
 static void attempt_ready(struct watch *watch, uint32_t events);
 
@@ -78,11 +70,12 @@ static void finish(struct dial *dial, struct end *winner, const struct backend *
 
 static void start_next(struct dial *dial) {
   struct connection *connection = dial->connection;
+  const struct opening *opening = connection->opening;
   struct loop *loop = &connection->worker->loop;
   timer_clear(loop, &dial->head_start);
-  while (dial->started < connection->backend_count) {
+  while (dial->started < opening->backend_count) {
     size_t index = dial->started++;
-    dial->running[index] = connect_to(connection, &connection->backends[index]);
+    dial->running[index] = connect_to(connection, &opening->backends[index]);
     if (dial->running[index] == NULL) continue;
     timer_set(loop, &dial->head_start, loop->now_us + HEAD_START_US);
     return;
@@ -93,7 +86,7 @@ static void start_next(struct dial *dial) {
 static void attempt_ready(struct watch *watch, uint32_t events) {
   struct end *end = end_of_watch(watch);
   struct connection *connection = end->connection;
-  struct dial *dial = connection->dial;
+  struct dial *dial = &connection->opening->dial;
   size_t index = 0;
   end_note(end, events);
   while (index < dial->started && dial->running[index] != end) index++;
@@ -105,27 +98,22 @@ static void attempt_ready(struct watch *watch, uint32_t events) {
   }
   if (!end->can_write) return;
   end->watch.ready = connection_ready;
-  struct backend backend = connection->backends[index];
+  struct backend backend = connection->opening->backends[index];
   finish(dial, end, &backend);
 }
 
 void dial_start(struct connection *connection) {
-  struct dial *dial = calloc(1, sizeof *dial);
+  struct dial *dial = &connection->opening->dial;
   connection_enter(connection, STEP_DIAL, connection->worker->engine->limits.connect_us);
-  if (dial == NULL) return connection_dialled(connection, NULL, NULL);
-  dial->connection = connection;
   dial->head_start.fire = head_start_over;
-  connection->dial = dial;
   start_next(dial);
 }
 
 void dial_cancel(struct connection *connection) {
-  struct dial *dial = connection->dial;
-  if (dial == NULL) return;
-  connection->dial = NULL;
+  struct dial *dial = &connection->opening->dial;
   timer_clear(&connection->worker->loop, &dial->head_start);
-  for (size_t i = 0; i < dial->started; i++) {
-    if (dial->running[i] != NULL) end_close(dial->running[i], false);
+  while (dial->started > 0) {
+    struct end *loser = dial->running[--dial->started];
+    if (loser != NULL) end_close(loser, false);
   }
-  loop_discard(&connection->worker->loop, &dial->garbage);
 }

@@ -23,7 +23,6 @@ struct end *end_make(struct connection *connection, int fd, void (*ready)(struct
   }
   end->watch = watch;
   end->connection = connection;
-  end->waiting.most = MAX_WAITING_BYTES;
   if (!loop_watch(&connection->worker->loop, &end->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
     end_close(end, false);
     return NULL;
@@ -70,26 +69,42 @@ static ssize_t send_some(struct end *end, const uint8_t *bytes, size_t length) {
   return (ssize_t)sent;
 }
 
+static bool wait_with(struct end *end, const uint8_t *bytes, size_t length) {
+  if (length == 0) return true;
+  if (end->waiting == NULL) end->waiting = calloc(1, sizeof *end->waiting);
+  if (end->waiting == NULL) return false;
+  end->waiting->most = MAX_WAITING_BYTES;
+  buffer_put(end->waiting, bytes, length);
+  return !end->waiting->failed;
+}
+
+static void free_waiting(struct end *end) {
+  if (end->waiting == NULL) return;
+  buffer_free(end->waiting);
+  free(end->waiting);
+  end->waiting = NULL;
+}
+
 bool end_write_raw(struct end *end, const uint8_t *bytes, size_t length) {
   if (!end_flush(end)) return false;
   if (length == 0) return true;
   ssize_t sent = end_is_full(end) ? 0 : send_some(end, bytes, length);
   if (sent < 0) return false;
-  buffer_put(&end->waiting, bytes + sent, length - (size_t)sent);
-  return !end->waiting.failed;
+  return wait_with(end, bytes + sent, length - (size_t)sent);
 }
 
 bool end_write(struct end *end, const uint8_t *bytes, size_t length) {
   return end->tls == NULL ? end_write_raw(end, bytes, length) : tls_write(end, bytes, length);
 }
 
-bool end_is_full(const struct end *end) { return end->waiting.length > 0; }
+bool end_is_full(const struct end *end) { return end->waiting != NULL; }
 
 bool end_flush(struct end *end) {
   if (!end_is_full(end) || !end->can_write) return true;
-  ssize_t sent = send_some(end, end->waiting.bytes, end->waiting.length);
+  ssize_t sent = send_some(end, end->waiting->bytes, end->waiting->length);
   if (sent < 0) return false;
-  if (sent > 0) buffer_drop(&end->waiting, (size_t)sent);
+  if ((size_t)sent == end->waiting->length) free_waiting(end);
+  else buffer_drop(end->waiting, (size_t)sent);
   return true;
 }
 
@@ -102,6 +117,6 @@ void end_close(struct end *end, bool by_reset) {
   watch_close(&end->watch);
   if (end->tls != NULL) SSL_free(end->tls);
   end->tls = NULL;
-  buffer_free(&end->waiting);
+  free_waiting(end);
   loop_discard(&end->connection->worker->loop, &end->garbage);
 }

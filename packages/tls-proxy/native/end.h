@@ -15,8 +15,8 @@ struct end {
   struct garbage garbage;
   struct watch watch;
   struct connection *connection;
-  SSL *tls;              // NULL: in clear
-  struct buffer waiting; // to be sent; inside TLS, records
+  SSL *tls;                // NULL: in clear
+  struct buffer *waiting;  // to be sent; inside TLS, records; NULL: nothing
   bool can_read, can_write;  // as far as is known
   bool hung_up;              // the other side has ended: read on until 0
   bool broken;               // the kernel has an error for this socket

@@ -7,7 +7,7 @@
 
 static void take_hello(struct connection *connection) {
   char name[MAX_NAME_BYTES + 1];
-  const struct buffer *hello = &connection->hello;
+  const struct buffer *hello = &connection->opening->hello;
   if (!hello_parse(hello->bytes, hello->length, connection->worker->scratch, name)) {
     return refuse_with_alert(connection, OUTCOME_BAD_HELLO, ALERT_DECODE_ERROR);
   }
@@ -22,30 +22,29 @@ static void take_hello(struct connection *connection) {
 
 // Takes the PROXY header off the front, once it is whole. False: it is not, or there was something wrong with it.
 static bool take_proxy_header(struct connection *connection) {
-  struct buffer *hello = &connection->hello;
-  struct proxy_header header;
-  enum proxy_header_result result = proxy_header_parse(hello->bytes, hello->length, &header);
+  struct opening *opening = connection->opening;
+  struct buffer *hello = &opening->hello;
+  struct proxy_header *header = &opening->spoken_for;
+  enum proxy_header_result result = proxy_header_parse(hello->bytes, hello->length, header);
   if (result == PROXY_HEADER_MORE) return false;
   if (result == PROXY_HEADER_BAD) {
     refuse_silently(connection, OUTCOME_BAD_PROXY_HEADER);
     return false;
   }
-  buffer_drop(hello, header.length);
+  buffer_drop(hello, header->length);
   connection->is_from_balancer = false;
-  if (!header.has_addresses) return true;  // a look whether we are there: counts for nobody
-  connection->source = (struct source){.address = header.source.address, .told_as_ipv6 = header.is_ipv6};
-  connection->spoken_for = malloc(sizeof header);
-  if (connection->spoken_for == NULL || !connection_count_source(connection)) {
-    connection_end(connection, OUTCOME_TOO_MANY_OF_SOURCE, true);
-    return false;
-  }
-  *connection->spoken_for = header;
-  return true;
+  if (!header->has_addresses) return true;  // a look whether we are there: counts for nobody
+  opening->is_spoken_for = true;
+  connection->source = (struct source){.address = header->source.address, .told_as_ipv6 = header->is_ipv6};
+  if (connection_count_source(connection)) return true;
+  connection_end(connection, OUTCOME_TOO_MANY_OF_SOURCE, true);
+  return false;
 }
 
 static void take_bytes(struct connection *connection, size_t count) {
   struct worker *worker = connection->worker;
-  struct buffer *hello = &connection->hello;
+  struct opening *opening = connection->opening;
+  struct buffer *hello = &opening->hello;
   // One deadline from accept, however slowly it trickles.
   if (hello->length == 0) {
     timer_set(&worker->loop, &connection->deadline, connection->accepted_us + worker->engine->limits.hello_us);
@@ -57,7 +56,7 @@ static void take_bytes(struct connection *connection, size_t count) {
     if (hello->length == 0) return;
     count = hello->length;
   }
-  switch (hello_scan(&connection->scan, hello->bytes + hello->length - count, count)) {
+  switch (hello_scan(&opening->scan, hello->bytes + hello->length - count, count)) {
     case HELLO_MORE:
       return;
     case HELLO_WHOLE:
@@ -73,12 +72,16 @@ static void take_bytes(struct connection *connection, size_t count) {
 
 void first_bytes_read(struct connection *connection) {
   while (connection->step == STEP_HELLO) {
-    size_t room = MAX_HELLO_BYTES - connection->hello.length;
+    const struct opening *opening = connection->opening;
+    size_t room = MAX_HELLO_BYTES - (opening == NULL ? 0 : opening->hello.length);
     // Full, and the scan wants more still.
     if (room == 0) return refuse_with_alert(connection, OUTCOME_BAD_HELLO, ALERT_DECODE_ERROR);
     ssize_t count = end_read(connection->client, connection->worker->scratch, room);
     if (count == END_AGAIN) return;
     if (count <= 0) return connection_end(connection, OUTCOME_CLIENT_GONE, false);
+    if (opening == NULL && !connection_make_opening(connection)) {
+      return connection_end(connection, OUTCOME_INTERNAL_ERROR, true);
+    }
     take_bytes(connection, (size_t)count);
   }
 }

@@ -41,15 +41,16 @@ void lookup_start(struct connection *connection) {
   make_key(number, lookup->node.key);
   lookup->connection = connection;
   table_add(&worker->lookups, &lookup->node);
-  connection->lookup = lookup;
+  connection->opening->lookup = lookup;
   connection_enter(connection, STEP_LOOKUP, worker->engine->limits.lookup_us);
 }
 
 void lookup_cancel(struct connection *connection) {
-  if (connection->lookup == NULL) return;
-  table_remove(&connection->worker->lookups, &connection->lookup->node);
-  free(connection->lookup);
-  connection->lookup = NULL;
+  struct lookup *lookup = connection->opening->lookup;
+  if (lookup == NULL) return;
+  table_remove(&connection->worker->lookups, &lookup->node);
+  free(lookup);
+  connection->opening->lookup = NULL;
 }
 
 void lookup_found(struct worker *worker, uint64_t number, bool found, const uint8_t id[ID_BYTES], uint16_t port) {

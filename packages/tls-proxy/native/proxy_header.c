@@ -141,7 +141,8 @@ size_t proxy_header_write(uint8_t bytes[MAX_PROXY_HEADER_BYTES], const struct en
                           const struct endpoint *destination, const char *server_name) {
   bool is_ipv4 = IN6_IS_ADDR_V4MAPPED(&source->address) && IN6_IS_ADDR_V4MAPPED(&destination->address);
   size_t address_bytes = is_ipv4 ? 4 : 16, name_bytes = strlen(server_name);
-  struct buffer out = {.bytes = bytes, .capacity = MAX_PROXY_HEADER_BYTES, .most = MAX_PROXY_HEADER_BYTES};
+  struct buffer out = {
+      .bytes = bytes, .capacity = MAX_PROXY_HEADER_BYTES, .most = MAX_PROXY_HEADER_BYTES, .is_lent = true};
   buffer_put(&out, signature, sizeof signature);
   buffer_put_uint(&out, VERSION_2_PROXY, 1);
   buffer_put_uint(&out, is_ipv4 ? TCP_OVER_IPV4 : TCP_OVER_IPV6, 1);

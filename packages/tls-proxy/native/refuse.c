@@ -28,13 +28,14 @@ static void linger(struct connection *connection, enum outcome outcome) {
 
 void refuse_linger(struct connection *connection) {
   struct end *client = connection->client;
-  while (connection->lingered < MAX_LINGER_BYTES && client->can_read) {
+  size_t *lingered = &connection->opening->lingered;
+  while (*lingered < MAX_LINGER_BYTES && client->can_read) {
     ssize_t count = recv(client->watch.fd, connection->worker->scratch, SCRATCH_BYTES, 0);
     if (count <= 0) break;
-    connection->lingered += (size_t)count;
+    *lingered += (size_t)count;
   }
   // Whether it is dry or over, epoll has said: an end, and an error, come with a flag that stays.
-  bool is_over = client->hung_up || client->broken || connection->lingered >= MAX_LINGER_BYTES;
+  bool is_over = client->hung_up || client->broken || *lingered >= MAX_LINGER_BYTES;
   if (is_over) connection_end(connection, OUTCOME_FINISHED, false);
 }
 

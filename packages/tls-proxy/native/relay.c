@@ -22,18 +22,29 @@ enum pumped { PUMP_WAITS, PUMP_AGAIN, PUMP_DONE, PUMP_BROKEN };
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
+// A direction and its ends.
+struct flow {
+  struct connection *connection;
+  struct direction *direction;
+  struct end *from, *to;
+};
+
 // --- splice ---
 
+static size_t piped_bytes(const struct direction *direction) {
+  return direction->pipe == NULL ? 0 : direction->pipe->bytes;
+}
+
 // Moves what the pipe holds into the socket. False: broken.
-static bool splice_out(struct direction *direction) {
-  struct pipe_pair *pipe = &direction->pipe;
-  while (pipe->bytes > 0 && direction->to->can_write) {
-    ssize_t count = splice(pipe->out, NULL, direction->to->watch.fd, NULL, pipe->bytes,
+static bool splice_out(const struct flow *flow) {
+  struct pipe_pair *pipe = flow->direction->pipe;
+  while (piped_bytes(flow->direction) > 0 && flow->to->can_write) {
+    ssize_t count = splice(pipe->out, NULL, flow->to->watch.fd, NULL, pipe->bytes,
                            SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (count > 0) {
       pipe->bytes -= (size_t)count;
     } else if (count < 0 && errno == EAGAIN) {
-      direction->to->can_write = false;
+      flow->to->can_write = false;
     } else if (count == 0 || errno != EINTR) {
       return false;
     }
@@ -42,86 +53,91 @@ static bool splice_out(struct direction *direction) {
 }
 
 // Fills the empty pipe from the socket: as end_read.
-static ssize_t splice_in(struct direction *direction) {
-  struct end *from = direction->from;
+static ssize_t splice_in(const struct flow *flow) {
+  struct end *from = flow->from;
+  struct pipe_pair *pipe = flow->direction->pipe;
   while (from->can_read) {
-    ssize_t count = splice(from->watch.fd, NULL, direction->pipe.in, NULL, direction->pipe.size,
-                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    ssize_t count = splice(from->watch.fd, NULL, pipe->in, NULL, pipe->size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno == EAGAIN) {
       from->can_read = false;  // the pipe was empty: it is the socket that has nothing
       return END_AGAIN;
     }
     if (count < 0) return END_BROKEN;
-    direction->pipe.bytes = (size_t)count;
+    pipe->bytes = (size_t)count;
     return count;
   }
   return END_AGAIN;
 }
 
-static bool can_splice(const struct direction *direction) {
-  return direction->from->tls == NULL && direction->to->tls == NULL;
-}
+static bool can_splice(const struct flow *flow) { return flow->from->tls == NULL && flow->to->tls == NULL; }
 
 // --- one direction ---
 
-static ssize_t splice_some(struct direction *direction) {
-  ssize_t count = splice_in(direction);
-  if (count > 0 && count < (ssize_t)SMALL_SPLICE_BYTES) direction->spliced = false;
-  return count > 0 && !splice_out(direction) ? END_BROKEN : count;
+static ssize_t splice_some(const struct flow *flow) {
+  ssize_t count = splice_in(flow);
+  if (count > 0 && count < (ssize_t)SMALL_SPLICE_BYTES) flow->direction->spliced = false;
+  return count > 0 && !splice_out(flow) ? END_BROKEN : count;
 }
 
-static ssize_t copy_some(struct worker *worker, struct direction *direction) {
-  ssize_t count = end_read(direction->from, worker->scratch, SCRATCH_BYTES);
-  if (count >= (ssize_t)BULK_READ_BYTES) direction->spliced = can_splice(direction);
-  return count > 0 && !end_write(direction->to, worker->scratch, (size_t)count) ? END_BROKEN : count;
+static ssize_t copy_some(const struct flow *flow) {
+  uint8_t *scratch = flow->connection->worker->scratch;
+  ssize_t count = end_read(flow->from, scratch, SCRATCH_BYTES);
+  if (count >= (ssize_t)BULK_READ_BYTES) flow->direction->spliced = can_splice(flow);
+  return count > 0 && !end_write(flow->to, scratch, (size_t)count) ? END_BROKEN : count;
 }
 
-static ssize_t move_some(struct worker *worker, struct direction *direction) {
-  if (direction->spliced && direction->pipe.in < 0) {
-    direction->spliced = pipes_borrow(&worker->pipes, &direction->pipe);
+static ssize_t move_some(const struct flow *flow) {
+  struct direction *direction = flow->direction;
+  if (direction->spliced && direction->pipe == NULL) {
+    direction->pipe = pipes_borrow(&flow->connection->worker->pipes);
+    direction->spliced = direction->pipe != NULL;
   }
-  return direction->spliced ? splice_some(direction) : copy_some(worker, direction);
+  return direction->spliced ? splice_some(flow) : copy_some(flow);
 }
+
+static void mark_active(struct connection *connection) { connection->active_us = connection->worker->loop.now_us; }
 
 // Sends on what was read before. False: broken.
-static bool drain(struct connection *connection, struct direction *direction) {
-  struct end *to = direction->to;
-  if ((!end_is_full(to) && direction->pipe.bytes == 0) || !to->can_write) return true;
+static bool drain(const struct flow *flow) {
+  struct end *to = flow->to;
+  if ((!end_is_full(to) && piped_bytes(flow->direction) == 0) || !to->can_write) return true;
   if (!end_flush(to)) return false;
-  if (!end_is_full(to) && !splice_out(direction)) return false;
-  connection->active_us = connection->worker->loop.now_us;
+  if (!end_is_full(to) && !splice_out(flow)) return false;
+  mark_active(flow->connection);
   return true;
 }
 
 // Passes the end of the data on. False: broken.
-static bool pass_end(const struct connection *connection, struct direction *direction) {
-  if (direction->to->tls != NULL && !direction->notified) {
+static bool pass_end(const struct flow *flow) {
+  struct direction *direction = flow->direction;
+  if (flow->to->tls != NULL && !direction->notified) {
     direction->notified = true;
-    return tls_notify_end(direction->to);
+    return tls_notify_end(flow->to);
   }
-  bool is_last = connection->to_app.done || connection->to_client.done;
+  bool is_last = flow->connection->to_app.done || flow->connection->to_client.done;
   direction->done = true;
-  return is_last || end_shut(direction->to);  // the last end is said by closing, which comes now
+  return is_last || end_shut(flow->to);  // the last end is said by closing, which comes now
 }
 
-static enum pumped pump(struct connection *connection, struct direction *direction) {
+static enum pumped pump(const struct flow *flow) {
+  struct direction *direction = flow->direction;
   size_t moved = 0;
   while (!direction->done) {
-    if (!drain(connection, direction)) return PUMP_BROKEN;
-    if (end_is_full(direction->to) || direction->pipe.bytes > 0) {
+    if (!drain(flow)) return PUMP_BROKEN;
+    if (end_is_full(flow->to) || piped_bytes(direction) > 0) {
       // Who resets now is not seen by reading: there is no reading before this is sent.
-      return direction->from->broken || direction->to->broken ? PUMP_BROKEN : PUMP_WAITS;
+      return flow->from->broken || flow->to->broken ? PUMP_BROKEN : PUMP_WAITS;
     }
     if (direction->ended) {
-      if (!pass_end(connection, direction)) return PUMP_BROKEN;
+      if (!pass_end(flow)) return PUMP_BROKEN;
       continue;
     }
     if (moved >= TURN_BYTES) return PUMP_AGAIN;
-    ssize_t count = move_some(connection->worker, direction);
+    ssize_t count = move_some(flow);
     if (count == END_BROKEN) return PUMP_BROKEN;
     if (count == END_AGAIN) return PUMP_WAITS;
-    connection->active_us = connection->worker->loop.now_us;
+    mark_active(flow->connection);
     direction->ended = count == 0;
     direction->bytes += (uint64_t)count;
     moved += (size_t)count;
@@ -148,23 +164,28 @@ void relay_check_time(struct connection *connection) {
 }
 
 // A pipe is two descriptors: who waits with nothing in it gives it back.
-static enum pumped pump_with_pipe(struct connection *connection, struct direction *direction) {
-  enum pumped pumped = pump(connection, direction);
-  if (direction->pipe.in >= 0 && direction->pipe.bytes == 0) {
-    pipes_return(&connection->worker->pipes, &direction->pipe);
+static enum pumped pump_with_pipe(const struct flow *flow) {
+  struct direction *direction = flow->direction;
+  enum pumped pumped = pump(flow);
+  if (direction->pipe != NULL && direction->pipe->bytes == 0) {
+    pipes_return(&flow->connection->worker->pipes, direction->pipe);
+    direction->pipe = NULL;
   }
   return pumped;
 }
 
 // There is nothing left to read that would tell.
-static bool is_reset(const struct direction *direction) { return direction->ended && direction->from->broken; }
+static bool is_reset(const struct flow *flow) { return flow->direction->ended && flow->from->broken; }
 
 void relay_run(struct connection *connection) {
+  struct end *client = connection->client, *app = connection->app;
+  const struct flow to_app = {connection, &connection->to_app, client, app};
+  const struct flow to_client = {connection, &connection->to_client, app, client};
   bool was_half_closed = is_half_closed(connection);
-  enum pumped up = pump_with_pipe(connection, &connection->to_app);
-  enum pumped down = up == PUMP_BROKEN ? PUMP_BROKEN : pump_with_pipe(connection, &connection->to_client);
+  enum pumped up = pump_with_pipe(&to_app);
+  enum pumped down = up == PUMP_BROKEN ? PUMP_BROKEN : pump_with_pipe(&to_client);
   if (up == PUMP_DONE && down == PUMP_DONE) return connection_end(connection, OUTCOME_FINISHED, false);
-  if (down == PUMP_BROKEN || is_reset(&connection->to_app) || is_reset(&connection->to_client)) {
+  if (down == PUMP_BROKEN || is_reset(&to_app) || is_reset(&to_client)) {
     return connection_end(connection, OUTCOME_RESET, true);
   }
   if (up == PUMP_AGAIN || down == PUMP_AGAIN) loop_queue(&connection->worker->loop, &connection->again);
@@ -173,12 +194,12 @@ void relay_run(struct connection *connection) {
 
 // Tells the app by the PROXY protocol who its client is, where it asks for it. Gives back how many bytes that takes.
 static size_t write_proxy_header(const struct connection *connection, uint8_t *bytes) {
-  const struct proxy_header *spoken_for = connection->spoken_for;
-  if (!connection->backends[0].wants_header) return 0;
+  const struct opening *opening = connection->opening;
+  if (!opening->backends[0].wants_header) return 0;
   struct endpoint source = {0}, destination = {0};
-  if (spoken_for != NULL) {
-    source = spoken_for->source;
-    destination = spoken_for->destination;
+  if (opening->is_spoken_for) {
+    source = opening->spoken_for.source;
+    destination = opening->spoken_for.destination;
   } else {
     int fd = connection->client->watch.fd;
     source_endpoints(fd, &source, &destination);
@@ -188,7 +209,7 @@ static size_t write_proxy_header(const struct connection *connection, uint8_t *b
 
 // What the app gets first, in one piece: the PROXY header, and the hello where TLS is its own. False: broken.
 static bool send_first_bytes(struct connection *connection) {
-  struct buffer *hello = &connection->hello;
+  struct buffer *hello = &connection->opening->hello;
   uint8_t *bytes = connection->worker->scratch;
   size_t length = write_proxy_header(connection, bytes);
   if (connection->client->tls == NULL) {
@@ -201,12 +222,11 @@ static bool send_first_bytes(struct connection *connection) {
 }
 
 void relay_start(struct connection *connection) {
-  struct end *client = connection->client, *app = connection->app;
   connection->step = STEP_RELAY;
-  connection->active_us = connection->worker->loop.now_us;
-  connection->to_app.from = connection->to_client.to = client;
-  connection->to_app.to = connection->to_client.from = app;
+  mark_active(connection);
   if (!send_first_bytes(connection)) return connection_end(connection, OUTCOME_RESET, true);
+  // What TLS has not read of it yet, it will.
+  if (connection->opening->hello.length == 0) connection_drop_opening(connection);
   relay_check_time(connection);
   if (connection->step == STEP_RELAY) relay_run(connection);
 }

@@ -15,9 +15,15 @@ static void put_text(struct buffer *out, const char *text) {
   buffer_put(out, text, length);
 }
 
-static void put_optional_id(struct buffer *out, bool is_known, const uint8_t *id) {
-  buffer_put_uint(out, is_known, 1);
-  if (is_known) buffer_put(out, id, ID_BYTES);
+static void put_optional_id(struct buffer *out, const uint8_t *id) {
+  buffer_put_uint(out, id != NULL, 1);
+  if (id != NULL) buffer_put(out, id, ID_BYTES);
+}
+
+// NULL: not known. An app that has too many connections is known, and does not count this one.
+static const uint8_t *app_of(const struct connection *connection) {
+  if (connection->app_count != NULL) return connection->app_count->node.key;
+  return connection->mode == MODE_NONE ? NULL : connection->opening->backends[0].app;
 }
 
 // What `readFacts` of ../src/native/events.ts reads.
@@ -27,8 +33,8 @@ static void put_facts(struct buffer *out, const struct connection *connection, u
   put_text(out, source);
   put_text(out, connection->server_name);
   buffer_put_uint(out, connection->mode, 1);
-  put_optional_id(out, connection->mode != MODE_NONE, connection->backends[0].app);
-  put_optional_id(out, connection->is_connected, connection->backends[0].instance);
+  put_optional_id(out, app_of(connection));
+  put_optional_id(out, connection->instance_count == NULL ? NULL : connection->instance_count->node.key);
   buffer_put_uint(out, now_us - connection->accepted_us, 8);
   buffer_put_uint(out, connection->to_app.bytes, 8);
   buffer_put_uint(out, connection->to_client.bytes, 8);
@@ -41,7 +47,10 @@ static void put_report(struct worker *worker, const struct connection *connectio
   put_facts(out, connection, worker->loop.now_us);
   buffer_put_uint(out, connection->handshake_us, 8);
   buffer_put_uint(out, connection->connect_us, 8);
-  if (out->failed || out->length > FULL_REPORTS_BYTES) report_now(worker);
+}
+
+static void tell_if_full(struct worker *worker) {
+  if (worker->reports.failed || worker->reports.length > FULL_REPORTS_BYTES) report_now(worker);
 }
 
 // Dropped when the control plane is far behind.
@@ -58,18 +67,20 @@ static void send_reports(struct worker *worker) {
 void report_connection(struct connection *connection, enum outcome outcome) {
   struct worker *worker = connection->worker;
   if (connection->is_reported) return;
+  put_report(worker, connection, outcome);  // while its counts say of whom it is
   connection->is_reported = true;
   worker->engine->open--;
   worker->engine->open_changed = true;
   if (connection->app_count != NULL) counts_leave(&worker->engine->apps, connection->app_count);
   if (connection->instance_count != NULL) counts_leave(&worker->engine->instances, connection->instance_count);
   connection->app_count = connection->instance_count = NULL;
-  put_report(worker, connection, outcome);
+  tell_if_full(worker);
 }
 
 void report_turned_away(struct worker *worker, const struct source *source, enum outcome outcome) {
   const struct connection nothing = {.source = *source, .accepted_us = worker->loop.now_us};
   put_report(worker, &nothing, outcome);
+  tell_if_full(worker);
 }
 
 void report_open(struct worker *worker, uint64_t number, size_t most) {

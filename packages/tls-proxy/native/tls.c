@@ -36,10 +36,11 @@ static int bio_write(BIO *bio, const char *bytes, int length) {
 
 static int bio_read(BIO *bio, char *bytes, int length) {
   struct end *end = BIO_get_data(bio);
-  struct buffer *hello = &end->connection->hello;
+  struct opening *opening = end->connection->opening;
   BIO_clear_retry_flags(bio);
   if (length <= 0) return 0;
-  if (hello->length > 0) {
+  if (opening != NULL && opening->hello.length > 0) {
+    struct buffer *hello = &opening->hello;
     size_t take = hello->length < (size_t)length ? hello->length : (size_t)length;
     memcpy(bytes, hello->bytes, take);
     buffer_drop(hello, take);

@@ -39,7 +39,8 @@ static void end_some(struct worker *worker, struct cursor fields) {
   struct connection *next;
   for (struct connection *connection = worker->connections; connection != NULL; connection = next) {
     next = connection->next;
-    bool is_its = connection->is_connected && memcmp(connection->backends[0].instance, instance, ID_BYTES) == 0;
+    const struct count *its = connection->instance_count;
+    bool is_its = its != NULL && memcmp(its->node.key, instance, ID_BYTES) == 0;
     if (is_its || !of_instance) connection_end(connection, OUTCOME_DRAINED, false);
   }
   tell_done(worker, number);
@@ -99,6 +100,7 @@ struct worker *worker_make(struct engine *engine, size_t index) {
   if (worker == NULL) return NULL;
   worker->engine = engine;
   worker->index = index;
+  worker->openings = pool_of(sizeof(struct opening));
   worker->report_timer.fire = report_due;
   worker->reports.most = MAX_REPORTS_BYTES;
   worker->loop.epoll_fd = worker->mailbox.watch.fd = -1;
@@ -118,6 +120,7 @@ void worker_free(struct worker *worker) {
   buffer_free(&worker->records);
   table_free(&worker->lookups);
   pipes_free(&worker->pipes);
+  pool_free(&worker->openings);
   loop_free(&worker->loop);
   free(worker->scratch);
   free(worker);

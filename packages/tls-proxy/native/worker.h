@@ -9,6 +9,7 @@
 #include "loop.h"
 #include "mailbox.h"
 #include "pipes.h"
+#include "pool.h"
 #include "protocol.h"
 #include "table.h"
 
@@ -29,6 +30,7 @@ struct worker {
   struct table lookups;
   uint64_t last_lookup;
   struct pipes pipes;
+  struct pool openings;
   struct connection *connections;
   struct buffer reports;  // of connections that are over, not told yet
   struct timer report_timer;
