@@ -25,6 +25,7 @@ import { Sessions } from "./dashboard/sessions.js";
 import { vmSummaries } from "./dashboard/vm-summary.js";
 import { Watch } from "./dashboard/watch.js";
 import { loadGuestMaterial } from "./guest-material.js";
+import { addAuditFile } from "./http/audit-file.js";
 import { AuditLog } from "./http/audit-log.js";
 import { addAuthentication } from "./http/auth.js";
 import { addLogs } from "./http/logs.js";
@@ -155,6 +156,7 @@ async function listen(context: TeepodContext, page: PageFiles, closing: AbortSig
   );
   addEvents(app, facts, watch, access, closing);
   addLogs(app, vms, access, closing);
+  addAuditFile(app, audit, closing);
   mountPrpc(app, [teepodService(context)], { peer: (request) => ({ peer: access.callerOf(request) }) });
   return listenHttp({ app, address: { host: config.host, port: config.port } });
 }
@@ -172,7 +174,7 @@ export async function startTeepod(config: TeepodConfig, parts: Partial<TeepodPar
   stack.use(await lockRunPath(runPath));
   const store = await VmStore.open(runPath, log);
   const images = new ImageStore(config.image_path, log);
-  const audit = stack.use(await AuditLog.open(join(runPath, "audit.log"), clock));
+  const audit = stack.use(await AuditLog.open(join(runPath, "audit.log"), clock, log));
   const vms = stack.use(await openVms(config, parts, { store, images, clock, log }));
   const envKeys = parts.envKeys ?? stack.use(defaultEnvKeys(config, vms));
   const closing = new AbortController();

@@ -18,6 +18,8 @@ export type { ProcessIdentity } from "./process-identity.js";
 export { ChainedLog } from "./chained-log/chained-log.js";
 export type { ChainedLogOptions } from "./chained-log/chained-log.js";
 export { ChainedLogError, MAX_LINE_BYTES } from "./chained-log/chain.js";
+export { readChain } from "./chained-log/read-chain.js";
+export type { LogPage } from "./chained-log/read-page.js";
 export type { ChainHead, ChainLink } from "./chained-log/chain.js";
 export type { LogFile } from "./chained-log/log-file.js";
 export { bearerToken, findToken, tokenDigest } from "./bearer-tokens.js";

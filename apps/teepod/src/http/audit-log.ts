@@ -1,101 +1,100 @@
 import { randomBytes } from "node:crypto";
-import { open, stat, unlink, writeFile } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
-import { Serial, errorCode } from "@dstack/core";
+import { stat, unlink, writeFile } from "node:fs/promises";
+import { errorCode } from "@dstack/core";
+import { ChainedLog, ChainedLogError } from "@dstack/daemon";
+import type { ChainHead, ChainLink, LogPage, Logger } from "@dstack/daemon";
+import { z } from "zod";
 import type { Clock } from "../clock.js";
-import { readEntriesBefore } from "./audit-page.js";
-import type { AuditPage } from "./audit-page.js";
 
-export interface AuditEntry {
-  readonly who: string;
-  readonly role: string;
+const Entry = z.strictObject({
+  seq: z.int().min(0),
+  prev: z.string().regex(/^[0-9a-f]{64}$/),
+  at: z.iso.datetime(),
+  who: z.string(),
+  role: z.string(),
   /** IP address of the caller. */
-  readonly from: string;
-  readonly request: string;
-  readonly method: string;
+  from: z.string(),
+  request: z.string(),
+  method: z.string(),
   /** The VM it is about, its name for a new one; empty where it is about none. */
-  readonly vm: string;
-  readonly outcome: "asked" | "done" | "refused" | "failed";
-  readonly message?: string;
+  vm: z.string(),
+  outcome: z.enum(["asked", "done", "refused", "failed"]),
+  message: z.string().exactOptional(),
   /** The id a method answered. */
-  readonly result?: string;
-}
+  result: z.string().exactOptional(),
+});
+type LoggedEntry = z.output<typeof Entry>;
+
+/** What an entry says beyond its place in the chain. */
+export type AuditEntry = Omit<LoggedEntry, keyof ChainLink>;
 
 /** Room for some two hundred lines. */
 const RESERVE_BYTES = 64 * 1024;
 
 function isDiskFull(err: unknown): boolean {
-  const code = errorCode(err);
+  const code = errorCode(err instanceof ChainedLogError ? err.cause : err);
   return code === "ENOSPC" || code === "EDQUOT";
 }
 
 /**
- * Every change anyone asked for, one JSON object a line, only ever appended to.
+ * Every change anyone asked for: append-only, hash-chained.
  *
  * What cannot be logged is not done, and a guest may fill the host's disk: a file beside the log holds some room
  * back, so that the operator can still stop and remove that guest's VM.
  */
 export class AuditLog implements AsyncDisposable {
-  readonly #writes = new Serial();
-  /** The last line lacks its end: a teepod was killed in the middle of it. */
-  #torn: boolean;
-
   private constructor(
-    readonly file: FileHandle,
-    readonly reserve: string,
-    readonly clock: Clock,
-    torn: boolean,
-  ) {
-    this.#torn = torn;
-  }
+    private readonly log: ChainedLog<LoggedEntry>,
+    private readonly reserve: string,
+  ) {}
 
-  static async open(path: string, clock: Clock): Promise<AuditLog> {
-    const file = await open(path, "a+", 0o600);
-    const { size } = await file.stat();
-    const last = Buffer.alloc(1, "\n");
-    if (size > 0) await file.read(last, 0, 1, size - 1);
+  /**
+   * Opens it and checks its chain.
+   * @throws {ChainedLogError} somebody changed it
+   */
+  static async open(path: string, clock: Clock, log: Logger): Promise<AuditLog> {
+    const chained = await ChainedLog.open(path, {
+      context: "dstack-teepod-audit-v1:",
+      parse: (value) => Entry.parse(value),
+      now: () => clock.now(),
+      onTorn: ({ bytes }) => log.warn({ bytes }, "the audit log's last line was torn by a crash and cut off"),
+    });
     const reserve = `${path}.reserve`;
     await holdRoom(reserve);
-    return new AuditLog(file, reserve, clock, last.toString() !== "\n");
+    return new AuditLog(chained, reserve);
+  }
+
+  /** The last entry's place and hash. */
+  get head(): ChainHead {
+    return this.log.head;
   }
 
   /** Resolves when the line is on the disk. */
   async append(entry: AuditEntry): Promise<void> {
-    const line = `${JSON.stringify({ at: this.clock.now().toISOString(), ...entry })}\n`;
-    await this.#writes.run(async () => {
-      try {
-        await this.#write(line);
-      } catch (err) {
-        if (!isDiskFull(err)) throw err;
-        await unlink(this.reserve).catch(() => Promise.reject(err)); // used up already
-        await this.#write(line);
-      }
-    });
+    try {
+      await this.log.append(entry);
+    } catch (err) {
+      if (!isDiskFull(err)) throw err;
+      await unlink(this.reserve).catch(() => Promise.reject(err)); // used up already
+      await this.log.append(entry);
+    }
   }
 
   /**
    * Entries, newest first.
    * @param before the end of the page in the file, `older` of the page before it; the whole log unless given
    */
-  async read(limit: number, before?: number): Promise<AuditPage> {
-    const { size } = await this.file.stat();
-    return readEntriesBefore(this.file, Math.min(before ?? size, size), limit);
+  read(limit: number, before?: number): Promise<LogPage<LoggedEntry>> {
+    return this.log.page(limit, before);
   }
 
-  async #write(line: string): Promise<void> {
-    const { size } = await this.file.stat();
-    try {
-      await this.file.appendFile(this.#torn ? `\n${line}` : line);
-      await this.file.datasync();
-    } catch (err) {
-      await this.file.truncate(size); // half a line says nothing
-      throw err;
-    }
-    this.#torn = false;
+  /** The file's bytes, for whoever checks the chain. */
+  bytes(): AsyncGenerator<Buffer> {
+    return this.log.bytes();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writes.run(() => this.file.close());
+    await this.log[Symbol.asyncDispose]();
   }
 }
 

@@ -59,9 +59,11 @@ export function audited<I extends DescMessage, O extends DescMessage>(
     } catch (err) {
       const { code, message } = toRpcError(err);
       const outcome = code === "internal" || code === "unavailable" ? "failed" : "refused";
-      await context.audit.append({ ...entry, outcome, message }).catch((cause: unknown) => {
-        context.log.error({ err: cause }, "cannot write the audit log");
-      });
+      await context.audit
+        .append({ ...entry, outcome, message: message.slice(0, 1024) })
+        .catch((cause: unknown) => {
+          context.log.error({ err: cause }, "cannot write the audit log");
+        });
       throw err;
     }
   };

@@ -19,7 +19,9 @@ export const getAuditLog =
       before === undefined ? undefined : Number(before),
     );
     return {
-      entries: [...page.entries],
+      entries: page.entries.map((entry) => ({ ...entry, seq: BigInt(entry.seq) })),
+      headSeq: BigInt(audit.head.seq),
+      headHash: audit.head.hash,
       ...(page.older !== undefined && { older: BigInt(page.older) }),
     };
   };

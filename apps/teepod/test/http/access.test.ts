@@ -1,5 +1,5 @@
 import { request as httpRequest } from "node:http";
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { appendFile, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hex, sha256 } from "@dstack/core";
@@ -249,7 +249,7 @@ describe("access with tokens", () => {
     await client(pod).stopVm({ id });
     await client(pod).removeVm({ id });
     const lines = (await readFile(join(site.runPath, "audit.log"), "utf8")).trim().split("\n");
-    const entries = lines.map((line) => JSON.parse(line) as Record<string, string>).slice(-8);
+    const entries = lines.map((line) => JSON.parse(line.slice(65)) as Record<string, string>).slice(-8);
     expect(
       entries.map((e) => [e["who"], e["role"], e["method"], e["vm"], e["outcome"], e["message"]]),
     ).toEqual([
@@ -329,12 +329,20 @@ describe("sessions", () => {
 });
 
 describe("the audit log", () => {
-  it("is read page by page, newest first, without torn lines", async () => {
-    await using site = await Site.make();
+  const entry = { who: "o", role: "operator", from: "::1", request: "r", method: "StopVm" } as const;
+  const open = (path: string) => AuditLog.open(path, new ManualClock(), silentLogger());
+
+  /** A log of entries about these VMs; gives its path and text. */
+  async function logOf(site: Site, ...vms: string[]): Promise<{ path: string; text: string }> {
     const path = join(site.dir, "audit.log");
-    const entry = { who: "o", role: "operator", from: "::1", request: "r", method: "StopVm" } as const;
-    await writeFile(path, '{"who":"olga","met');
-    await using log = await AuditLog.open(path, new ManualClock());
+    await using log = await open(path);
+    for (const vm of vms) await log.append({ ...entry, vm, outcome: "done" });
+    return { path, text: await readFile(path, "utf8") };
+  }
+
+  it("is read page by page, newest first", async () => {
+    await using site = await Site.make();
+    await using log = await open(join(site.dir, "audit.log"));
     expect(await log.read(10)).toEqual({ entries: [] });
     // More than one read of the file takes at once.
     for (let i = 0; i < 5; i++) {
@@ -348,29 +356,51 @@ describe("the audit log", () => {
       if (older === undefined) break;
     }
     expect(seen).toEqual(["4", "3", "2", "1", "0"]);
+    // A place that is none: the line that is cut off there is left out.
+    expect((await log.read(1, 60_000)).entries).toMatchObject([{ vm: "0" }]);
   });
 
-  it("T3: goes on with a line of its own after a teepod that was killed in the middle of one", async () => {
+  it("T3: goes on after a teepod that was killed in the middle of a line", async () => {
     await using site = await Site.make();
-    const path = join(site.dir, "audit.log");
-    const clock = new ManualClock();
-    const entry = { who: "o", role: "operator", from: "::1", request: "r", method: "StopVm", vm: "x" };
-    await writeFile(path, '{"who":"olga","met');
-    {
-      await using log = await AuditLog.open(path, clock);
-      await log.append({ ...entry, outcome: "asked" });
-    }
-    {
-      await using log = await AuditLog.open(path, clock);
-      await log.append({ ...entry, outcome: "done" });
-    }
-    const lines = (await readFile(path, "utf8")).split("\n");
-    expect(lines[0]).toBe('{"who":"olga","met');
-    expect(lines.slice(1, 3).map((line) => (JSON.parse(line) as { outcome: string }).outcome)).toEqual([
-      "asked",
-      "done",
+    const { path, text } = await logOf(site, "x");
+    await appendFile(path, 'abc {"seq":1,"who":"olga","met');
+    await using log = await open(path);
+    await log.append({ ...entry, vm: "y", outcome: "done" });
+    expect((await readFile(path, "utf8")).startsWith(text)).toBe(true);
+    expect((await log.read(10)).entries.map(({ vm, seq }) => [vm, seq])).toEqual([
+      ["y", 1],
+      ["x", 0],
     ]);
-    expect(lines.slice(3)).toEqual([""]);
+  });
+
+  it("T3: teepod does not start with a log that somebody changed, cut in the middle or added to", async () => {
+    await using site = await Site.make();
+    const { path, text } = await logOf(site, "a", "b", "c");
+    const [a = "", b = "", c = ""] = text.trimEnd().split("\n");
+    for (const changed of [
+      [a, b.replace('"vm":"b"', '"vm":"d"'), c],
+      [a, c],
+      [b, c],
+      [a, b, c, c],
+      ['{"who":"olga"}'],
+    ]) {
+      await writeFile(path, `${changed.join("\n")}\n`);
+      await expect(open(path)).rejects.toMatchObject({ name: "ChainedLogError", code: "broken_chain" });
+    }
+    const config = site.config({ run_path: site.dir });
+    await expect(site.start(config, { hypervisor: new FakeHypervisor() })).rejects.toThrow(
+      /audit\.log.*entry 0/,
+    );
+  });
+
+  it("T3: is given whole, with its head, to callers who may look", async () => {
+    await using pod = await testpod({ hypervisor: new FakeHypervisor() });
+    await pod.client.createVm(vmRequest());
+    const file = await send(pod.teepod, "/audit.log", { headers: bearer(VIEWER) });
+    expect(file.body).toBe(await readFile(join(pod.site.runPath, "audit.log"), "utf8"));
+    const { headSeq, headHash } = await client(pod.teepod, VIEWER).getAuditLog({});
+    expect([headSeq, headHash]).toEqual([1n, file.body.split("\n")[1]?.slice(0, 64)]);
+    expect((await send(pod.teepod, "/audit.log")).status).toBe(401);
   });
 });
 

@@ -4,12 +4,16 @@ import type { ChainFormat, ChainHead, ChainLink } from "./chain.js";
 import { openLogFile } from "./log-file.js";
 import type { LogFile } from "./log-file.js";
 import { readChain } from "./read-chain.js";
+import { readPage } from "./read-page.js";
+import type { LogPage } from "./read-page.js";
 
 export interface ChainedLogOptions<T extends ChainLink> extends ChainFormat<T> {
   /** Told of every entry: those that are there when the log is opened, and those that are appended. */
   readonly onEntry?: (entry: T, json: string, bytes: number) => void;
   /** Told when the last line was torn by a crash and cut off. It was never acknowledged. */
   readonly onTorn?: (cut: { bytes: number; after: ChainHead }) => void;
+  /** What time it is, for `at`. */
+  readonly now?: () => Date;
   /** Opens the file; for tests that make writing fail. */
   readonly openFile?: (path: string) => Promise<LogFile>;
 }
@@ -23,6 +27,7 @@ export class ChainedLog<T extends ChainLink> implements AsyncDisposable {
   readonly #file: LogFile;
   readonly #options: ChainedLogOptions<T>;
   readonly #serial = new Serial();
+  readonly #now: () => Date;
   #head: ChainHead;
   #size: number;
   #failure: ChainedLogError | undefined;
@@ -35,6 +40,7 @@ export class ChainedLog<T extends ChainLink> implements AsyncDisposable {
   ) {
     this.#file = file;
     this.#options = options;
+    this.#now = options.now ?? (() => new Date());
     this.#head = end.head;
     this.#size = end.size;
   }
@@ -83,6 +89,26 @@ export class ChainedLog<T extends ChainLink> implements AsyncDisposable {
   }
 
   /**
+   * Entries, newest first.
+   * @param before where the page ends in the file, `older` of the page before; the whole log unless given
+   */
+  page(limit: number, before = this.#size): Promise<LogPage<T>> {
+    return readPage(this.#file, this.#options.parse, Math.min(before, this.#size), limit);
+  }
+
+  /** The file's bytes as of now, whole lines in chunks: whoever has them can check the chain. */
+  async *bytes(): AsyncGenerator<Buffer> {
+    const end = this.#size;
+    for (let at = 0; at < end;) {
+      const buffer = Buffer.allocUnsafe(Math.min(MAX_LINE_BYTES, end - at));
+      const { bytesRead } = await this.#file.read(buffer, 0, buffer.length, at);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  }
+
+  /**
    * Appends an entry and waits until it is on disk.
    * @throws {ChainedLogError} it is not: what it is about must not be done
    */
@@ -97,7 +123,7 @@ export class ChainedLog<T extends ChainLink> implements AsyncDisposable {
       // Two writers would fork the chain: stop, rather than make a log that does not open again.
       this.#fail("foreign_writer", `log ${this.path} was written by another process`);
     }
-    const link: ChainLink = { seq: this.#head.seq + 1, prev: this.#head.hash, at: new Date().toISOString() };
+    const link: ChainLink = { seq: this.#head.seq + 1, prev: this.#head.hash, at: this.#now().toISOString() };
     const entry = this.#options.parse({ ...link, ...facts });
     const { line, hash } = lineOf(this.#options.context, entry);
     const bytes = Buffer.byteLength(line);

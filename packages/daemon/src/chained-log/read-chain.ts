@@ -9,7 +9,7 @@ import type { LogFile } from "./log-file.js";
  * @throws {ChainedLogError} `broken_chain`
  */
 export async function readChain<T extends ChainLink>(
-  file: LogFile,
+  file: Pick<LogFile, "read">,
   path: string,
   format: ChainFormat<T>,
   onEntry: (entry: T, json: string, bytes: number) => void,
