@@ -208,6 +208,14 @@ describe("K6: handing the root key over", () => {
     await onboard({ token });
   });
 
+  it("K6: a replica in a VM whose disk is under the keys of somebody else's KMS", async () => {
+    const token = await tokens.create();
+    const theirs = await install();
+    const guest = await vmOf({ caPem: theirs.caPem });
+    await expect(onboard({ guest, token })).rejects.toEqual(refused(/CA certificate of another KMS/));
+    await onboard({ token });
+  });
+
   it("K6: no list of replicas, no replica", async () => {
     const none = await install({}, []);
     await using daemon = await start(none);

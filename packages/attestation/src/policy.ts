@@ -8,7 +8,12 @@ const hexOf = (bytes: number, what: string) =>
 const register = hexOf(48, "a measurement").toLowerCase();
 const ppid = hexOf(16, "a PPID").toLowerCase();
 const fmspc = hexOf(6, "an FMSPC").toUpperCase();
-const advisories = z.array(z.string().min(1).max(64)).default([]);
+/** In the spelling of Intel's documents: one that is never met would allow, or deny, nothing. */
+const advisory = z
+  .string()
+  .regex(/^INTEL-[A-Z]+-\d{5}$/i, 'must be an advisory such as "INTEL-SA-00615"')
+  .toUpperCase();
+const advisories = z.array(advisory).default([]);
 
 /** RTMR0 takes in the VM's shape (memory, devices, ACPI tables), so that one image has several. */
 const Rtmr0 = z.union([register.transform((value) => [value]), z.array(register).min(1), z.literal("any")], {

@@ -36,6 +36,16 @@ function bit(...bits: number[]): Uint8Array {
   return bytes;
 }
 
+const ADVISORIES = ["INTEL-SA-00615", "intel-sa-00615", "INTEL-DOC-00001"];
+const NO_ADVISORIES = [
+  "",
+  "00615",
+  "INTEL-SA-615",
+  "INTEL-SA-006155",
+  " INTEL-SA-00615",
+  "INTEL-SA-00615 ",
+  1,
+];
 const hexes = (bytes: number): string[] => ["0".repeat(2 * bytes), "aF".repeat(bytes)];
 const notHexes = (bytes: number): string[] => [
   ...["", "0".repeat(2 * bytes - 1), "0".repeat(2 * bytes + 1), "0".repeat(2 * bytes + 2)],
@@ -85,18 +95,8 @@ describe("PolicyConfig", () => {
   });
 
   it.each<[string, (value: unknown) => object, readonly unknown[], readonly unknown[]]>([
-    [
-      "allowed_advisories",
-      (v) => ({ allowed_advisories: [v] }),
-      ["x", "x".repeat(64)],
-      ["", "x".repeat(65), 1],
-    ],
-    [
-      "denied_advisories",
-      (v) => ({ denied_advisories: [v] }),
-      ["x", "x".repeat(64)],
-      ["", "x".repeat(65), 1],
-    ],
+    ["allowed_advisories", (v) => ({ allowed_advisories: [v] }), ADVISORIES, NO_ADVISORIES],
+    ["denied_advisories", (v) => ({ denied_advisories: [v] }), ADVISORIES, NO_ADVISORIES],
     ["grace_days", (v) => ({ grace_days: { OutOfDate: v } }), [1, 365], [0, 366, 1.5, "1"]],
     ["min_tcb_evaluation_number", (v) => ({ min_tcb_evaluation_number: v }), [0, 1000], [-1, 0.5, "1"]],
     ["denied_ppid", (v) => ({ denied_ppid: [v] }), hexes(16), notHexes(16)],
@@ -126,6 +126,7 @@ describe("PolicyConfig", () => {
     expect(messageOf({ denied_ppid: [""] })).toBe("must be a PPID, 16 bytes of hex");
     expect(messageOf({ denied_fmspc: [""] })).toBe("must be an FMSPC, 6 bytes of hex");
     expect(messageOf({ td: { allowed_xfam: "" } })).toBe('must be a mask such as "0xfffff"');
+    expect(messageOf({ denied_advisories: [""] })).toBe('must be an advisory such as "INTEL-SA-00615"');
   });
 
   it("E9: tells whoever leaves RTMR0 out how to say that on purpose", () => {
@@ -185,8 +186,8 @@ describe("E9: measurements", () => {
       "OutOfDate stands in allowed_status and in grace_days; say one of them",
     ],
     [
-      { allowed_advisories: ["INTEL-SA-1"], denied_advisories: ["INTEL-SA-1"] },
-      "INTEL-SA-1 stands in allowed_advisories and in denied_advisories; say one of them",
+      { allowed_advisories: ["INTEL-SA-00001"], denied_advisories: ["intel-sa-00001"] },
+      "INTEL-SA-00001 stands in allowed_advisories and in denied_advisories; say one of them",
     ],
     [
       { allowed_ppid: ["0a".repeat(16)], denied_ppid: ["0A".repeat(16)] },
@@ -344,9 +345,9 @@ describe("E7: state of the platform", () => {
     expect(verdict(sinceDays(31), grace)).toBe("tcb_status_refused");
     expect(() => checkPolicy(evidenceOf(sinceDays(31)), policy(grace))).toThrow(/its grace ended 2026-02-28/);
     expect(verdict(sinceDays(29))).toBe("tcb_status_refused");
-    expect(verdict(sinceDays(29), { ...grace, denied_advisories: ["INTEL-SA-00002"] })).toBe(
-      "advisory_refused",
-    );
+    for (const denied of ["INTEL-SA-00002", "intel-sa-00002"]) {
+      expect(verdict(sinceDays(29), { ...grace, denied_advisories: [denied] })).toBe("advisory_refused");
+    }
     const sinceYesterday: CaseOptions = {
       platform: {
         tcbStatus: "ConfigurationNeeded",

@@ -29,6 +29,7 @@ export function checkIdentity(
     [
       checkHost(identity, hostId),
       checkAppId(identity, expected, hostId),
+      checkUpgrade(identity, expected, hostId),
       checkCompose(identity, expected),
       checkKms(identity, expected),
       checkReady(identity, fromApp),
@@ -70,11 +71,39 @@ function checkAppId(
   return skipped(check, `nobody said which app it must be; it is ${appId}`);
 }
 
-function checkCompose(
-  { appId, composeHash, upgradedAppId }: AppIdentity,
-  { compose }: Expectation,
-): CheckNode {
+/**
+ * Whoever starts a VM tells it the app id of an upgraded app, with any document. Only a KMS refuses what was not
+ * permitted (K2), so that such an id is worth what the KMS is that gave the keys, and nothing without one.
+ */
+function checkUpgrade(
+  identity: AppIdentity,
+  expected: Expectation,
+  hostId: string | undefined,
+): CheckNode | undefined {
+  const check = "upgrade";
+  const { appId, upgradedAppId } = identity;
+  const isIdOfDocument = appId === upgradedAppId;
+  const isIdExpected = expected.appId !== undefined || hostId !== undefined;
+  if (isIdOfDocument || !isIdExpected || expected.compose !== undefined) return undefined;
+  if (isPermitted(identity, expected)) {
+    return passed(check, `the KMS has given the keys of ${appId} to the document of ${upgradedAppId}`);
+  }
+  return skipped(
+    check,
+    `it runs the document of ${upgradedAppId} and says it is an upgrade of ${appId}: whoever starts a VM can have it say ` +
+      "so, and only a KMS you know refuses upgrades that were not permitted",
+  );
+}
+
+/** The expected KMS gave keys to this app id with this document. An allowed image measures that once it has them. */
+function isPermitted({ caCertHash, keyProvider }: AppIdentity, expected: Expectation): boolean {
+  return caCertHash === expected.caCertHash && keyProvider !== undefined;
+}
+
+function checkCompose(identity: AppIdentity, expected: Expectation): CheckNode {
   const check = "compose document";
+  const { appId, composeHash, upgradedAppId } = identity;
+  const { compose } = expected;
   if (compose !== undefined) {
     return composeHash === compose.hash
       ? passed(check, `SHA-256 ${composeHash}, that of ${compose.from}`)
@@ -87,7 +116,9 @@ function checkCompose(
   const which =
     upgradedAppId === appId
       ? "it is the one the app id was made of"
-      : "the app was upgraded since it got its id, with its KMS's permission";
+      : isPermitted(identity, expected)
+        ? "the app was upgraded since it got its id, with its KMS's permission"
+        : "it is not the one the app id was made of";
   return notChecked(check, `it has SHA-256 ${composeHash}; ${which}`);
 }
 

@@ -74,6 +74,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   image: "give --image <dir> or --policy <file>",
   "ACPI tables": "or give --any-acpi",
   "app id": "give --compose <file> or --app-id <hex>, or --any-app",
+  upgrade: "give --compose <file>, or --kms-ca <pem>",
   "compose document": "give --compose <file>",
   "report data": "give --nonce <hex> or --report-data <hex>",
   KMS: "give --kms-ca <pem>",

@@ -75,9 +75,21 @@ async function readPolicy(path: string): Promise<Policy> {
   }
   // A daemon's configuration and what `dstack measure --policy` prints hold it in a section.
   const section = z.looseObject({ attestation: z.unknown() }).safeParse(value);
+  if (section.success) refuseBeside(path, section.data);
   const parsed = AttestationConfig.safeParse(section.success ? section.data.attestation : value);
   if (parsed.success) return parsed.data;
   throw new CliError(`--policy ${path}: ${z.prettifyError(parsed.error)}`, 2);
+}
+
+/** A rule that slipped out of its section, as `[td]` for `[attestation.td]` does, would not be applied. */
+function refuseBeside(path: string, file: Readonly<Record<string, unknown>>): void {
+  const stray = Object.keys(file).find((key) => key in AttestationConfig.shape);
+  if (stray === undefined) return;
+  throw new CliError(
+    `--policy ${path}: ${stray} stands beside the section attestation, where it is no rule; put it inside: ` +
+      `attestation.${stray}`,
+    2,
+  );
 }
 
 async function collateralSource(

@@ -279,6 +279,7 @@ describe("dstack verify <quote file> could not tell (exit code 2)", () => {
   it("for files that are no evidence, and options that make no sense", async () => {
     const text = await site.write("text.txt", "hello");
     const typo = await site.write("typo.json", '{"allow_debug": true}');
+    const stray = await site.write("stray.toml", '[attestation]\n[td]\nallowed_xfam = "0x0"\n');
     const wrong: [RegExp, string[]][] = [
       [/neither a quote nor JSON/, [text, ...asked, ...site.all]],
       [/--nonce/, [quote, "--nonce", "xyz", ...site.all]],
@@ -286,6 +287,7 @@ describe("dstack verify <quote file> could not tell (exit code 2)", () => {
       [/--report-data/, [quote, "--report-data", "00", ...site.all]],
       [/app id must be 40/, [quote, ...asked, ...site.all, "--app-id", "12"]],
       [/is not TOML/, [quote, ...asked, ...site.all, "--policy", text]],
+      [/td stands beside the section attestation/, [quote, ...asked, ...site.all, "--policy", stray]],
       [/allow_debug/, [quote, ...asked, ...site.all, "--policy", typo]],
       [/no app-compose document/, [quote, ...asked, ...site.trusting, ...site.image, "--compose", text]],
       [/simulated root/, [quote, ...asked, ...site.all, "--simulated-root", text]],

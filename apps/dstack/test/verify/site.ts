@@ -45,6 +45,8 @@ export interface GuestOptions {
   /** An app id that its compose document does not give: the app was upgraded. */
   readonly appId?: string;
   readonly keyProvider?: string;
+  /** SHA-256 of its KMS's CA certificate. */
+  readonly caCertHash?: Uint8Array;
   readonly ready?: boolean;
 }
 
@@ -108,7 +110,13 @@ export class Site implements AsyncDisposable {
     return [...this.trusting, ...this.image, ...this.compose];
   }
 
-  async guest({ parts = {}, appId = APP_ID, keyProvider, ready = true }: GuestOptions = {}): Promise<Guest> {
+  async guest({
+    parts = {},
+    appId = APP_ID,
+    keyProvider,
+    caCertHash = KMS_CA,
+    ready = true,
+  }: GuestOptions = {}): Promise<Guest> {
     const provider = createSimulatedProvider({ platform: this.platform, launch: this.launch, ...parts });
     const none = new Uint8Array();
     const events = [
@@ -117,7 +125,7 @@ export class Site implements AsyncDisposable {
       runtimeEvent("app-id", fromHex(appId)),
       runtimeEvent("compose-hash", fromHex(COMPOSE_HASH)),
       runtimeEvent("upgraded-app-id", fromHex(COMPOSE_HASH.slice(0, 40))),
-      runtimeEvent("ca-cert-hash", KMS_CA),
+      runtimeEvent("ca-cert-hash", caCertHash),
       runtimeEvent("instance-id", fromHex(INSTANCE_ID)),
       runtimeEvent("boot-mr-done", none),
       ...(keyProvider === undefined ? [] : [runtimeEvent("key-provider", utf8(keyProvider))]),

@@ -11,18 +11,26 @@ type Onboard = (typeof kms.KMSAdmin)["method"]["onboard"];
 /**
  * Decides whether an attested peer may have the root key at all. Its image is on the list of the KMS, as that of every
  * tenant's VM is: what makes it a replica is the document it runs. In that VM only the replica's containers run, so
- * that evidence from after `system-ready` is as good here (unlike E5).
+ * that evidence from after `system-ready` is as good here (unlike E5). Its disk, where the root key goes, must not be
+ * under the keys of somebody else's KMS: whoever starts the VM chooses which one gives them.
  * @throws {RpcError} `permission_denied`
  */
 export function requireReplica(
-  { replicaComposeHashes }: Pick<AdminContext, "replicaComposeHashes">,
-  { composeHash }: Pick<VerifiedPeer, "composeHash">,
+  { replicaComposeHashes, root }: Pick<AdminContext, "replicaComposeHashes" | "root">,
+  { composeHash, caCertHash }: Pick<VerifiedPeer, "composeHash" | "caCertHash">,
 ): void {
-  if (replicaComposeHashes.has(composeHash)) return;
-  throw new RpcError(
-    "permission_denied",
-    `the compose document ${composeHash} is not one of a replica ([admin] replica_compose_hashes)`,
-  );
+  if (!replicaComposeHashes.has(composeHash)) {
+    throw new RpcError(
+      "permission_denied",
+      `the compose document ${composeHash} is not one of a replica ([admin] replica_compose_hashes)`,
+    );
+  }
+  if (caCertHash !== root.caCertHash) {
+    throw new RpcError(
+      "permission_denied",
+      "the replica's VM was started with the CA certificate of another KMS, which knows the key of its disk",
+    );
+  }
 }
 
 /**
