@@ -1,7 +1,9 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { lstat, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { connect } from "node:tls";
 import { createConnection, createServer } from "node:net";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
@@ -23,12 +25,34 @@ async function adminSite(admin: object = { port: 0 }): Promise<Site> {
   return { ...site, config: TproxyConfig.parse({ ...site.input, admin: { tokens, ...admin } }) };
 }
 
-function client(server: Tproxy, token: string | undefined = TOKEN) {
+function client(server: Pick<Tproxy, "adminPort">, token: string | undefined = TOKEN) {
   const headers = token === "" ? {} : { authorization: `Bearer ${token}` };
   return createClient(
     tproxyAdmin.TproxyAdmin,
     httpTransport({ baseUrl: `http://127.0.0.1:${server.adminPort}`, headers }),
   );
+}
+
+/** A tproxy in a process of its own. */
+async function startProcess(
+  site: Site,
+): Promise<Pick<Tproxy, "url" | "adminPort"> & { kill(): Promise<void> }> {
+  const [script, file] = [
+    fileURLToPath(new URL("tproxy-process.ts", import.meta.url)),
+    join(site.dir, "config.json"),
+  ];
+  await writeFile(file, JSON.stringify(site.config));
+  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), script, file], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [line] = (await once(child.stdout.setEncoding("utf8"), "data")) as [string];
+  return {
+    ...(JSON.parse(line) as Pick<Tproxy, "url" | "adminPort">),
+    kill: async () => {
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    },
+  };
 }
 
 async function audit(site: Site): Promise<Record<string, unknown>[]> {
@@ -142,6 +166,60 @@ describe("P7: the admin listener", () => {
 });
 
 describe("what operators change", () => {
+  it("P7: outlives kill -9, and so does the log of it", { timeout: 60_000 }, async () => {
+    await using site = await adminSite();
+    const killed = await startProcess(site);
+    try {
+      for (const instance of ["one", "two"]) {
+        await register(killed, { instance }, generateKeyPair().publicKey);
+        await client(killed).drainInstance({ id: idOf(instance) });
+      }
+      await client(killed).drainNode({});
+      await client(killed).resumeInstance({ id: idOf("two") });
+    } finally {
+      await killed.kill();
+    }
+    const before = await audit(site);
+    expect(before.map(({ method, about, outcome }) => [method, about, outcome])).toEqual(
+      [
+        ["DrainInstance", idOf("one")],
+        ["DrainInstance", idOf("two")],
+        ["DrainNode", "tproxy"],
+        ["ResumeInstance", idOf("two")],
+      ].flatMap((entry) => [
+        [...entry, "asked"],
+        [...entry, "done"],
+      ]),
+    );
+    await using server = await start(site);
+    const admin = client(server);
+    const { instances } = await admin.listInstances({});
+    expect(Object.fromEntries(instances.map(({ id, draining }) => [id, draining]))).toEqual({
+      [idOf("one")]: true,
+      [idOf("two")]: false,
+    });
+    await expect(admin.listNodes({})).resolves.toMatchObject({ nodes: [{ draining: true }] });
+    await admin.resumeNode({});
+    expect(await audit(site)).toMatchObject([...before, { seq: before.length }, { outcome: "done" }]);
+  });
+
+  it("lists an instance that is drained and was recycled, and has it drained when it comes back", async () => {
+    await using site = await adminSite();
+    await using server = await start(site);
+    const admin = client(server);
+    await register(server, {}, generateKeyPair().publicKey);
+    await admin.drainInstance({ id: idOf("instance") });
+    await server.registry.recycle(() => true);
+    const gone = { id: idOf("instance"), appId: idOf("app"), ip: "", draining: true };
+    await expect(admin.listInstances({})).resolves.toMatchObject({ instances: [gone] });
+    await register(server, {}, generateKeyPair().publicKey);
+    const back = { id: idOf("instance"), ip: expect.stringMatching(/./), draining: true };
+    await expect(admin.listInstances({})).resolves.toMatchObject({ instances: [back] });
+    await server.registry.recycle(() => true);
+    await admin.removeInstance({ id: idOf("instance") });
+    await expect(admin.listInstances({})).resolves.toMatchObject({ instances: [] });
+  });
+
   it("outlives a restart: drained instances, drained nodes", async () => {
     await using site = await adminSite();
     {

@@ -9,8 +9,8 @@ import { AddressBlock } from "../src/registry/address-block.js";
 import { NodeRegistry } from "../src/registry/nodes.js";
 import type { NodeDescription } from "../src/registry/nodes.js";
 import { addressKey, instanceKey, ownerKey, writeInstance } from "../src/registry/records.js";
+import type { Registration } from "../src/registry/registration.js";
 import { InstanceRegistry, QUARANTINE_S } from "../src/registry/registry.js";
-import type { Registration } from "../src/registry/registry.js";
 import { EtcdStore } from "../src/store/etcd-store.js";
 import { FileStore } from "../src/store/file-store.js";
 import { SnapshotFile } from "../src/store/snapshot-file.js";
@@ -174,13 +174,57 @@ describe("registry of one node", () => {
   it("drains and resumes; a registration changes nothing of it", async () => {
     const registry = registryOn(store);
     const one = registration(1);
-    expect(await registry.setDraining(one.instanceId, true)).toBeUndefined();
+    for (const wish of [true, false]) expect(await registry.setDraining(one.instanceId, wish)).toBe(false);
     await registry.register(one);
-    expect(await registry.setDraining(one.instanceId, true)).toMatchObject({ draining: true });
+    expect(await registry.setDraining(one.instanceId, true)).toBe(true);
     expect(await registry.register(registration(1))).toMatchObject({ draining: true });
     expect(registryOn(store).get(one.instanceId)).toMatchObject({ draining: true });
-    await registry.setDraining(one.instanceId, false);
+    expect(await registry.setDraining(one.instanceId, false)).toBe(true);
     expect(registry.get(one.instanceId)).toMatchObject({ draining: false });
+    expect(await registry.setDraining(one.instanceId, false)).toBe(true);
+  });
+
+  it("keeps an operator's drain while the instance is recycled, and has it when it registers again", async () => {
+    const registry = registryOn(store);
+    const [one, two] = [registration(1), registration(2)];
+    for (const each of [one, two]) await registry.register(each);
+    await registry.setDraining(one.instanceId, true);
+    await registry.recycle(() => true);
+    const gone = [{ instanceId: one.instanceId, appId: one.appId }];
+    expect([registry.list(), registry.listDrainedAndGone()]).toEqual([[], gone]);
+    now += 365 * 86_400;
+    await registry.recycle(() => true);
+    const restarted = registryOn(store);
+    expect(restarted.listDrainedAndGone()).toEqual(gone);
+    expect(await restarted.register(one)).toMatchObject({ draining: true });
+    expect([restarted.get(one.instanceId)?.draining, restarted.listDrainedAndGone()]).toEqual([true, []]);
+  });
+
+  it("drains and resumes an instance that is recycled; removing it takes the drain too", async () => {
+    const registry = registryOn(store);
+    const one = registration(1);
+    await registry.register(one);
+    await registry.recycle(() => true);
+    expect(await registry.setDraining(one.instanceId, true)).toBe(true);
+    expect(await registry.setDraining(one.instanceId, false)).toBe(true);
+    expect(await registry.register(one)).toMatchObject({ draining: false });
+    for (const isRecycled of [false, true]) {
+      await registry.setDraining(one.instanceId, true);
+      if (isRecycled) await registry.recycle(() => true);
+      expect(await registry.remove(one.instanceId)).toBe(true);
+      expect(keysOf(store, "drains/")).toEqual([]);
+      expect(await registry.register(one)).toMatchObject({ draining: false });
+    }
+  });
+
+  it("leaves no drain of an instance that is removed at the same moment", async () => {
+    const registry = registryOn(store);
+    const one = registration(1);
+    await registry.register(one);
+    const removed = registry.remove(one.instanceId);
+    expect(await registry.setDraining(one.instanceId, true)).toBe(false);
+    await removed;
+    expect(keysOf(store, "drains/")).toEqual([]);
   });
 
   it("registers in the same time whether there are 5,000 instances or ten", { timeout: 60_000 }, async () => {

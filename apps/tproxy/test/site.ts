@@ -203,7 +203,7 @@ export function rpcClient(url: string, identity?: { key: string; certChain: stri
 
 /** One registration as a guest makes it. */
 export async function register(
-  server: Tproxy,
+  server: Pick<Tproxy, "url">,
   shape: GuestShape,
   clientPublicKey: string,
   clientVersion = 0,

@@ -68,9 +68,10 @@ async function list(client: Client, _what: string, options: ProxyOptions): Promi
         ...instances.map((instance) => [
           instance.id,
           instance.appId,
-          instance.ip,
+          instance.ip === "" ? "none" : instance.ip,
           instance.latestHandshake === 0n ? "never" : ago(Number(instance.latestHandshake) * 1000),
           String(instance.numConnections),
+          // Without an address it is not registered: its drain waits for it.
           instance.draining ? "drained" : "",
         ]),
       ]),

@@ -2,11 +2,11 @@ import { parseInstanceId } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
 import type { AdminContext, AdminHandler } from "./admin-context.js";
 
-/** `TproxyAdmin.DrainInstance` and `ResumeInstance`: on all nodes, and over restarts. */
+/** `TproxyAdmin.DrainInstance` and `ResumeInstance`: on all nodes, over restarts and registrations. */
 export const setInstanceDraining =
   (context: AdminContext, draining: boolean): AdminHandler<"drainInstance"> =>
   async ({ id }) => {
-    if ((await context.registry.setDraining(parseInstanceId(id), draining)) === undefined) throw unknown(id);
+    if (!(await context.registry.setDraining(parseInstanceId(id), draining))) throw unknown(id);
     return {};
   };
 

@@ -1,23 +1,25 @@
 import type { AdminContext, AdminHandler } from "./admin-context.js";
 
-/** `TproxyAdmin.ListInstances`: every registered instance, by id. */
+/** `TproxyAdmin.ListInstances`: every registered instance, and those that are only drained, by id. */
 export const listInstances =
   ({ registry, tunnel, plane }: AdminContext): AdminHandler<"listInstances"> =>
   async () => {
     const { openByInstance } = plane.stats();
-    return {
-      instances: registry
-        .list()
-        .toSorted((a, b) => (a.instanceId < b.instanceId ? -1 : 1))
-        .map(({ instanceId, appId, ip, draining, publicKey }) => ({
-          id: instanceId,
-          appId,
-          ip,
-          draining,
-          latestHandshake: BigInt(tunnel.handshakes.get(publicKey) ?? 0),
-          numConnections: openByInstance.get(instanceId) ?? 0,
-        })),
-    };
+    const registered = registry.list().map(({ instanceId, appId, ip, draining, publicKey }) => ({
+      id: instanceId,
+      appId,
+      ip,
+      draining,
+      latestHandshake: BigInt(tunnel.handshakes.get(publicKey) ?? 0),
+      numConnections: openByInstance.get(instanceId) ?? 0,
+    }));
+    const gone = registry.listDrainedAndGone().map(({ instanceId, appId }) => ({
+      id: instanceId,
+      appId,
+      draining: true,
+      numConnections: openByInstance.get(instanceId) ?? 0,
+    }));
+    return { instances: [...registered, ...gone].toSorted((a, b) => (a.id < b.id ? -1 : 1)) };
   };
 
 /** `TproxyAdmin.ListNodes` */

@@ -1,8 +1,9 @@
 import { hex, sha256 } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
 import type { VerifiedPeer } from "@dstack/ra-tls";
-import { NOT_THE_BOOT_KEY } from "./registry.js";
-import type { InstanceRegistry, Registration } from "./registry.js";
+import { NOT_THE_BOOT_KEY } from "./boots.js";
+import type { Registration } from "./registration.js";
+import type { InstanceRegistry } from "./registry.js";
 
 /** What a peer's evidence and the key of its TLS connection say for a registration. */
 export function identityOf(peer: VerifiedPeer): Omit<Registration, "publicKey"> {

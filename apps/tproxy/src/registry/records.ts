@@ -18,6 +18,12 @@ export const bootKey = (id: InstanceId): string => BOOTS + id;
 /** Unix seconds at which some node heard an instance. */
 export const SEEN = "seen/";
 export const seenKey = (id: InstanceId): string => SEEN + id;
+/** Instances that an operator wants to get no new connections: their app ids. It stays when the instance is recycled. */
+export const DRAINS = "drains/";
+export const drainKey = (id: InstanceId): string => DRAINS + id;
+
+/** What stands in the record of an instance itself. */
+export type InstanceFacts = Omit<Instance, "draining">;
 
 const unixSeconds = z.int().min(0);
 
@@ -28,11 +34,10 @@ const InstanceRecord = z.strictObject({
   public_key: z.string().transform(parsePublicKey),
   ip: z.union([z.ipv4(), z.ipv6()]),
   registered_at: unixSeconds,
-  draining: z.boolean(),
   proxy_protocol_ports: z.array(z.int().min(1).max(65535)).min(1).max(16).optional(),
 });
 
-export function writeInstance(instance: Instance): string {
+export function writeInstance(instance: InstanceFacts): string {
   const record: z.input<typeof InstanceRecord> = {
     version: 1,
     instance_id: instance.instanceId,
@@ -40,14 +45,13 @@ export function writeInstance(instance: Instance): string {
     public_key: instance.publicKey,
     ip: instance.ip,
     registered_at: instance.registeredAt,
-    draining: instance.draining,
     proxy_protocol_ports: instance.proxyProtocolPorts && [...instance.proxyProtocolPorts],
   };
   return JSON.stringify(record);
 }
 
 /** @throws {InputError} not what {@link writeInstance} writes */
-export function readInstance(text: string): Instance {
+export function readInstance(text: string): InstanceFacts {
   const record = read(InstanceRecord, text, "an instance");
   return {
     instanceId: record.instance_id,
@@ -55,7 +59,6 @@ export function readInstance(text: string): Instance {
     publicKey: record.public_key,
     ip: record.ip,
     registeredAt: record.registered_at,
-    draining: record.draining,
     ...(record.proxy_protocol_ports === undefined ? {} : { proxyProtocolPorts: record.proxy_protocol_ports }),
   };
 }
@@ -65,7 +68,16 @@ const AddressRecord = z.union([
   z.strictObject({ instance: z.string() }),
   z.strictObject({ freed_at: unixSeconds }),
 ]);
-export type AddressRecord = z.infer<typeof AddressRecord>;
+type AddressRecord = z.infer<typeof AddressRecord>;
+
+export function heldAddress(instance: InstanceId): string {
+  return JSON.stringify({ instance } satisfies AddressRecord);
+}
+
+/** @param at Unix seconds */
+export function freedAddress(at: number): string {
+  return JSON.stringify({ freed_at: at } satisfies AddressRecord);
+}
 
 /** @throws {InputError} */
 export function readAddress(text: string): AddressRecord {

@@ -1,26 +1,29 @@
-import { CodedError, InputError, errorMessage } from "@dstack/core";
-import type { AppId, InstanceId } from "@dstack/core";
+import { CodedError } from "@dstack/core";
+import type { InstanceId } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
-import { MAX_CHANGE_KEYS } from "../store/store.js";
-import type { Store, StoreEntry } from "../store/store.js";
+import type { Store } from "../store/store.js";
 import type { AddressBlock } from "./address-block.js";
+import { NOT_THE_BOOT_KEY, isBootKeyOf, newBoot } from "./boots.js";
+import { Departures } from "./departures.js";
 import type { Instance } from "./instance.js";
+import { InstanceTable } from "./instance-table.js";
+import type { DrainedInstance } from "./instance-table.js";
 import {
-  BOOTS,
-  INSTANCES,
-  SEEN,
   addressKey,
   bootKey,
+  drainKey,
+  freedAddress,
+  heldAddress,
   instanceKey,
   ownerKey,
   readAddress,
   readBoot,
   readInstance,
-  seenKey,
   writeInstance,
 } from "./records.js";
-import type { AddressRecord, BootRecord } from "./records.js";
+import type { InstanceFacts } from "./records.js";
+import type { Registration } from "./registration.js";
 
 /** Why an instance was not registered. The message is for the caller. */
 export class RegistryError extends CodedError<
@@ -46,30 +49,11 @@ export interface RegistryOptions {
   readonly log: Logger;
 }
 
-/** What evidence and request of one registration say. */
-export interface Registration {
-  readonly appId: AppId;
-  readonly instanceId: InstanceId;
-  readonly publicKey: WireGuardPublicKey;
-  /** SHA-256 of the SubjectPublicKeyInfo of the caller's RA-TLS certificate, hex. */
-  readonly bootKey: string;
-  /** Only where this is the TLS key that the instance registered with before (E14). */
-  readonly again: boolean;
-  /** On which it wants to be told by the PROXY protocol who its client is. */
-  readonly proxyProtocolPorts?: readonly number[];
-}
-
 /**
  * Connections to an address may be open for as long as they are idle at most after its instance was given up; nobody
  * else gets it before.
  */
 export const QUARANTINE_S = 600;
-/** The TLS key of an instance that was recycled is remembered for so long: a VM may have been paused. */
-const REMEMBER_BOOT_S = 30 * 86_400;
-/** For who registers again and may not (E14). */
-export const NOT_THE_BOOT_KEY =
-  "the event log contains system-ready, and this TLS key is not the one that the VM registered with before it opened " +
-  "its sockets";
 /** Another node, or another call, may take an address or a key from under us; each time there is one less. */
 const MAX_ATTEMPTS = 8;
 
@@ -79,37 +63,36 @@ const MAX_ATTEMPTS = 8;
  */
 export class InstanceRegistry {
   readonly #options: RegistryOptions;
-  readonly #byId = new Map<string, Instance>();
+  readonly #table: InstanceTable;
+  readonly #departures: Departures;
   /** Addresses that calls of this moment want to take. */
   readonly #picking = new Set<string>();
-  readonly #listeners: (() => void)[] = [];
 
   /** @throws {InputError} a record of the store that cannot be read, named: its instance holds an address */
   constructor(options: RegistryOptions) {
+    const { store, now, log } = options;
     this.#options = options;
-    const { store } = options;
-    for (const [key, { value }] of store.list(INSTANCES)) {
-      try {
-        this.#put(key, readInstance(value));
-      } catch (err) {
-        throw new InputError(`record ${key} of the store: ${errorMessage(err)}`, { cause: err });
-      }
-    }
-    store.onChange((keys) => this.#follow(keys));
+    this.#table = new InstanceTable(store, log);
+    this.#departures = new Departures(store, this.#table, now);
   }
 
   /** All instances, in no particular order. */
   list(): Instance[] {
-    return [...this.#byId.values()];
+    return this.#table.list();
+  }
+
+  /** Instances that an operator has drained and that are not registered now. */
+  listDrainedAndGone(): DrainedInstance[] {
+    return this.#table.listDrainedAndGone();
   }
 
   get(id: InstanceId): Instance | undefined {
-    return this.#byId.get(instanceKey(id));
+    return this.#table.get(id);
   }
 
   /** Calls back after instances have come, changed or gone, by whichever node. */
   onChange(listener: () => void): void {
-    this.#listeners.push(listener);
+    this.#table.onChange(listener);
   }
 
   /** Whether the instance's last registration was made with this TLS key, also where it was recycled since. */
@@ -149,16 +132,14 @@ export class InstanceRegistry {
     }
     const kept = before !== undefined && isInABlock(before.ip) ? before.ip : undefined;
     const ip = kept ?? this.#pick();
-    const instance: Instance = {
+    const instance: InstanceFacts = {
       appId,
       instanceId,
       publicKey,
       ip,
       registeredAt: now(),
-      draining: before?.draining ?? false,
       ...(proxyProtocolPorts.length === 0 ? {} : { proxyProtocolPorts }),
     };
-    const boot: BootRecord = { app_id: appId, spki_sha256: registration.bootKey, at: now() };
     try {
       const made = await store.commit({
         expect: {
@@ -169,14 +150,14 @@ export class InstanceRegistry {
         },
         set: {
           ...(before === undefined ? {} : { [ownerKey(before.publicKey)]: undefined }),
-          ...(before === undefined ? {} : { [addressKey(before.ip)]: freed(now()) }),
+          ...(before === undefined ? {} : { [addressKey(before.ip)]: freedAddress(now()) }),
           [instanceKey(instanceId)]: writeInstance(instance),
           [ownerKey(publicKey)]: instanceId,
-          [addressKey(ip)]: held(instanceId),
-          [bootKey(instanceId)]: JSON.stringify(boot),
+          [addressKey(ip)]: heldAddress(instanceId),
+          [bootKey(instanceId)]: newBoot(registration, now()),
         },
       });
-      return made ? instance : undefined;
+      return made ? { ...instance, draining: store.get(drainKey(instanceId)) !== undefined } : undefined;
     } finally {
       this.#picking.delete(ip);
     }
@@ -199,38 +180,37 @@ export class InstanceRegistry {
   }
 
   /**
-   * Lets an instance have no new connections, or lets it have them again.
-   * @returns the instance as it is now, or undefined where there is none of that id
+   * Lets an instance have no new connections, or lets it have them again. It stays drained over registrations, also where
+   * it is recycled before it registers again, until it is resumed or removed.
+   * @returns whether there is an instance of that id, registered or recycled
    * @throws {StoreError}
    */
-  async setDraining(id: InstanceId, draining: boolean): Promise<Instance | undefined> {
+  async setDraining(id: InstanceId, draining: boolean): Promise<boolean> {
     const { store } = this.#options;
     for (;;) {
-      const record = store.get(instanceKey(id));
-      if (record === undefined) return undefined;
-      const instance = { ...readInstance(record.value), draining };
-      const expect = { [instanceKey(id)]: record.revision };
-      if (await store.commit({ expect, set: { [instanceKey(id)]: writeInstance(instance) } }))
-        return instance;
+      const [record, boot, drain] = [instanceKey(id), bootKey(id), drainKey(id)].map((key) => store.get(key));
+      const appId =
+        record === undefined ? boot && readBoot(boot.value).app_id : readInstance(record.value).appId;
+      if (appId === undefined && drain === undefined) return false;
+      if ((drain !== undefined) === draining) return true;
+      // A drain of an instance that is removed meanwhile would outlive it.
+      const expect = {
+        [instanceKey(id)]: record?.revision ?? 0,
+        [bootKey(id)]: boot?.revision ?? 0,
+        [drainKey(id)]: drain?.revision ?? 0,
+      };
+      if (await store.commit({ expect, set: { [drainKey(id)]: draining ? appId : undefined } })) return true;
     }
   }
 
   /**
-   * Takes an instance's registration, and with it its tunnel; of one that was recycled, what is left of it. It comes back
-   * with its next boot, not before.
+   * Takes an instance's registration, and with it its tunnel and its drain; of one that was recycled, what is left of it.
+   * It comes back with its next boot, not before.
    * @returns whether there was anything of that id
    * @throws {StoreError}
    */
-  async remove(id: InstanceId): Promise<boolean> {
-    const { store } = this.#options;
-    const key = bootKey(id);
-    for (;;) {
-      if ((await this.#forget(id, () => undefined)) !== undefined) return true;
-      const boot = store.get(key);
-      if (boot === undefined) return false;
-      const expect = { [instanceKey(id)]: 0, [key]: boot.revision };
-      if (await store.commit({ expect, set: { [key]: undefined } })) return true;
-    }
+  remove(id: InstanceId): Promise<boolean> {
+    return this.#departures.remove(id);
   }
 
   /**
@@ -239,15 +219,8 @@ export class InstanceRegistry {
    * @returns those that were forgotten
    * @throws {StoreError}
    */
-  async recycle(isGone: (instance: Instance, seenAt: number) => boolean): Promise<Instance[]> {
-    const { now } = this.#options;
-    const gone: Instance[] = [];
-    for (const { instanceId } of this.list().filter((each) => isGone(each, this.#seenAt(each.instanceId)))) {
-      const forgotten = await this.#forget(instanceId, (boot) => recycledBoot(boot, now()), isGone);
-      if (forgotten !== undefined) gone.push(forgotten);
-    }
-    await this.#sweep();
-    return gone;
+  recycle(isGone: (instance: Instance, seenAt: number) => boolean): Promise<Instance[]> {
+    return this.#departures.recycle(isGone);
   }
 
   /**
@@ -256,104 +229,7 @@ export class InstanceRegistry {
    * @param newerBy seconds by which a time must be newer than the one that is noted to be worth a write
    * @throws {StoreError}
    */
-  async noteSeen(heard: ReadonlyMap<string, number>, newerBy: number): Promise<void> {
-    const due = this.list().flatMap(({ instanceId, publicKey }): [string, string][] => {
-      const at = heard.get(publicKey) ?? 0;
-      return at >= this.#seenAt(instanceId) + newerBy ? [[seenKey(instanceId), String(at)]] : [];
-    });
-    for (let from = 0; from < due.length; from += MAX_CHANGE_KEYS) {
-      await this.#options.store.commit({ set: Object.fromEntries(due.slice(from, from + MAX_CHANGE_KEYS)) });
-    }
+  noteSeen(heard: ReadonlyMap<string, number>, newerBy: number): Promise<void> {
+    return this.#departures.noteSeen(heard, newerBy);
   }
-
-  #seenAt(id: InstanceId): number {
-    return Number(this.#options.store.get(seenKey(id))?.value ?? 0);
-  }
-
-  /** @param boot what becomes of the record of its TLS key */
-  async #forget(
-    id: InstanceId,
-    boot: (before: string | undefined) => string | undefined,
-    isGone?: (instance: Instance, seenAt: number) => boolean,
-  ): Promise<Instance | undefined> {
-    const { store, now } = this.#options;
-    for (;;) {
-      const record = store.get(instanceKey(id));
-      if (record === undefined) return undefined;
-      const instance = readInstance(record.value);
-      if (isGone?.(instance, this.#seenAt(id)) === false) return undefined;
-      const before = store.get(bootKey(id));
-      const made = await store.commit({
-        expect: {
-          [instanceKey(id)]: record.revision,
-          [bootKey(id)]: before?.revision ?? 0,
-          [seenKey(id)]: store.get(seenKey(id))?.revision ?? 0,
-        },
-        set: {
-          [instanceKey(id)]: undefined,
-          [ownerKey(instance.publicKey)]: undefined,
-          [addressKey(instance.ip)]: freed(now()),
-          [seenKey(id)]: undefined,
-          [bootKey(id)]: boot(before?.value),
-        },
-      });
-      if (made) return instance;
-    }
-  }
-
-  /** Records beside those of instances that have no use any more. */
-  async #sweep(): Promise<void> {
-    const { store, now } = this.#options;
-    const isKnown = (id: string): boolean => this.#byId.has(INSTANCES + id);
-    const oldBoots = [...store.list(BOOTS)].filter(
-      ([key, { value }]) => now() - readBoot(value).at > REMEMBER_BOOT_S && !isKnown(key.slice(BOOTS.length)),
-    );
-    // Noted by one node while another one recycled the instance.
-    const strays = [...store.list(SEEN)].filter(([key]) => !isKnown(key.slice(SEEN.length)));
-    for (const [key, { revision }] of [...oldBoots, ...strays]) {
-      await store.commit({ expect: { [key]: revision }, set: { [key]: undefined } });
-    }
-  }
-
-  #follow(keys: ReadonlySet<string>): void {
-    const { store, log } = this.#options;
-    const changed = [...keys].filter((key) => key.startsWith(INSTANCES));
-    for (const key of changed) {
-      const record = store.get(key);
-      try {
-        this.#put(key, record === undefined ? undefined : readInstance(record.value));
-      } catch (err) {
-        // Some other program's, or a newer version's: what we knew of it stays.
-        log.error({ err, key }, "a record of the store cannot be read");
-      }
-    }
-    if (changed.length > 0) for (const listener of this.#listeners) listener();
-  }
-
-  #put(key: string, instance: Instance | undefined): void {
-    if (instance === undefined) this.#byId.delete(key);
-    else this.#byId.set(key, instance);
-  }
-}
-
-function isBootKeyOf(
-  record: StoreEntry | undefined,
-  registration: Pick<Registration, "appId" | "bootKey">,
-): boolean {
-  if (record === undefined) return false;
-  const boot = readBoot(record.value);
-  return boot.app_id === registration.appId && boot.spki_sha256 === registration.bootKey;
-}
-
-/** Its time runs from when the instance was last known: that may be long after its boot. */
-function recycledBoot(before: string | undefined, at: number): string | undefined {
-  return before === undefined ? undefined : JSON.stringify({ ...readBoot(before), at } satisfies BootRecord);
-}
-
-function held(instance: InstanceId): string {
-  return JSON.stringify({ instance } satisfies AddressRecord);
-}
-
-function freed(at: number): string {
-  return JSON.stringify({ freed_at: at } satisfies AddressRecord);
 }

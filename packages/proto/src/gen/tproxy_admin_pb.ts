@@ -67,6 +67,8 @@ export type InstanceInfo = Message<"tproxy_admin.InstanceInfo"> & {
   appId: string;
 
   /**
+   * Empty: it is drained, and not registered now.
+   *
    * @generated from field: string ip = 3;
    */
   ip: string;
@@ -321,7 +323,8 @@ export const TproxyAdmin: GenService<{
     output: typeof ListInstancesResponseSchema;
   },
   /**
-   * The instance gets no new connections; open ones go on.
+   * The instance gets no new connections; open ones go on. It stays drained until it is resumed or removed, also where it
+   * is not heard for so long that it loses its registration.
    *
    * @generated from rpc tproxy_admin.TproxyAdmin.DrainInstance
    */
