@@ -105,7 +105,8 @@ describe("renewTunnel", () => {
       await writeFile(path, damaged);
       const failed = await renewTunnel(system, signal()).catch((err: unknown) => String(err));
       expect(failed).toContain("is no saved tunnel");
-      expect(failed).not.toMatch(/PRIVATE|MIG|[A-Za-z0-9+/]{30}/);
+      // The path may look like a key.
+      expect(failed.replaceAll(path, "")).not.toMatch(/PRIVATE|MIG|[A-Za-z0-9+/]{30}/);
     }
   });
 });
