@@ -192,6 +192,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
       baseDomains,
       allowedPorts: config.proxy.allowed_ports,
     });
+  let published = routes();
   const domains = new CustomDomains({
     resolveTxt: parts.resolveTxt ?? dnsResolver(config.proxy.dns_servers),
   });
@@ -206,7 +207,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
           ? []
           : [{ host, port: passthroughPort, proxyProtocolFrom, passthroughOnly: true }]),
       ],
-      routes: routes(),
+      routes: published,
       ...(loaded === undefined ? {} : { certificate: loaded }),
       limits: limitsOf(config),
       lookup: (domain, source) => domains.lookup(domain, source),
@@ -249,7 +250,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
             host,
             port: config.proxy.listen_port_http,
             httpsPort: config.external_port ?? proxyPort,
-            isRouted: (name, source) => isRouted(name, source, routes(), domains),
+            isRouted: (name, source) => isRouted(name, source, published, domains),
           }),
         );
 
@@ -270,7 +271,10 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     keyHistory,
     keyEvidence,
     acmeAccountFile: config.acme_account_file ?? join(config.state_dir, "acme-account.json"),
-    publishRoutes: () => plane?.setRoutes(routes()),
+    publishRoutes: () => {
+      published = routes();
+      plane?.setRoutes(published);
+    },
     metrics,
     log,
   };

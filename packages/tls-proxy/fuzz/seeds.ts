@@ -41,7 +41,7 @@ export const fuzzSeeds: Readonly<Record<string, readonly Buffer[]>> = {
     routesCommand(
       routesTo(backend(), { ...backend("::ffff:10.0.3.2", "c".repeat(40)), proxyProtocolPorts: [80, 443] }),
       new Map(),
-    ).command.subarray(5),
-    routesCommand(routesTo(), new Map([[APP, Buffer.alloc(0)]])).command.subarray(5),
+    ).subarray(5),
+    routesCommand(routesTo(), new Map([[APP, [backend()]]])).subarray(5),
   ],
 };

@@ -47,15 +47,24 @@ export function routeTable(
   // An instance id that is also an app id must not take the app's traffic, nor that of one that is drained.
   const appIds = new Set<string>(all.map(({ appId }) => appId));
   for (const instance of instances) {
-    if (!appIds.has(instance.instanceId)) backends.set(instance.instanceId, [backendOf(instance)]);
+    if (!appIds.has(instance.instanceId)) backends.set(instance.instanceId, ownRoute(instance));
   }
   for (const [appId, members] of apps) {
-    backends.set(appId, preferredInstances(members, handshakes, now).map(backendOf));
+    backends.set(appId, preferredInstances(members, handshakes, now).flatMap(ownRoute));
   }
   return { ...fixed, backends };
 }
 
-function backendOf(instance: Instance): Backend {
+/** Where an instance's own id leads: the same object for the same instance, so that the data plane sees what is new. */
+const ownRoutes = new WeakMap<Instance, readonly [Backend]>();
+
+function ownRoute(instance: Instance): readonly [Backend] {
+  const known = ownRoutes.get(instance);
+  if (known !== undefined) return known;
   const { appId, instanceId, ip: host, proxyProtocolPorts } = instance;
-  return { appId, instanceId, host, ...(proxyProtocolPorts === undefined ? {} : { proxyProtocolPorts }) };
+  const route = [
+    { appId, instanceId, host, ...(proxyProtocolPorts === undefined ? {} : { proxyProtocolPorts }) },
+  ] as const;
+  ownRoutes.set(instance, route);
+  return route;
 }

@@ -54,31 +54,45 @@ export function startCommand(
   ]);
 }
 
-/** Routes as they are sent, by id: what the next {@link routesCommand} is compared with. */
-export type SentRoutes = ReadonlyMap<string, Buffer>;
-
-/** Only what has changed since `before` travels: a table of thousands is published every few seconds. */
-export function routesCommand(routes: RouteTable, before: SentRoutes): { command: Buffer; sent: SentRoutes } {
-  const sent = new Map<string, Buffer>();
+/**
+ * Only what has changed since `before` travels: a table of thousands is published every few seconds, and is mostly the
+ * one before.
+ * @param before the backends of the table the engine has
+ */
+export function routesCommand(routes: RouteTable, before: RouteTable["backends"]): Buffer {
   const changed: Buffer[] = [];
   for (const [id, backends] of routes.backends) {
-    if (backends.length === 0) continue;
-    const encoded = route(backends);
-    sent.set(id, encoded);
-    if (before.get(id)?.equals(encoded) !== true) changed.push(idBytes(id), encoded);
+    if (backends.length > 0 && !isSameRoute(backends, before.get(id) ?? [])) {
+      changed.push(route(id, backends));
+    }
   }
-  const gone = [...before.keys()].filter((id) => !sent.has(id));
-  const command = frame(COMMAND.routes, [
+  const gone: string[] = [];
+  for (const [id, backends] of before) {
+    if (backends.length > 0 && (routes.backends.get(id) ?? []).length === 0) gone.push(id);
+  }
+  return frame(COMMAND.routes, [
     uint(2, routes.baseDomains.length),
     ...routes.baseDomains.map((domain) => text(2, domain)),
     uint(2, routes.allowedPorts.length),
     ...routes.allowedPorts.flatMap(({ from, to }) => [uint(2, from), uint(2, to)]),
     uint(4, gone.length),
     ...gone.map(idBytes),
-    uint(4, changed.length / 2),
+    uint(4, changed.length),
     ...changed,
   ]);
-  return { command, sent };
+}
+
+/** Whether the engine is told the same of them. */
+function isSameRoute(a: readonly Backend[], b: readonly Backend[]): boolean {
+  if (a === b) return true;
+  const count = Math.min(a.length, CONTESTANTS);
+  if (count !== Math.min(b.length, CONTESTANTS)) return false;
+  for (let i = 0; i < count; i++) {
+    const [one, other] = [a[i], b[i]];
+    if (one === other) continue;
+    if (one === undefined || other === undefined || !backend(one).equals(backend(other))) return false;
+  }
+  return true;
 }
 
 export function certificateCommand({ certPem, keyPem }: CheckedCertificate): Buffer {
@@ -140,18 +154,27 @@ function idBytes(id: string): Buffer {
   return Buffer.from(id, "hex");
 }
 
-function route(backends: readonly Backend[]): Buffer {
+function route(id: string, backends: readonly Backend[]): Buffer {
   const contestants = backends.slice(0, CONTESTANTS);
-  return Buffer.concat([
-    uint(1, contestants.length),
-    ...contestants.flatMap(({ appId, instanceId, host, proxyProtocolPorts = [] }) => [
-      idBytes(appId),
-      idBytes(instanceId),
-      address(host),
-      uint(1, proxyProtocolPorts.length),
-      ...proxyProtocolPorts.map((port) => uint(2, port)),
-    ]),
+  return Buffer.concat([idBytes(id), uint(1, contestants.length), ...contestants.map(backend)]);
+}
+
+/** Instances change their order all the time, and hardly ever themselves: who hands in the same object has it encoded once. */
+const encodedBackends = new WeakMap<Backend, Buffer>();
+
+function backend(instance: Backend): Buffer {
+  const known = encodedBackends.get(instance);
+  if (known !== undefined) return known;
+  const { appId, instanceId, host, proxyProtocolPorts = [] } = instance;
+  const encoded = Buffer.concat([
+    idBytes(appId),
+    idBytes(instanceId),
+    address(host),
+    uint(1, proxyProtocolPorts.length),
+    ...proxyProtocolPorts.map((port) => uint(2, port)),
   ]);
+  encodedBackends.set(instance, encoded);
+  return encoded;
 }
 
 /** Its family, 4 or 6, and 16 bytes, of IPv4 the first four. */

@@ -29,7 +29,6 @@ import {
   startCommand,
   stopCommand,
 } from "./commands.js";
-import type { SentRoutes } from "./commands.js";
 
 export interface NativeDataPlaneOptions extends DataPlaneOptions {
   readonly limits?: Partial<Limits>;
@@ -85,7 +84,8 @@ class NativeDataPlane implements DataPlane {
   readonly #stopping = new AbortController();
   #listeners: DataPlaneOptions["listeners"];
   #routes: RouteTable;
-  #sent: SentRoutes = new Map();
+  /** What the running engine has. */
+  #sent: RouteTable["backends"] = new Map();
   #certificate: CheckedCertificate | undefined;
   /** Stays when the engine refuses the new one, also for the next engine. */
   #certificateBefore: CheckedCertificate | undefined;
@@ -301,8 +301,8 @@ class NativeDataPlane implements DataPlane {
   }
 
   #sendRoutes(): void {
-    const { command, sent } = routesCommand(this.#routes, this.#sent);
-    this.#sent = sent;
+    const command = routesCommand(this.#routes, this.#sent);
+    this.#sent = this.#routes.backends;
     this.#engine?.send(command);
   }
 
