@@ -42,6 +42,7 @@ export function platformLevel(info: TcbInfo, platform: PckPlatform, body: TdRepo
  * @throws {QuoteError} `module_mismatch`, `tcb_unsupported`
  */
 export function moduleLevel(info: TcbInfo, body: TdReportBody): ReachedLevel<EnclaveStatus> | undefined {
+  requireNotReplacedByOlder(body);
   const version = moduleVersion(body);
   const id = `TDX_${hex(Uint8Array.of(version))}`;
   const identities = info.tdxModuleIdentities.filter(
@@ -67,6 +68,23 @@ export function moduleLevel(info: TcbInfo, body: TdReportBody): ReachedLevel<Enc
   }
   if (version === 0 || identity === undefined) return undefined;
   return enclaveLevel(identity.tcbLevels, body.teeTcbSvn[0] ?? -1, "TDX module");
+}
+
+/**
+ * Under a TD of TDX 1.5 the module can be replaced while the TD runs. All levels are those of the module it was launched
+ * on, so the one that runs now must be as new: of a later version, or of the same with no smaller SVN.
+ */
+function requireNotReplacedByOlder({ teeTcbSvn, teeTcbSvn2 }: TdReportBody): void {
+  if (teeTcbSvn2 === undefined) return;
+  const [, launched = 0] = teeTcbSvn;
+  const [, running = 0] = teeTcbSvn2;
+  // Each version counts its SVNs anew.
+  const first = running > launched ? 1 : 0;
+  if (teeTcbSvn2.every((svn, i) => i < first || svn >= (teeTcbSvn[i] ?? 0))) return;
+  throw new QuoteError(
+    "module_mismatch",
+    "the TDX module that runs now is older than the one the TD was launched on (TEE_TCB_SVN_2)",
+  );
 }
 
 /** The first level whose SVN is reached. */

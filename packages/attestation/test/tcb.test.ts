@@ -101,6 +101,18 @@ describe("the TDX module's identity", () => {
     expect(codeWith(tcbInfo(() => ({ tdxModuleIdentities: [] })))).toBe("module_mismatch");
   });
 
+  it.each([
+    ["the same", svn(7, 1, 3), "accepted"],
+    ["a newer one", svn(8, 1, 3), "accepted"],
+    ["one of a later version, which counts its SVNs anew", svn(0, 2, 3), "accepted"],
+    ["one with a smaller SVN", svn(6, 1, 3), "module_mismatch"],
+    ["one of an earlier version", svn(9, 0, 3), "module_mismatch"],
+    ["one under an older microcode", svn(8, 2, 2), "module_mismatch"],
+    ["one that says nothing of itself", svn(0, 0, 0), "module_mismatch"],
+  ])("E7: may have been replaced while the TD ran, but not by an older module: %s", (_, now, expected) => {
+    expect(codeWith(tcbInfo(), { teeTcbSvn: svn(7, 1, 3), teeTcbSvn2: now })).toBe(expected);
+  });
+
   it("has no levels for version 0, which is judged by the platform's TDX module", () => {
     const old = { teeTcbSvn: svn(4, 0, 3) };
     expect(moduleLevel(tcbInfo(), bodyWith(old))).toBeUndefined();

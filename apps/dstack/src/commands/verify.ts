@@ -94,7 +94,7 @@ export function registerVerify(program: Command): void {
     .option("--compose <file>", "the app-compose document it must run")
     .option("--app-id <hex>", "the app it must be")
     .option("--any-app", "whichever app it is will do")
-    .option("--image <dir>", "directory of the guest image it must run on")
+    .option("--image <dir>", "directory of the guest image it must run on, if on none of --policy")
     .option("--any-acpi", "--image on hardware: whatever ACPI tables the host has will do")
     .option("--policy <file>", "policy in TOML or JSON: images, TCB status, advisories, …")
     .option("--kms-ca <pem>", "root CA certificate of the KMS its keys must come from")

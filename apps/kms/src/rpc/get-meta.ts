@@ -1,4 +1,4 @@
-import type { AllowedImage } from "@dstack/attestation";
+import type { AllowedImage, Policy } from "@dstack/attestation";
 import type { Handler } from "@dstack/prpc";
 import type { kms } from "@dstack/proto";
 import type { PeerVerifier, VerifiedPeer } from "@dstack/ra-tls";
@@ -30,6 +30,19 @@ export function describePolicy(
     release.requireFreshEvidence ? "fresh_evidence required" : "fresh_evidence optional",
     ...(images.allow_all ? ["allow_all"] : images.allowed.map(describeImage)),
     ...statuses.map((status) => `tcb_status ${status}`),
+    ...describeExceptions(verifier.policy),
+  ];
+}
+
+/** What passes here though the default policy refuses it. */
+function describeExceptions({ grace_days, allowed_advisories, td }: Policy): string[] {
+  const attributes = new Set([...td.allowed_attributes, ...td.required_attributes]);
+  const exposing = (["MIGRATABLE", "PERFMON"] as const).filter((name) => attributes.has(name));
+  return [
+    ...Object.entries(grace_days).map(([status, days]) => `tcb_grace ${status} ${days} days`),
+    ...allowed_advisories.map((advisory) => `advisory ${advisory}`),
+    ...exposing.map((name) => `td_attribute ${name}`),
+    ...(td.required_attributes.includes("SEPT_VE_DISABLE") ? [] : ["sept_ve_disable optional"]),
   ];
 }
 

@@ -66,6 +66,13 @@ export const PLATFORMS: readonly Row[] = [
     noModule,
   ),
   row(
+    "a TDX module that was replaced by an older one while the TD ran",
+    { quote: { version: 5 }, td: { teeTcbSvn2: svn(6, 1, 3) } },
+    "module_mismatch",
+    "UpToDate",
+    noModule,
+  ),
+  row(
     "a TDX module with attributes",
     { td: { seamAttributes: Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0) } },
     "module_mismatch",
