@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
 const [entry, out] = process.argv.slice(2);
@@ -57,8 +58,10 @@ const dashboardInside = {
   name: "dashboard-inside",
   setup(pluginBuild) {
     pluginBuild.onLoad({ filter: /\/src\/dashboard\/files\.ts$/ }, async ({ path }) => {
-      const { buildPage } = await import(resolve(path, "../../../web/build.mjs"));
-      const files = [...(await buildPage())].map(([name, bytes]) => [name, bytes.toString("base64")]);
+      const { buildPage } = await import("../packages/dashboard/build.mjs");
+      const files = [...(await buildPage(pathToFileURL(resolve(path, "../../../web/") + "/")))].map(
+        ([name, bytes]) => [name, bytes.toString("base64")],
+      );
       const contents = `const files = ${JSON.stringify(files)};
         export const pageFiles = async () =>
           new Map(files.map(([name, text]) => [name, Buffer.from(text, "base64")]));`;

@@ -7,5 +7,4 @@ export type { GuestImage } from "./images/image.js";
 export type { PortMapping } from "./vm/ports.js";
 export type { Clock } from "./clock.js";
 export type { EnvKeySource } from "./kms/env-key.js";
-export type { PageFiles } from "./dashboard/files.js";
 export type { FreeSpace } from "./vm/disk-space.js";

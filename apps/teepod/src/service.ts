@@ -6,28 +6,23 @@ import {
   createLogger,
   createRegistry,
   listenHttp,
-  scriptPageHeaders,
 } from "@dstack/daemon";
 import type { Listener, Logger } from "@dstack/daemon";
+import { Watch, addDashboard, addEvents } from "@dstack/dashboard";
+import type { PageFiles } from "@dstack/dashboard";
 import { mountPrpc } from "@dstack/prpc";
+import type { FastifyRequest } from "fastify";
 import { systemClock } from "./clock.js";
 import type { Clock } from "./clock.js";
 import { vmLimits } from "./config.js";
 import type { TeepodConfig } from "./config.js";
 import type { TeepodContext } from "./context.js";
-import { addEvents } from "./dashboard/events.js";
-import type { HostFacts } from "./dashboard/events.js";
 import { pageFiles } from "./dashboard/files.js";
-import type { PageFiles } from "./dashboard/files.js";
-import { addLogin } from "./dashboard/login.js";
-import { addPage } from "./dashboard/page.js";
-import { Sessions } from "./dashboard/sessions.js";
+import type { HostFacts } from "./dashboard/hello.js";
 import { vmSummaries } from "./dashboard/vm-summary.js";
-import { Watch } from "./dashboard/watch.js";
 import { loadGuestMaterial } from "./guest-material.js";
 import { addAuditFile } from "./http/audit-file.js";
 import { AuditLog } from "./http/audit-log.js";
-import { addAuthentication } from "./http/auth.js";
 import { addLogs } from "./http/logs.js";
 import { loadTokens } from "./http/tokens.js";
 import { cachedAcceleration } from "./hypervisor/acceleration.js";
@@ -140,24 +135,40 @@ async function listen(context: TeepodContext, page: PageFiles, closing: AbortSig
   addVmMetrics(registry, vms, facts);
 
   const app = createApp({ log, bodyLimit: SMALL_BODY_BYTES });
-  const headers = scriptPageHeaders();
-  app.addHook("onRequest", async (_request, reply) => void reply.headers(headers));
-  const tokens = await loadTokens(config.auth);
-  const sessions = await Sessions.open(join(vms.parts.store.root, "sessions.json"), tokens, clock, log);
-  const access = addAuthentication(app, tokens, sessions);
+  const access = await addDashboard(app, {
+    program: "teepod",
+    files: page,
+    tokens: await loadTokens(config.auth),
+    sessionsFile: join(vms.parts.store.root, "sessions.json"),
+    onLogin: ({ name, role }, { ip, id }) =>
+      audit.append({
+        who: name,
+        role,
+        from: ip,
+        request: id,
+        method: "Login",
+        vm: "",
+        outcome: "done",
+      }),
+    publicRoutes: ["/healthz"],
+    clock,
+    log,
+  });
   addHealthAndMetrics(app, { registry });
-  addPage(app, page);
-  addLogin(app, { tokens, sessions, audit });
   const watch = new Watch(
     () => vmSummaries(context),
     systemClock,
     LOOK_EVERY_MS,
     (err) => log.error({ err }, "cannot look at the VMs for the dashboard"),
   );
-  addEvents(app, facts, watch, access, closing);
+  const you = (request: FastifyRequest) => {
+    const { name, role } = access.callerOf(request);
+    return { name, role };
+  };
+  addEvents(app, { hello: (request) => ({ host: facts, you: you(request) }), watch, access, closing });
   addLogs(app, vms, access, closing);
   addAuditFile(app, audit, closing);
-  mountPrpc(app, [teepodService(context)], { peer: (request) => ({ peer: access.callerOf(request) }) });
+  mountPrpc(app, [teepodService(context)], { peer: (request) => ({ peer: you(request) }) });
   return listenHttp({ app, address: { host: config.host, port: config.port } });
 }
 

@@ -3,11 +3,12 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ResourceStack } from "@dstack/daemon";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Tab, startBrowser } from "../../../apps/teepod/test/helpers/browser.js";
-import { buildPage } from "../../../apps/teepod/web/build.mjs";
+import { buildPage } from "@dstack/dashboard/build";
+import { Tab, startBrowser } from "@dstack/dashboard/testing";
 import { BASE_DOMAIN, TEEPOD_TOKEN, Testbed } from "../src/index.js";
 
 const run = promisify(execFile);
+const WEB = new URL("../../../apps/teepod/web/", import.meta.url);
 const SCRIPTS = fileURLToPath(new URL("../../../scripts", import.meta.url));
 
 const COMPOSE = "services:\n  web:\n    image: hello\n    environment: [GREETING]\n";
@@ -18,7 +19,7 @@ describe("an app's life in the dashboard", { timeout: 180_000 }, () => {
   let net: Testbed;
   let browser: Awaited<ReturnType<typeof startBrowser>>["browser"];
   beforeAll(async () => {
-    net = stack.use(await Testbed.start({ page: await buildPage() }));
+    net = stack.use(await Testbed.start({ page: await buildPage(WEB) }));
     ({ browser } = stack.use(await startBrowser(`*.${BASE_DOMAIN}`)));
   }, 120_000);
   afterAll(() => stack[Symbol.asyncDispose]());

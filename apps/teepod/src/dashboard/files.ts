@@ -1,5 +1,4 @@
-/** The files of the built page by their path in it, `index.html` and `assets/<name>`. */
-export type PageFiles = ReadonlyMap<string, Buffer>;
+import type { PageFiles } from "@dstack/dashboard";
 
 /**
  * The page. Empty here: scripts/bundle.mjs builds `web/` and puts its files in place of this module, so that the

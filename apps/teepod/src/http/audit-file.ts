@@ -1,6 +1,6 @@
+import { sendStream } from "@dstack/dashboard";
 import type { FastifyInstance } from "fastify";
 import type { AuditLog } from "./audit-log.js";
-import { sendStream } from "./stream.js";
 
 /** `GET /audit.log`: the audit log as its file has it, so that `dstack audit verify` checks the chain far from this host. */
 export function addAuditFile(app: FastifyInstance, audit: AuditLog, closing: AbortSignal): void {

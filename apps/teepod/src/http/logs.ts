@@ -1,11 +1,12 @@
 import { InputError } from "@dstack/core";
+import { sendStream } from "@dstack/dashboard";
+import type { Access } from "@dstack/dashboard";
 import { RpcError } from "@dstack/prpc";
 import type { FastifyInstance } from "fastify";
 import { TerminalStripper } from "../vm/text.js";
 import type { SerialLog } from "../vm/serial-log.js";
 import type { VmManager } from "../vm/vm-manager.js";
-import type { Access } from "./auth.js";
-import { sendStream } from "./stream.js";
+import type { KnownToken } from "./tokens.js";
 
 const MAX_LINES = 1_000_000;
 
@@ -48,7 +49,12 @@ async function* output(log: SerialLog, query: LogsQuery, signal: AbortSignal): A
 }
 
 /** `GET /logs?id=<vm>&follow=&ansi=&lines=`: the VM's console, as text; without `ansi` only what is harmless. */
-export function addLogs(app: FastifyInstance, vms: VmManager, access: Access, closing: AbortSignal): void {
+export function addLogs(
+  app: FastifyInstance,
+  vms: VmManager,
+  access: Access<KnownToken>,
+  closing: AbortSignal,
+): void {
   app.get("/logs", async (request, reply) => {
     const query = parseLogsQuery(request.url.split("?", 2)[1] ?? "");
     const vm = vms.find(query.id);

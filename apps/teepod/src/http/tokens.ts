@@ -1,14 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { tokenDigest } from "@dstack/daemon";
+import type { KnownToken as DashboardToken } from "@dstack/dashboard";
 import type { TeepodConfig } from "../config.js";
 
 export type Role = "viewer" | "operator";
 
 /** A token of the configuration. */
-export interface KnownToken {
-  readonly name: string;
+export interface KnownToken extends DashboardToken {
   readonly role: Role;
-  readonly digest: Uint8Array;
 }
 
 /** Reads the tokens of the configuration; only their digests stay in memory. */

@@ -2,8 +2,8 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { RpcError, toRpcError } from "@dstack/prpc";
 import type { Handler } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
-import { requireOperator } from "../http/auth.js";
-import type { Caller } from "../http/auth.js";
+import { requireOperator } from "../http/caller.js";
+import type { Caller } from "../http/caller.js";
 
 /** Methods that change something; the others only look. */
 const CHANGES: ReadonlySet<string> = new Set([

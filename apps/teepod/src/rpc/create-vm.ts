@@ -2,7 +2,7 @@ import type { teepod } from "@dstack/proto";
 import type { Handler } from "@dstack/prpc";
 import { vmLimits } from "../config.js";
 import type { TeepodContext } from "../context.js";
-import type { Caller } from "../http/auth.js";
+import type { Caller } from "../http/caller.js";
 import { parseNewVm } from "../vm/new-vm.js";
 
 /** Makes a VM and starts it. */

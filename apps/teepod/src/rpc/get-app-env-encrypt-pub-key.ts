@@ -2,7 +2,7 @@ import { parseAppId } from "@dstack/core";
 import type { teepod } from "@dstack/proto";
 import type { Handler } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
-import type { Caller } from "../http/auth.js";
+import type { Caller } from "../http/caller.js";
 
 /**
  * Asks the KMS for the public key an app's environment is encrypted with. The signature is passed on: whoever

@@ -2,7 +2,7 @@ import { InputError } from "@dstack/core";
 import type { teepod } from "@dstack/proto";
 import type { Handler } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
-import type { Caller } from "../http/auth.js";
+import type { Caller } from "../http/caller.js";
 
 const DEFAULT_ENTRIES = 100;
 const MAX_ENTRIES = 500;

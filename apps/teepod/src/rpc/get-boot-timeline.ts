@@ -3,7 +3,7 @@ import type { teepod } from "@dstack/proto";
 import { RpcError } from "@dstack/prpc";
 import type { Handler } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
-import type { Caller } from "../http/auth.js";
+import type { Caller } from "../http/caller.js";
 import { readBootSteps } from "../vm/progress.js";
 
 /** The steps of a VM's last boot. They are what its guest says, made harmless for display. */

@@ -2,7 +2,7 @@ import { parseVmId } from "@dstack/core";
 import type { teepod } from "@dstack/proto";
 import type { Handler } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
-import type { Caller } from "../http/auth.js";
+import type { Caller } from "../http/caller.js";
 import { vmInfo } from "./vm-info.js";
 
 /** One VM, or `found: false`. */

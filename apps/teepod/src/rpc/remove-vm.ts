@@ -1,7 +1,7 @@
 import type { EmptySchema, teepod } from "@dstack/proto";
 import type { Handler } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
-import type { Caller } from "../http/auth.js";
+import type { Caller } from "../http/caller.js";
 
 /** Removes a VM that does not run, with its data. */
 export const removeVm =

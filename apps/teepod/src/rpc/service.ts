@@ -2,7 +2,7 @@ import { teepod } from "@dstack/proto";
 import { implement } from "@dstack/prpc";
 import type { ServiceImpl } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
-import type { Caller } from "../http/auth.js";
+import type { Caller } from "../http/caller.js";
 import { audited, guardMethod } from "./audited.js";
 import { createVm } from "./create-vm.js";
 import { getAppEnvEncryptPubKey } from "./get-app-env-encrypt-pub-key.js";

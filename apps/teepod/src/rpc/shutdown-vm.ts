@@ -1,7 +1,7 @@
 import type { EmptySchema, teepod } from "@dstack/proto";
 import type { Handler } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
-import type { Caller } from "../http/auth.js";
+import type { Caller } from "../http/caller.js";
 
 /** Asks the guest to shut down. */
 export const shutdownVm =

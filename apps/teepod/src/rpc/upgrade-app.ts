@@ -1,7 +1,7 @@
 import type { teepod } from "@dstack/proto";
 import type { Handler } from "@dstack/prpc";
 import type { TeepodContext } from "../context.js";
-import type { Caller } from "../http/auth.js";
+import type { Caller } from "../http/caller.js";
 
 /**
  * Gives an app a new compose document and keeps its disk. Applies when the VM is stopped and started; the KMS has

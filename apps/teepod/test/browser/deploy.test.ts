@@ -4,15 +4,17 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { appIdOfCompose, hex, parseAppId, sha256, utf8 } from "@dstack/core";
 import { ResourceStack } from "@dstack/daemon";
 import { CertificateAuthority, decryptEnv, signEnvKey, x25519PublicKey } from "@dstack/ra-tls";
-import type { Browser } from "playwright-core";
-import { buildPage } from "../../web/build.mjs";
-import type { PageFiles } from "../../src/dashboard/files.js";
+import { buildPage } from "@dstack/dashboard/build";
+import type { PageFiles } from "@dstack/dashboard";
 import type { EnvKeySource } from "../../src/index.js";
-import { PLAIN_HOST, Tab, startBrowser } from "../helpers/browser.js";
+import type { Browser } from "@dstack/dashboard/testing";
+import { PLAIN_HOST, Tab, startBrowser } from "@dstack/dashboard/testing";
 import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { writeImage } from "../helpers/images.js";
 import { OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
+
+const WEB = new URL("../../web/", import.meta.url);
 
 const COMPOSE_FILE = "services:\n  web:\n    image: nginx@sha256:1\n    environment: [TOKEN]\n";
 
@@ -48,7 +50,7 @@ describe("deploying and changing VMs in the dashboard", { timeout: 120_000 }, ()
   let page: PageFiles;
   let browser: Browser;
   beforeAll(async () => {
-    page = await buildPage();
+    page = await buildPage(WEB);
     ({ browser } = stack.use(await startBrowser()));
   }, 120_000);
   afterAll(() => stack[Symbol.asyncDispose]());

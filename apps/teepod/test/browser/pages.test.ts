@@ -1,17 +1,15 @@
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ResourceStack } from "@dstack/daemon";
-import type { AxeResults } from "axe-core";
-import type { Browser } from "playwright-core";
-import { buildPage } from "../../web/build.mjs";
-import type { PageFiles } from "../../src/dashboard/files.js";
-import { Tab, startBrowser } from "../helpers/browser.js";
+import { buildPage } from "@dstack/dashboard/build";
+import type { PageFiles } from "@dstack/dashboard";
+import type { Browser } from "@dstack/dashboard/testing";
+import { PageChecks, Tab, startBrowser } from "@dstack/dashboard/testing";
 import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { OPERATOR, testpod, vmRequest } from "../helpers/testpod.js";
 
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const WEB = new URL("../../web/", import.meta.url);
+
 const PHONE = { width: 360, height: 740 };
 
 /** Where the pictures of `docs/images` come from: `DSTACK_SCREENSHOTS=<directory>` makes them anew. */
@@ -21,25 +19,16 @@ describe("every page of the dashboard", { timeout: 180_000 }, () => {
   const stack = new ResourceStack();
   let page: PageFiles;
   let browser: Browser;
-  let axe: string;
+  let checks: PageChecks;
   beforeAll(async () => {
-    page = await buildPage();
-    axe = await readFile(AXE, "utf8");
+    page = await buildPage(WEB);
+    checks = await PageChecks.load();
     ({ browser } = stack.use(await startBrowser()));
   }, 120_000);
   afterAll(() => stack[Symbol.asyncDispose]());
 
-  /** What axe-core finds serious: `<rule>: <elements>`. */
-  async function seriousIssues(tab: Tab): Promise<string[]> {
-    await tab.page.evaluate(axe);
-    const { violations } = await tab.page.evaluate<AxeResults>("axe.run({ resultTypes: ['violations'] })");
-    return violations
-      .filter(({ impact }) => impact === "serious" || impact === "critical")
-      .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
-  }
-
-  /** The page is as wide as the window: nothing has to be scrolled sideways. */
-  const fits = (tab: Tab) => tab.page.evaluate<boolean>("document.documentElement.scrollWidth <= innerWidth");
+  const seriousIssues = (tab: Tab): Promise<string[]> => checks.seriousIssues(tab);
+  const fits = (tab: Tab): Promise<boolean> => checks.fits(tab);
 
   async function picture(tab: Tab, name: string): Promise<void> {
     if (PICTURES !== undefined) await tab.page.screenshot({ path: `${PICTURES}/${name}.png` });

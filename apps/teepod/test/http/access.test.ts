@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hex, sha256 } from "@dstack/core";
 import { ResourceStack, silentLogger } from "@dstack/daemon";
-import { SESSION_SECONDS, Sessions } from "../../src/dashboard/sessions.js";
+import { SESSION_SECONDS, Sessions } from "@dstack/dashboard";
 import { TeepodConfig } from "../../src/index.js";
 import type { Teepod } from "../../src/index.js";
 import { AuditLog } from "../../src/http/audit-log.js";
@@ -159,7 +159,7 @@ describe("access with tokens", () => {
       expect(JSON.parse(answer.body)).toEqual({ name: "olga", role: "operator", page });
       expect(answer.headers["set-cookie"]).toEqual([
         expect.stringMatching(
-          /^teepod-session=[0-9a-f]{64}; Path=\/; HttpOnly; SameSite=Strict; Max-Age=43200$/,
+          /^teepod-session-\d+=[0-9a-f]{64}; Path=\/; HttpOnly; SameSite=Strict; Max-Age=43200$/,
         ),
       ]);
       expect((await logIn("wrong-token-0123456789")).status).toBe(401);

@@ -4,7 +4,7 @@ import { silentLogger } from "@dstack/daemon";
 import { EmptySchema, teepod } from "@dstack/proto";
 import type { Call } from "@dstack/prpc";
 import type { TeepodContext } from "../../src/context.js";
-import type { Caller } from "../../src/http/auth.js";
+import type { Caller } from "../../src/http/caller.js";
 import type { AuditEntry } from "../../src/http/audit-log.js";
 import { audited } from "../../src/rpc/audited.js";
 

@@ -1,12 +1,10 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call } from "./api.js";
-import { useAction } from "./ask.js";
-import { vms } from "./live.js";
-import { Problem } from "./parts.js";
-import { vmLink } from "./route.js";
-import { moment } from "./time.js";
+import { Problem, moment, useAction } from "@dstack/dashboard/web";
 import type { AuditEntry, AuditPage } from "./wire.js";
+import { call } from "./api.js";
+import { vms } from "./live.js";
+import { vmLink } from "./route.js";
 
 /** The VM an entry is about: by its name as long as it is there. */
 function About({ entry }: { entry: AuditEntry }) {
@@ -39,7 +37,7 @@ export function Audit() {
         <p class="empty">Nothing was asked of this teepod yet. The first change will stand here.</p>
       )}
       {entries.value.length > 0 && (
-        <table class="audit">
+        <table class="stacked">
           <thead>
             <tr>
               <th scope="col">When</th>

@@ -1,8 +1,7 @@
-import { useAnswer } from "./ask.js";
+import { Problem, useAnswer } from "@dstack/dashboard/web";
+import type { ImageInfo } from "./wire.js";
 import { call } from "./api.js";
 import { hello, mayChange } from "./live.js";
-import { Problem } from "./parts.js";
-import type { ImageInfo } from "./wire.js";
 
 /** The guest images of this host. */
 export function Images() {

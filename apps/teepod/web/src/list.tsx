@@ -1,9 +1,9 @@
+import { duration, moment, now } from "@dstack/dashboard/web";
 import type { VmSummary } from "../../src/dashboard/vm-summary.js";
 import { appUrl, dashboardUrl } from "./links.js";
-import { mayChange, now, vms } from "./live.js";
-import { State } from "./parts.js";
+import { mayChange, vms } from "./live.js";
 import { vmLink } from "./route.js";
-import { duration, moment } from "./time.js";
+import { State } from "./state.js";
 
 /** What there is to say about a VM besides its state. */
 function Said({ vm }: { vm: VmSummary }) {
@@ -81,7 +81,7 @@ export function List() {
       {list.length === 0 ? (
         <Empty />
       ) : (
-        <table class="vms">
+        <table class="stacked">
           <thead>
             <tr>
               <th scope="col">Name</th>

@@ -1,18 +1,16 @@
-import { signal } from "@preact/signals";
+import { followAddress } from "@dstack/dashboard/web";
+import type { Address } from "@dstack/dashboard/web";
 
-/** What the page shows, as its address after the `#` says. */
+/** What the page shows. */
 export type Route =
   | { readonly page: "list" | "images" | "audit" }
   | { readonly page: "deploy"; readonly clone?: string; readonly image?: string }
   | { readonly page: "vm" | "logs" | "upgrade"; readonly id: string };
 
-export function parseRoute(hash: string): Route {
-  const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?");
-  const [first, id, tab] = path.split("/").map(decodeURIComponent);
+function routeOf({ parts: [first, id, tab], query }: Address): Route {
   if (first === "images" || first === "audit") return { page: first };
   if (first === "deploy") {
-    const params = new URLSearchParams(query);
-    const [clone, image] = [params.get("clone"), params.get("image")];
+    const [clone, image] = [query.get("clone"), query.get("image")];
     return { page: "deploy", ...(clone !== null && { clone }), ...(image !== null && { image }) };
   }
   if (first === "vm" && id !== undefined) {
@@ -21,18 +19,7 @@ export function parseRoute(hash: string): Route {
   return { page: "list" };
 }
 
-export const route = signal<Route>(parseRoute(location.hash));
-
-addEventListener("hashchange", () => {
-  route.value = parseRoute(location.hash);
-  scrollTo(0, 0);
-  // Who hears the page rather than sees it is taken to what is new.
-  requestAnimationFrame(() => document.getElementById("main")?.focus({ preventScroll: true }));
-});
-
-export function goTo(hash: string): void {
-  location.hash = hash;
-}
+export const route = followAddress(routeOf);
 
 export function vmLink(id: string, tab?: "logs" | "upgrade"): string {
   return `#/vm/${encodeURIComponent(id)}${tab === undefined ? "" : `/${tab}`}`;

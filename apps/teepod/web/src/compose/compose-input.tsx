@@ -1,7 +1,7 @@
 import { MAX_COMPOSE_BYTES } from "@dstack/app-compose";
 import { useSignal } from "@preact/signals";
 import type { Signal } from "@preact/signals";
-import { Problem } from "../parts.js";
+import { Problem } from "@dstack/dashboard/web";
 
 const TOO_LARGE = `is larger than ${MAX_COMPOSE_BYTES / 1024} KiB, which is the most a VM takes. Was it the right file?`;
 

@@ -1,6 +1,5 @@
 import { isAppCompose } from "@dstack/app-compose";
 import { signal } from "@preact/signals";
-import { call } from "../api.js";
 import type { Flags } from "../compose/flags.js";
 import { describeDocument, makeDocument } from "../compose/document.js";
 import type { AppDocument } from "../compose/document.js";
@@ -8,6 +7,7 @@ import { givenSecrets } from "../secrets/secret-fields.js";
 import type { Secret } from "../secrets/secret-fields.js";
 import type { Shape } from "../shape-fields.js";
 import type { GetInfoResponse, PortMapping } from "../wire.js";
+import { call } from "../api.js";
 
 /** A VM that may come to be: what the form holds. */
 export class Draft {

@@ -1,17 +1,16 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call, wordsOf } from "../api.js";
-import { useAnswer } from "../ask.js";
+import { Problem, useAnswer, wordsOf } from "@dstack/dashboard/web";
 import { ComposeInput } from "../compose/compose-input.js";
 import type { AppDocument } from "../compose/document.js";
 import { FlagFields } from "../compose/flags.js";
-import { hello } from "../live.js";
-import { Problem } from "../parts.js";
 import { SecretFields } from "../secrets/secret-fields.js";
 import { ShapeFields } from "../shape-fields.js";
 import type { ImageInfo } from "../wire.js";
 import type { Draft } from "./draft.js";
 import { PortFields } from "./ports.js";
+import { call } from "../api.js";
+import { hello } from "../live.js";
 
 const SECRETS_HINT =
   "Variables of the compose file whose values only the VM is to know. They are encrypted here, in your browser; the document names them and holds no value.";

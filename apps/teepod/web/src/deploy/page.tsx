@@ -1,13 +1,12 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { useAnswer } from "../ask.js";
-import { mayChange } from "../live.js";
-import { Problem } from "../parts.js";
-import { route } from "../route.js";
+import { Problem, useAnswer } from "@dstack/dashboard/web";
 import type { AppDocument } from "../compose/document.js";
 import { Draft } from "./draft.js";
 import { DraftForm } from "./form.js";
 import { Review } from "./review.js";
+import { mayChange } from "../live.js";
+import { route } from "../route.js";
 
 /** Deploys a compose file into a new VM: fill in, look at exactly what will be sent, send. */
 export function Deploy() {

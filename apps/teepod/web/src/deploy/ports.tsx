@@ -1,6 +1,6 @@
 import type { Signal } from "@preact/signals";
-import { hello } from "../live.js";
 import type { PortMapping } from "../wire.js";
+import { hello } from "../live.js";
 
 /** Host ports forwarded to the VM, where this host allows any. */
 export function PortFields({ ports }: { ports: Signal<readonly PortMapping[]> }) {

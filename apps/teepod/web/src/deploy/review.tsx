@@ -1,16 +1,15 @@
 import { useSignal } from "@preact/signals";
-import { call } from "../api.js";
-import { useAction, useAnswer } from "../ask.js";
+import { Problem, goTo, useAction, useAnswer } from "@dstack/dashboard/web";
 import type { AppDocument } from "../compose/document.js";
 import { Preview } from "../compose/preview.js";
-import { mayChange } from "../live.js";
-import { Problem } from "../parts.js";
-import { goTo, vmLink } from "../route.js";
 import { fetchEnvKey } from "../secrets/env-key.js";
 import { KmsRoot, rememberConfirmed } from "../secrets/kms-root.js";
 import { givenSecrets } from "../secrets/secret-fields.js";
 import { sealSecrets } from "../secrets/seal.js";
 import type { Draft } from "./draft.js";
+import { call } from "../api.js";
+import { mayChange } from "../live.js";
+import { vmLink } from "../route.js";
 
 /** What will be sent, and the button that sends it. */
 export function Review({ draft, made, onBack }: { draft: Draft; made: AppDocument; onBack: () => void }) {

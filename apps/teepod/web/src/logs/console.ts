@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { ApiError, request, wordsOf } from "../api.js";
+import { ApiError, request, wordsOf } from "@dstack/dashboard/web";
 import { AnsiLines } from "./ansi.js";
 import type { Span } from "./ansi.js";
 

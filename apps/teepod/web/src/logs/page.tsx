@@ -1,12 +1,12 @@
 import { useComputed, useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
+import { Problem } from "@dstack/dashboard/web";
 import { saveText } from "../files.js";
-import { vms } from "../live.js";
-import { Problem } from "../parts.js";
-import { route } from "../route.js";
 import { VmHeading } from "../vm/heading.js";
 import { ConsoleLog, MAX_LINES } from "./console.js";
 import type { Line } from "./console.js";
+import { vms } from "../live.js";
+import { route } from "../route.js";
 
 const STATES = {
   following: "Following: new lines appear as they are written.",

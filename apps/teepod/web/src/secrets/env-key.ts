@@ -1,7 +1,7 @@
 import { p256 } from "@noble/curves/nist.js";
 import { concatBytes, hexToBytes, utf8ToBytes } from "@noble/hashes/utils.js";
-import { call } from "../api.js";
 import { readRootCertificate } from "./certificate.js";
+import { call } from "../api.js";
 
 /** An app's key for its secrets, signed by the KMS root of that fingerprint. */
 export interface EnvKey {

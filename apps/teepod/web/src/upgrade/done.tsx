@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
-import { vmLink } from "../route.js";
 import { allowCommand } from "../vm/allow-command.js";
 import type { VmInfo } from "../wire.js";
+import { vmLink } from "../route.js";
 
 /** Copies where the browser lets a page do it, which plain HTTP does not; else selects, for Ctrl+C. */
 async function copy(element: HTMLElement | null): Promise<string> {

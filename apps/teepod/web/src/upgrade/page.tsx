@@ -1,13 +1,9 @@
 import { useSignal } from "@preact/signals";
-import { call, wordsOf } from "../api.js";
-import { useAction, useAnswer } from "../ask.js";
+import { Problem, useAction, useAnswer, wordsOf } from "@dstack/dashboard/web";
 import { ComposeInput } from "../compose/compose-input.js";
 import type { AppDocument } from "../compose/document.js";
 import { FlagFields } from "../compose/flags.js";
 import { Preview } from "../compose/preview.js";
-import { mayChange, vms } from "../live.js";
-import { Problem } from "../parts.js";
-import { route } from "../route.js";
 import { fetchEnvKey } from "../secrets/env-key.js";
 import { KmsRoot, rememberConfirmed } from "../secrets/kms-root.js";
 import { SecretFields, givenSecrets } from "../secrets/secret-fields.js";
@@ -18,6 +14,9 @@ import type { GetInfoResponse, VmInfo } from "../wire.js";
 import { Done } from "./done.js";
 import { diffLines } from "./diff.js";
 import { openDocument, readable, upgradedDocument } from "./documents.js";
+import { call } from "../api.js";
+import { mayChange, vms } from "../live.js";
+import { route } from "../route.js";
 
 const SECRETS_HINT =
   "Empty keeps the secrets the VM has. Whatever stands here replaces all of them, so give every one the new document needs.";

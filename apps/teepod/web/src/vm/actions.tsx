@@ -1,15 +1,14 @@
 import { useSignal } from "@preact/signals";
+import { Problem, useAction } from "@dstack/dashboard/web";
 import type { VmSummary } from "../../../src/dashboard/vm-summary.js";
-import { call } from "../api.js";
-import { useAction } from "../ask.js";
 import { saveText } from "../files.js";
-import { mayChange } from "../live.js";
-import { Problem } from "../parts.js";
-import { vmLink } from "../route.js";
 import type { GetInfoResponse } from "../wire.js";
 import { RemoveDialog } from "./remove-dialog.js";
 import { ResizeDialog } from "./resize-dialog.js";
 import { StopDialog } from "./stop-dialog.js";
+import { call } from "../api.js";
+import { mayChange } from "../live.js";
+import { vmLink } from "../route.js";
 
 /** The exact bytes of a VM's app-compose document, as a file. */
 async function downloadCompose(vm: VmSummary): Promise<void> {

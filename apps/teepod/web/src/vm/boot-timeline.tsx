@@ -1,8 +1,7 @@
+import { Problem, useAnswer } from "@dstack/dashboard/web";
 import type { VmSummary } from "../../../src/dashboard/vm-summary.js";
-import { call } from "../api.js";
-import { useAnswer } from "../ask.js";
-import { Problem } from "../parts.js";
 import type { BootStep } from "../wire.js";
+import { call } from "../api.js";
 
 const MARKS = { start: "…", done: "✓", error: "✗", info: "·" } as const;
 

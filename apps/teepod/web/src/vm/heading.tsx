@@ -1,6 +1,6 @@
 import type { VmSummary } from "../../../src/dashboard/vm-summary.js";
-import { State } from "../parts.js";
 import { vmLink } from "../route.js";
+import { State } from "../state.js";
 
 /** Name and state of a VM, and the way to its pages. */
 export function VmHeading({

@@ -1,12 +1,12 @@
+import { moment } from "@dstack/dashboard/web";
 import type { VmSummary } from "../../../src/dashboard/vm-summary.js";
 import { appUrl, dashboardUrl } from "../links.js";
-import { vms } from "../live.js";
-import { route } from "../route.js";
-import { moment } from "../time.js";
 import { allowCommand } from "./allow-command.js";
 import { Actions } from "./actions.js";
 import { BootTimeline } from "./boot-timeline.js";
 import { VmHeading } from "./heading.js";
+import { vms } from "../live.js";
+import { route } from "../route.js";
 
 function Links({ vm }: { vm: VmSummary }) {
   const app = appUrl(vm);

@@ -1,10 +1,9 @@
 import { useSignal } from "@preact/signals";
+import { Dialog, Problem, useAction } from "@dstack/dashboard/web";
 import type { VmSummary } from "../../../src/dashboard/vm-summary.js";
-import { call } from "../api.js";
-import { useAction } from "../ask.js";
-import { Dialog, Problem } from "../parts.js";
 import { ShapeFields } from "../shape-fields.js";
 import type { Shape } from "../shape-fields.js";
+import { call } from "../api.js";
 
 /** Changes CPUs, memory and disk of a VM that does not run; its disk only grows. */
 export function ResizeDialog({ vm, onClose }: { vm: VmSummary; onClose: () => void }) {

@@ -1,7 +1,6 @@
+import { Dialog, Problem, useAction } from "@dstack/dashboard/web";
 import type { VmSummary } from "../../../src/dashboard/vm-summary.js";
 import { call } from "../api.js";
-import { useAction } from "../ask.js";
-import { Dialog, Problem } from "../parts.js";
 
 /** Asks before the plug is pulled. */
 export function StopDialog({ vm, onClose }: { vm: VmSummary; onClose: () => void }) {

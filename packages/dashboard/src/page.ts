@@ -1,7 +1,9 @@
 import { extname } from "node:path";
 import { RpcError } from "@dstack/prpc";
 import type { FastifyInstance } from "fastify";
-import type { PageFiles } from "./files.js";
+
+/** The files of a built page by their path in it, `index.html` and `assets/<name>`; empty where none was built. */
+export type PageFiles = ReadonlyMap<string, Buffer>;
 
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
@@ -11,13 +13,13 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /** `GET /` and the files it loads. They say nothing about this host, so anyone may have them. */
-export function addPage(app: FastifyInstance, files: PageFiles): void {
+export function addPage(app: FastifyInstance, program: string, files: PageFiles): void {
   app.get("/", async (_request, reply) => {
     const page = files.get("index.html");
     if (page === undefined) {
       throw new RpcError(
         "not_found",
-        "this teepod runs without its dashboard: `pnpm --filter @dstack/teepod build` makes a program with it",
+        `this ${program} runs without its dashboard: \`pnpm --filter @dstack/${program} build\` makes a program with it`,
       );
     }
     return reply.type(TYPES[".html"] ?? "").send(page);

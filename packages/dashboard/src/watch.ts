@@ -1,5 +1,4 @@
 import { EventEmitter, once } from "node:events";
-import type { Clock } from "../clock.js";
 
 /** What a watcher is told: everything at first, then what changed. */
 export type Change<T> =
@@ -25,7 +24,7 @@ export class Watch<T extends { readonly id: string }> {
 
   constructor(
     readonly take: () => Promise<readonly T[]>,
-    readonly clock: Clock,
+    readonly clock: { sleep(ms: number, signal: AbortSignal): Promise<void> },
     readonly everyMs: number,
     readonly onError: (err: unknown) => void,
   ) {}

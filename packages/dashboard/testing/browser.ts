@@ -4,7 +4,7 @@ import { chromium } from "playwright-core";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 
 /** A name of this machine that is no secure context to browsers, as most names over plain HTTP are none. */
-export const PLAIN_HOST = "teepod.test";
+export const PLAIN_HOST = "plain.test";
 
 const CHROMIUM = "/usr/bin/chromium";
 

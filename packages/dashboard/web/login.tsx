@@ -1,9 +1,14 @@
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { logIn, sessionOver, wordsOf } from "./api.js";
 import { Problem } from "./parts.js";
+import { PROGRAM } from "./program.js";
 
-/** Asks for the token. The browser keeps a session in its place, of which scripts can read one half. */
-export function Login() {
+/**
+ * Asks for the token. The browser keeps a session in its place, of which scripts can read one half.
+ * @param props.tokens where tokens are found
+ */
+export function Login({ tokens }: { tokens: ComponentChildren }) {
   const token = useSignal("");
   const problem = useSignal("");
   const busy = useSignal(false);
@@ -21,7 +26,7 @@ export function Login() {
   };
   return (
     <main class="login">
-      <h1>teepod</h1>
+      <h1>{PROGRAM}</h1>
       {sessionOver.value && <p class="banner warn">Your session is over. Log in again to go on.</p>}
       <form onSubmit={(event) => void submit(event)}>
         <label for="token">Access token</label>
@@ -39,10 +44,7 @@ export function Login() {
           Log in
         </button>
       </form>
-      <p class="quiet">
-        Tokens and their roles stand under <code>[[auth.tokens]]</code> in teepod's configuration file. On a
-        machine where <code>dstack up</code> runs, the token is in <code>~/.dstack/teepod.token</code>.
-      </p>
+      <p class="quiet">{tokens}</p>
     </main>
   );
 }

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 
 /**
  * Answers with what a generator yields, for as long as it yields. The signal it gets aborts when the reader goes and
- * when teepod closes.
+ * when the daemon closes.
  */
 export function sendStream(
   request: FastifyRequest,

@@ -22,9 +22,10 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
   );
 }
 
-/** The state in a word, a colour and a shape. */
-export function State({ status }: { status: string }) {
-  return <span class={`state ${KNOWN.has(status) ? status : ""}`}>{status}</span>;
-}
+/** How a state is meant: it has a colour and a shape beside its word. */
+export type Mood = "good" | "bad" | "plain";
 
-const KNOWN = new Set(["running", "paused", "stopping", "stopped", "exited"]);
+/** The state in a word, a colour and a shape. */
+export function State({ status, mood }: { status: string; mood: Mood }) {
+  return <span class={`state ${mood}`}>{status}</span>;
+}

@@ -1,1 +1,0 @@
-export declare function buildPage(): Promise<Map<string, Buffer>>;

@@ -1,0 +1,1 @@
+export declare function buildPage(directory: URL): Promise<Map<string, Buffer>>;

@@ -1,0 +1,11 @@
+export { addDashboard } from "./dashboard.js";
+export type { DashboardOptions } from "./dashboard.js";
+export type { Access } from "./access.js";
+export { addEvents } from "./events.js";
+export type { EventParts, Hello } from "./events.js";
+export type { PageFiles } from "./page.js";
+export { SESSION_SECONDS, Sessions } from "./sessions.js";
+export { sendStream } from "./stream.js";
+export type { KnownToken } from "./tokens.js";
+export { Watch } from "./watch.js";
+export type { Change } from "./watch.js";

@@ -1,0 +1,11 @@
+export { ApiError, post, request, wordsOf } from "./api.js";
+export { useAction, useAnswer } from "./ask.js";
+export { later } from "./later.js";
+export { connection, createLive, now, restarted } from "./live.js";
+export { Dialog, Problem, State } from "./parts.js";
+export type { Mood } from "./parts.js";
+export { followAddress, goTo, parseAddress } from "./route.js";
+export type { Address } from "./route.js";
+export { Shell } from "./shell.js";
+export { duration, moment } from "./time.js";
+export { TypedDialog } from "./typed-dialog.js";
