@@ -97,13 +97,15 @@ const checkStatus: Rule = (quote, policy) => {
 
 const checkAdvisories: Rule = (quote, policy) => {
   const check = "advisories";
-  const { status, advisories } = quote;
+  const { status, advisories, lastingAdvisories } = quote;
   const inGrace = isInGrace(quote, policy);
-  const refused = advisories.filter(
-    (advisory) =>
+  const refused = advisories.filter((advisory) => {
+    const excused = inGrace && !lastingAdvisories.includes(advisory);
+    return (
       policy.denied_advisories.includes(advisory) ||
-      (!inGrace && !policy.allowed_advisories.includes(advisory)),
-  );
+      (!excused && !policy.allowed_advisories.includes(advisory))
+    );
+  });
   if (refused.length > 0) {
     return failed(check, "advisory_refused", `the platform is ${status}, open to ${refused.join(", ")}`, {
       status,
@@ -113,8 +115,17 @@ const checkAdvisories: Rule = (quote, policy) => {
   return passed(check, advisories.length === 0 ? "none" : `accepted: ${advisories.join(", ")}`);
 };
 
-/** Unix seconds; undefined where there is no grace: none is given, or nobody knows since when a better level exists. */
-function endOfGrace({ status, outdatedSince }: VerifiedQuote, policy: Policy): number | undefined {
+/**
+ * Unix seconds; undefined where there is no grace: none is given, nobody knows since when a better level exists, or
+ * the platform has a fault of its own behind the part that is out of date.
+ */
+function endOfGrace(
+  { status, platformStatus, outdatedSince }: VerifiedQuote,
+  policy: Policy,
+): number | undefined {
+  // No update mends that, and no status that grace can be given for tells it.
+  if (platformStatus.endsWith("SWHardeningNeeded") && !policy.allowed_status.includes(platformStatus))
+    return undefined;
   const days =
     status in policy.grace_days ? policy.grace_days[status as keyof Policy["grace_days"]] : undefined;
   return days === undefined || outdatedSince === undefined ? undefined : outdatedSince + days * DAY_SECONDS;

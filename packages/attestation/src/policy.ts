@@ -66,7 +66,7 @@ export const PolicyConfig = z.strictObject({
   allowed_status: z.array(z.enum(TCB_STATUSES).exclude(["Revoked"])).default(["UpToDate"]),
   /**
    * For so many days after the first better TCB level came out, a platform of this status still passes, whatever
-   * advisories it has, denied ones excepted.
+   * advisories its outdated parts have, denied ones excepted.
    */
   grace_days: z.partialRecord(z.enum(GRACE_STATUSES), z.int().min(1).max(365)).default({}),
   /** Advisories that do not matter here. One that applies and is not listed refuses. */

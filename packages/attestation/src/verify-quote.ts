@@ -29,8 +29,12 @@ export interface VerifiedQuote {
   /** Who vouches. `simulated` proves nothing about hardware: show it wherever the result is shown. */
   readonly anchor: AnchorKind;
   readonly status: PlatformStatus;
+  /** The status before the quoting enclave and the TDX module are looked at: one of these out of date would hide it. */
+  readonly platformStatus: PlatformStatus;
   /** Advisories that apply to the platform, the TDX module and the quoting enclave, each once. */
   readonly advisories: readonly string[];
+  /** Those of them that belong to a part that is not out of date: bringing the others up to date leaves them. */
+  readonly lastingAdvisories: readonly string[];
   /** The oldest date of the levels reached, `2024-03-13T00:00:00Z`: fixes published up to then are in. */
   readonly tcbDate: string;
   /**
@@ -106,6 +110,7 @@ export function verifyQuoteWith(
   const base = platformLevel(tcbInfo, platform, quote.body);
   const result = {
     anchor: collateral.anchor.kind,
+    platformStatus: base.status,
     status: convergeStatus(
       base.status,
       parts.map((part) => part.status),
@@ -205,12 +210,16 @@ function verifySignature(quote: Quote): void {
 
 function summarize(
   levels: readonly ReachedLevel[],
-): Pick<VerifiedQuote, "advisories" | "tcbDate" | "outdatedSince"> {
+): Pick<VerifiedQuote, "advisories" | "lastingAdvisories" | "tcbDate" | "outdatedSince"> {
+  const advisoriesOf = (some: readonly ReachedLevel[]): string[] => [
+    ...new Set(some.flatMap((level) => level.advisories)),
+  ];
   const since = levels.flatMap((level) => level.outdatedSince ?? []);
   // A date that holds for one part only would excuse the other.
   const unknown = levels.some((level) => isOutOfDate(level.status) && level.outdatedSince === undefined);
   return {
-    advisories: [...new Set(levels.flatMap((level) => level.advisories))],
+    advisories: advisoriesOf(levels),
+    lastingAdvisories: advisoriesOf(levels.filter((level) => !isOutOfDate(level.status))),
     tcbDate: iso(Math.min(...levels.map((level) => level.date))),
     ...(since.length === 0 || unknown ? {} : { outdatedSince: Math.min(...since) }),
   };

@@ -330,6 +330,35 @@ describe("E7: state of the platform", () => {
     expect(verdict(options, { allowed_advisories: ["INTEL-SA-00009"] })).toBe("accepted");
   });
 
+  it("E7: grace for a part that is out of date excuses nothing that its update does not mend", () => {
+    const hiding = (tcbStatus: "SWHardeningNeeded" | "ConfigurationAndSWHardeningNeeded"): CaseOptions => ({
+      platform: {
+        tcbStatus,
+        tcbAdvisories: ["INTEL-SA-00615"],
+        qe: { isvSvn: 3 },
+        editQeIdentity: (identity) => {
+          const [best, reached] = identity.tcbLevels;
+          if (best !== undefined) best.tcbDate = isoTime(NOW - 86_400);
+          if (reached !== undefined) reached.advisoryIDs = ["INTEL-SA-00002"];
+        },
+      },
+    });
+    const grace = { grace_days: { OutOfDate: 30, OutOfDateConfigurationNeeded: 30 } };
+    const hardened = hiding("SWHardeningNeeded");
+    expect(evidenceOf(hardened).quote).toMatchObject({
+      status: "OutOfDate",
+      platformStatus: "SWHardeningNeeded",
+      lastingAdvisories: ["INTEL-SA-00615"],
+    });
+    expect(verdict(hardened, grace)).toBe("tcb_status_refused");
+    expect(verdict(hiding("ConfigurationAndSWHardeningNeeded"), grace)).toBe("tcb_status_refused");
+    const allowed = { ...grace, allowed_status: ["UpToDate", "SWHardeningNeeded"] };
+    expect(verdict(hardened, allowed)).toBe("advisory_refused");
+    expect(verdict(hardened, { ...allowed, allowed_advisories: ["INTEL-SA-00615"] })).toBe("accepted");
+    const denied = { allowed_advisories: ["INTEL-SA-00615"], denied_advisories: ["INTEL-SA-00002"] };
+    expect(verdict(hardened, { ...allowed, ...denied })).toBe("advisory_refused");
+  });
+
   it("gives an outdated platform grace from the day a better level came out", () => {
     const sinceDays = (days: number): CaseOptions => ({
       platform: {
