@@ -1,5 +1,5 @@
 import { hex } from "@dstack/core";
-import { failed, group, info, leavesOf, passed, skipped } from "./check-tree.js";
+import { failed, group, info, leavesOf, notChecked, passed, skipped } from "./check-tree.js";
 import type { CheckNode } from "./check-tree.js";
 import { PolicyError } from "./errors.js";
 import type { PolicyErrorCode } from "./errors.js";
@@ -211,8 +211,15 @@ const checkImage: Rule = ({ body }, policy) => {
     return failed(check, "measurement_refused", describeMismatch(nearest, measured), { ...measured });
   }
   const { name, rtmr0 } = nearest.image;
-  const shape = rtmr0 === "any" ? ", of any VM shape and ACPI tables: RTMR0 is not checked" : "";
-  return passed(check, `${name}: MRTD ${measured.mrtd.slice(0, 16)}…, RTMR0-2${shape}`);
+  const found = `${name}: MRTD ${measured.mrtd.slice(0, 16)}…`;
+  if (rtmr0 !== "any") return passed(check, `${found}, RTMR0-2`);
+  return group(check, [
+    passed("registers", `${found}, RTMR1 and RTMR2`),
+    notChecked(
+      "VM shape and ACPI tables",
+      "RTMR0 may be any: the host writes these tables, and the guest's kernel runs their code",
+    ),
+  ]);
 };
 
 const REGISTERS = ["mrtd", "rtmr0", "rtmr1", "rtmr2"] as const;

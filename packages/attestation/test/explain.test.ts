@@ -252,7 +252,7 @@ describe("what a verdict says beside yes and no", () => {
       images: { allowed: [{ ...allowedImage("dstack-test", LAUNCH), rtmr0: "any" }] },
       insecure_simulated_roots: ["root.pem"],
     });
-    const unchecked = "of any VM shape and ACPI tables: RTMR0 is not checked";
+    const unchecked = "skip       VM shape and ACPI tables: RTMR0 may be any";
     expect(told({}, { policy: any })).toContain(unchecked);
     expect(told()).not.toContain(unchecked);
   });

@@ -59,13 +59,13 @@ export async function presentedByEndpoint(
   const { certificate } = handshake;
   const presented = presentedByKey("endpoint", [tlsNode(certificate)], certificate, now, ORDINARY);
   const id = hostId(url);
-  const named = id === undefined ? presented : { ...presented, hostId: id };
-  if (!("missing" in presented.quote)) return named;
-  if (path === undefined) return (await byDomainEvidence(url, handshake, options)) ?? named;
-  return {
-    ...(await askForQuote(url, path, handshake, signal)),
-    ...(id === undefined ? {} : { hostId: id }),
-  };
+  const named = (evidence: Presented): Presented =>
+    id === undefined ? evidence : { ...evidence, hostId: id };
+  if (!("missing" in presented.quote)) return named(presented);
+  if (path !== undefined) return named(await askForQuote(url, path, handshake, signal));
+  const domain = await byDomainEvidence(url, handshake, options);
+  if (domain === undefined) return named(presented);
+  return { stored: named(domain.stored), fresh: named(domain.fresh) };
 }
 
 /** @returns undefined when the server has no such evidence */

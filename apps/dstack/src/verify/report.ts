@@ -73,6 +73,7 @@ const SIMULATED_WARNING =
 const ADVICE: Readonly<Record<string, string>> = {
   image: "give --image <dir> or --policy <file>",
   "ACPI tables": "or give --any-acpi",
+  "VM shape and ACPI tables": "give rtmr0 of VMs you trust in --policy",
   "app id": "give --compose <file> or --app-id <hex>, or --any-app",
   upgrade: "give --compose <file>, or --kms-ca <pem>",
   "compose document": "give --compose <file>",

@@ -286,6 +286,17 @@ describe("refuses", () => {
     await refused(/REFUSED: acme-account\.json: is not JSON/, { evidence: (e) => void (e.account = "<") });
   });
 
+  it("evidence of another app than the one that the host name asks for", async () => {
+    await good();
+    const domain = `${OTHER_ID}s.${DOMAIN}`;
+    const certificate = certificateFor(domain);
+    const evidence = await Evidence.of(certificate.cert);
+    await using server = await serve(certificate, (path) => evidence.answer(path));
+    const { code, out } = await verifyAt(server, { domain });
+    expect(code, out).toBe(1);
+    expect(out).toMatch(/^REFUSED: host name: names 1111/m);
+  });
+
   it("a quote that is none, and one of another app", async () => {
     await good();
     await refused(/REFUSED: quote\.json: it is neither/, {

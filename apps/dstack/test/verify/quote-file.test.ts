@@ -155,6 +155,21 @@ describe("dstack verify <quote file>", () => {
     }
   });
 
+  it("E9: tells in a line of its own that any VM shape and ACPI tables passed", async () => {
+    const image = { ...registers(), name: "any shape", rtmr0: "any" };
+    const policy = await site.write("any-shape.json", JSON.stringify({ images: { allowed: [image] } }));
+    const { code, out } = await verify(
+      quote,
+      ...asked,
+      ...site.trusting,
+      ...site.compose,
+      "--policy",
+      policy,
+    );
+    expect(code, out).toBe(0);
+    expect(out).toMatch(/^NOT CHECKED: VM shape and ACPI tables: RTMR0 may be any: .*\(give rtmr0 of VMs/m);
+  });
+
   it("E10: refuses the simulated platform when its root is not named", async () => {
     const { code, out } = await verify(
       quote,
