@@ -14,9 +14,14 @@ const NOW = 1_763_800_000;
  * Runs the script in a world of its own, in which time passes only while it sleeps.
  * @param handshakes each look's ages in seconds, one a node; the script ends after the last look
  * @param quiet what the random beginning is made of
+ * @param onEnd is told the directory in which programs have left what they did
  * @returns how long it slept, and where it registered again
  */
-async function watch(handshakes: readonly (readonly number[])[], quiet = 0): Promise<(number | "renew")[]> {
+async function watch(
+  handshakes: readonly (readonly number[])[],
+  quiet = 0,
+  onEnd: (dir: string) => Promise<void> = async () => {},
+): Promise<(number | "renew")[]> {
   const dir = await mkdtemp(join(tmpdir(), "watch-"));
   const program = (name: string, text: string): Promise<void> =>
     writeFile(join(dir, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
@@ -27,21 +32,25 @@ async function watch(handshakes: readonly (readonly number[])[], quiet = 0): Pro
     `case $1 in
       date) echo ${NOW} ;;
       od) echo ${quiet} ;;
+      ping) echo "$*" >> ${dir}/pings ;;
       sleep) n=$(($(cat ${dir}/looks 2>/dev/null) + 1)); [ $n -gt ${handshakes.length} ] && exit 1
         echo $n > ${dir}/looks; echo $2 >> ${dir}/did ;;
     esac`,
   );
   await program(
     "wg",
-    `for age in $(sed -n "$(cat ${dir}/looks)p" ${dir}/ages); do echo "key $((${NOW} - age))"; done`,
+    `[ "$3" = allowed-ips ] && { printf 'a\\t10.9.0.1/32\\nb\\tfd09::1/128\\n'; exit; }
+    for age in $(sed -n "$(cat ${dir}/looks)p" ${dir}/ages); do echo "key $((${NOW} - age))"; done`,
   );
   await program("tdxctl", `[ "$1" = renew-tunnel ] && echo renew >> ${dir}/did; exit 1`);
   try {
     spawnSync("/bin/sh", [SCRIPT], { env: { PATH: `${dir}:/usr/bin:/bin` }, timeout: 60_000 });
+    await onEnd(dir);
     const did = (await readFile(join(dir, "did"), "utf8")).trim().split("\n");
     return did.map((what) => (what === "renew" ? what : Number(what)));
   } finally {
-    await rm(dir, { recursive: true });
+    // What was said to nodes may still be written down.
+    await rm(dir, { recursive: true, maxRetries: 10 });
   }
 }
 
@@ -89,3 +98,20 @@ it("asks once an hour for new nodes, guests at different times", async () => {
   const did = await watch(times(6, [1]), 3_500);
   expect(did).toEqual([30, 30, 30, 30, "renew", 30, 30]);
 });
+
+it("says something to every node at each look, which wants an answer", async () => {
+  await watch(times(3, [1]), 0, (dir) =>
+    expect
+      .poll(
+        async () => (await readFile(join(dir, "pings"), "utf8")).trim().split("\n").toSorted(compareText),
+        {
+          timeout: 10_000,
+        },
+      )
+      .toEqual([...times(3, "ping -c 1 -W 1 10.9.0.1"), ...times(3, "ping -c 1 -W 1 fd09::1")]),
+  );
+});
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -10,6 +10,13 @@ import type { EndpointMemory } from "./endpoint-memory.js";
 
 /** How often handshakes are read, of all peers at once. */
 export const POLL_MS = 3_000;
+/**
+ * After a peer was added: where it is heard first should be written down before anything happens to the interface. Twice
+ * as long each time that it was not heard yet.
+ */
+const NEWCOMER_POLL_MS = 100;
+/** Reading thousands of peers takes its time; it is at most this part of ours. */
+const MOST_OF_OUR_TIME = 0.1;
 
 export interface TunnelServer {
   readonly privateKey: WireGuardPrivateKey;
@@ -42,6 +49,15 @@ export class Tunnel {
   #failure: Error | undefined;
   /** The interface may not have what the registry has. */
   #behind = false;
+  /** Peers that the interface has. */
+  #known: ReadonlySet<string> = new Set();
+  /** Those of them that were added lately and not heard since. */
+  readonly #newcomers = new Set<string>();
+  /** How long to wait from the next poll to the one after it. */
+  #restMs = POLL_MS;
+  /** When the next poll is due, as `performance.now()` counts. */
+  #pollAt = 0;
+  #rest = new AbortController();
 
   constructor(
     readonly device: WireGuardDevice,
@@ -72,13 +88,32 @@ export class Tunnel {
       // Several callers may have waited; the first one to run has said it all.
       if (!this.#behind) return;
       this.#behind = false;
+      const instances = this.registry.list();
       try {
-        await this.device.syncconf(tunnelConfig(this.server, this.registry.list()));
+        await this.device.syncconf(tunnelConfig(this.server, instances));
       } catch (err) {
         this.#behind = true;
         throw err;
       }
+      this.#expect(instances);
     });
+  }
+
+  /** Looks at the interface soon and not only in a while: its peers may have to be told where they were. */
+  pollSoon(): void {
+    this.#restMs = NEWCOMER_POLL_MS;
+    const at = performance.now() + NEWCOMER_POLL_MS;
+    if (at >= this.#pollAt) return;
+    this.#pollAt = at;
+    this.#rest.abort();
+  }
+
+  /** Notes which peers are new to the interface. */
+  #expect(instances: readonly Instance[]): void {
+    const added = instances.filter(({ publicKey }) => !this.#known.has(publicKey));
+    this.#known = new Set(instances.map(({ publicKey }) => publicKey));
+    for (const { publicKey } of added) this.#newcomers.add(publicKey);
+    if (added.length > 0) this.pollSoon();
   }
 
   /** Reads the handshakes of all peers. */
@@ -87,6 +122,8 @@ export class Tunnel {
       if (this.#behind) await this.sync();
       const { peers } = await this.device.dump();
       await this.#restoreEndpoints(peers);
+      for (const { publicKey, endpoint } of peers)
+        if (endpoint !== undefined) this.#newcomers.delete(publicKey);
       this.#handshakes = new Map(peers.map((peer) => [peer.publicKey, peer.latestHandshake ?? 0]));
       this.#failure = undefined;
     } catch (err) {
@@ -109,10 +146,25 @@ export class Tunnel {
 
   /** Polls until the signal aborts, and tells after each time. */
   async run(onPolled: () => void, signal: AbortSignal): Promise<void> {
+    signal.addEventListener("abort", () => this.#rest.abort(), { once: true });
     while (!signal.aborted) {
+      const began = performance.now();
       await this.poll();
       onPolled();
-      await sleep(POLL_MS, signal).catch(() => {});
+      await sleep((performance.now() - began) / MOST_OF_OUR_TIME, signal).catch(() => {});
+      await this.#untilNextPoll(signal);
+    }
+  }
+
+  async #untilNextPoll(signal: AbortSignal): Promise<void> {
+    if (this.#newcomers.size === 0) this.#restMs = POLL_MS;
+    this.#pollAt = performance.now() + this.#restMs;
+    this.#restMs = Math.min(this.#restMs * 2, POLL_MS);
+    // Who was not heard by now is no longer waited for.
+    if (this.#restMs === POLL_MS) this.#newcomers.clear();
+    while (!signal.aborted && performance.now() < this.#pollAt) {
+      this.#rest = new AbortController();
+      await sleep(this.#pollAt - performance.now(), this.#rest.signal).catch(() => {});
     }
   }
 

@@ -1,7 +1,7 @@
 import { spawn, execFileSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { EventEmitter, once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +17,8 @@ import type { Machine } from "./lan.js";
 const PROXY_PORT = 8443;
 const RPC_PORT = 9070;
 const START_MS = 90_000;
+/** As `packages/tls-proxy/build-addon.sh` makes it. */
+const ADDON = fileURLToPath(new URL("../../../../packages/tls-proxy/build/tls_proxy.node", import.meta.url));
 
 /** A program on a machine that prints lines. */
 class Program {
@@ -74,6 +76,14 @@ export interface ClusterGuest {
   nodes: number;
 }
 
+export interface ClusterSize {
+  readonly nodes: number;
+  readonly etcd: number;
+  readonly guests: number;
+  /** Of the addresses inside the tunnel; 4 unless given. */
+  readonly family?: 4 | 6;
+}
+
 /** Nodes of tproxy, members of etcd (or none, for one node) and guests, each on a machine of its own, and a client. */
 export class Cluster implements AsyncDisposable {
   readonly nodes: ClusterNode[] = [];
@@ -88,7 +98,7 @@ export class Cluster implements AsyncDisposable {
     readonly dir: string,
   ) {}
 
-  static async start(size: { nodes: number; etcd: number; guests: number }): Promise<Cluster> {
+  static async start(size: ClusterSize): Promise<Cluster> {
     const cluster = new Cluster(await Lan.create(), await mkdtemp(join(tmpdir(), "cluster-")));
     try {
       await cluster.#start(size);
@@ -101,7 +111,7 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  async #start(size: { nodes: number; etcd: number; guests: number }): Promise<void> {
+  async #start(size: ClusterSize): Promise<void> {
     await writeFile(join(this.dir, "ca.pem"), ca.certPem);
     for (const [name, file] of [
       ["tproxy", "../../src/main.ts"],
@@ -113,10 +123,11 @@ export class Cluster implements AsyncDisposable {
       const bundler = fileURLToPath(new URL("../../../../scripts/bundle.mjs", import.meta.url));
       execFileSync(process.execPath, [bundler, entry, join(this.dir, `${name}.mjs`)]);
     }
+    await copyFile(ADDON, join(this.dir, "tls_proxy.node"));
     this.#run("pcs", { namespace: this.lan.hub, ip: "10.200.0.1" }, this.#node("pcs"));
     for (let n = 0; n < size.etcd; n++) this.etcd.push(await this.lan.add());
     for (let n = 0; n < size.etcd; n++) this.startEtcd(n);
-    for (let n = 0; n < size.nodes; n++) await this.#addNode(n);
+    for (let n = 0; n < size.nodes; n++) await this.#addNode(n, size.family ?? 4);
     for (let n = 0; n < size.nodes; n++) await this.startNode(n);
     const client = this.#run("client", await this.lan.add(), this.#node("client", join(this.dir, "ca.pem")));
     await client.line(() => true);
@@ -166,13 +177,14 @@ export class Cluster implements AsyncDisposable {
     throw new Error("no member leads");
   }
 
-  async #addNode(n: number): Promise<void> {
+  async #addNode(n: number, family: 4 | 6): Promise<void> {
     const machine = await this.lan.add();
+    const block = family === 4 ? `10.77.${n * 16}.` : `fd77:${n}::`;
     const site = await makeSite({
       wg: {
         interface: uniqueInterfaceName(),
-        ip: `10.77.${n * 16}.1`,
-        client_ip_range: `10.77.${n * 16}.0/20`,
+        ip: `${block}1`,
+        client_ip_range: family === 4 ? `${block}0/20` : `${block}/64`,
         endpoint: `${machine.ip}:51820`,
       },
     });
@@ -193,7 +205,7 @@ export class Cluster implements AsyncDisposable {
         ...(this.etcd.length === 0
           ? {}
           : { store: "etcd", etcd: { endpoints: this.etcd.map(({ ip }) => `http://${ip}:2379`) } }),
-        proxy: { ...proxy, listen_addr: "0.0.0.0", listen_port: PROXY_PORT },
+        proxy: { ...proxy, engine: "native", listen_addr: "0.0.0.0", listen_port: PROXY_PORT },
         attestation: { ...attestation, pccs_url: "http://10.200.0.1:8081" },
       }),
     );

@@ -10,6 +10,7 @@ import { createClient } from "@dstack/prpc";
 import { tproxy } from "@dstack/proto";
 import { raTlsTransport } from "@dstack/ra-rpc";
 import { WireGuard, generateKeyPair, parsePublicKey, wgConfig } from "@dstack/wireguard-tools-wrapper";
+import { hostCidr } from "../../src/registry/ip-range.js";
 import { bootGuest, systemReady } from "../site.js";
 import type { Guest } from "../site.js";
 
@@ -44,10 +45,10 @@ async function registerOther(url: string, other: string): Promise<{ ip: string; 
 async function register(url: string): Promise<{ ip: string; nodes: number }> {
   const answer = await call(url, guest, keys.publicKey);
   const ip = answer.wg?.clientIp ?? "";
-  await wireguard.setAddress(`${ip}/32`);
+  await wireguard.setAddress(hostCidr(ip));
   const peers = answer.servers.map((server) => ({
     publicKey: parsePublicKey(server.publicKey),
-    allowedIps: [`${server.ip}/32`],
+    allowedIps: [hostCidr(server.ip)],
     endpoint: server.endpoint,
     persistentKeepalive: 1,
   }));
@@ -55,17 +56,15 @@ async function register(url: string): Promise<{ ip: string; nodes: number }> {
   await wireguard.syncconf(
     wgConfig({ privateKey: keys.privateKey, ...(listenPort === 0 ? {} : { listenPort }), peers }),
   );
-  for (const server of answer.servers) await wireguard.addRoute(`${server.ip}/32`);
+  for (const server of answer.servers) await wireguard.addRoute(hostCidr(server.ip));
   return { ip, nodes: answer.servers.length };
 }
 
 const say = (what: object): void => void process.stdout.write(`${JSON.stringify(what)}\n`);
 const first = await register(firstUrl);
 await guest.extend(systemReady);
-createServer({ keepAliveTimeout: 0 }, (_request, response) => response.end(instance)).listen(
-  8080,
-  "0.0.0.0",
-  () => say(first),
+createServer({ keepAliveTimeout: 0 }, (_request, response) => response.end(instance)).listen(8080, "::", () =>
+  say(first),
 );
 
 createInterface({ input: process.stdin })

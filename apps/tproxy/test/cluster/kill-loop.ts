@@ -4,12 +4,13 @@ import { Cluster } from "./cluster.js";
 import type { ClusterGuest } from "./cluster.js";
 
 export interface KillLoopResult {
-  readonly kills: number;
   /** Requests that were answered, and registrations that were acknowledged, while tproxy was killed again and again. */
   readonly answered: number;
   readonly registered: number;
   /** Milliseconds from starting the process until every guest answered through it, in order. */
   readonly untilReached: readonly number[];
+  /** The same where the interface, and with it every session, was killed too. */
+  readonly untilReachedAnew: readonly number[];
   /** What was acknowledged and then not there. */
   readonly lost: readonly string[];
 }
@@ -20,13 +21,16 @@ const LOAD = 4;
 /** Longer than this after a start, a guest counts as lost. */
 const LOST_MS = 30_000;
 
-/** Kills tproxy with SIGKILL under load and starts it again, for so many seconds and at least three times. */
+/**
+ * Kills tproxy with SIGKILL under load and starts it again, for so many seconds and at least three times. Every third time
+ * the tunnel's interface dies with it, as when the machine loses power.
+ */
 export async function runKillLoop(seconds: number): Promise<KillLoopResult> {
   await using cluster = await Cluster.start({ nodes: 1, etcd: 0, guests: GUESTS });
   const [node] = cluster.nodes;
   if (node === undefined) throw new Error("no node");
   const lost: string[] = [];
-  const untilReached: number[] = [];
+  const [untilReached, untilReachedAnew]: [number[], number[]] = [[], []];
   let [answered, registered, over] = [0, 0, false];
 
   const load = async (n: number): Promise<void> => {
@@ -59,13 +63,14 @@ export async function runKillLoop(seconds: number): Promise<KillLoopResult> {
 
   const working = [registrations(), ...Array.from({ length: LOAD }, (_, n) => load(n))];
   const end = performance.now() + seconds * 1000;
-  while (untilReached.length < 3 || performance.now() < end) {
+  for (let kill = 1; kill <= 3 || performance.now() < end; kill++) {
     await delay(200 + Math.random() * 1_300);
-    await cluster.killTproxy(0);
+    const whole = kill % 3 === 0;
+    await (whole ? cluster.killNode(0) : cluster.killTproxy(0));
     const began = performance.now();
     await cluster.startNode(0);
     await Promise.all(cluster.guests.map((guest) => reached(guest, began)));
-    untilReached.push(Math.round(performance.now() - began));
+    (whole ? untilReachedAnew : untilReached).push(Math.round(performance.now() - began));
     const before = [...acknowledged];
     const known = await cluster.list(node);
     for (const [id, ip] of before) {
@@ -75,5 +80,5 @@ export async function runKillLoop(seconds: number): Promise<KillLoopResult> {
   }
   over = true;
   await Promise.all(working);
-  return { kills: untilReached.length, answered, registered, untilReached, lost };
+  return { answered, registered, untilReached, untilReachedAnew, lost };
 }
