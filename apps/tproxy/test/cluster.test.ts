@@ -1,5 +1,3 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { namespacesUnavailable } from "@dstack/wireguard-tools-wrapper/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "./cluster/cluster.js";
@@ -33,11 +31,6 @@ describe.skipIf(reason !== undefined)("a cluster of tproxies", { timeout: 240_00
     expect.poll(async () => (await cluster.fetch(node, guest)).text, SOON).toBe(guest.instance);
   const allReachAll = async (nodes = cluster.nodes): Promise<void> => {
     for (const node of nodes) await Promise.all(cluster.guests.map((guest) => reaches(node, guest)));
-  };
-  /** How many guests a node would find again after its interface was killed, too. */
-  const endpointsOf = async ({ site }: ClusterNode): Promise<number> => {
-    const text = await readFile(join(site.dir, "state", "endpoints.json"), "utf8").catch(() => "{}");
-    return Object.keys(JSON.parse(text) as object).length;
   };
   const first = (): ClusterGuest => cluster.guests[0] as ClusterGuest;
   const lastGuest = (): ClusterGuest => cluster.guests.at(-1) as ClusterGuest;
@@ -78,8 +71,8 @@ describe.skipIf(reason !== undefined)("a cluster of tproxies", { timeout: 240_00
 
   it("goes on without a node that dies, and has it again when it comes back", async () => {
     const dead = cluster.nodes[last] as ClusterNode;
-    // Within its first seconds with a guest a node has not written down yet where it heard it.
-    await expect.poll(() => endpointsOf(dead), SOON).toBe(SIZE.guests);
+    // In the first moment with a guest a node has not written down yet where it heard it.
+    await expect.poll(() => cluster.endpoints(dead), SOON).toHaveLength(SIZE.guests);
     await cluster.killNode(last);
     await stillOpen(a, "held-node-0");
     expect((await cluster.fetch(dead, first())).text).toContain("error:");

@@ -11,10 +11,13 @@ import type { EndpointMemory } from "./endpoint-memory.js";
 /** How often handshakes are read, of all peers at once. */
 export const POLL_MS = 3_000;
 /**
- * After a peer was added: where it is heard first should be written down before anything happens to the interface. Twice
- * as long each time that it was not heard yet.
+ * After a peer was added: where it is heard first should be written down before anything happens to the interface. Longer
+ * each time that it was not heard yet.
  */
 const NEWCOMER_POLL_MS = 100;
+const MAX_NEWCOMER_POLL_MS = 500;
+/** A peer that was not heard by then has other troubles. */
+const NEWCOMER_MS = 20_000;
 /** Reading thousands of peers takes its time; it is at most this part of ours. */
 const MOST_OF_OUR_TIME = 0.1;
 
@@ -53,8 +56,9 @@ export class Tunnel {
   #known: ReadonlySet<string> = new Set();
   /** Those of them that were added lately and not heard since. */
   readonly #newcomers = new Set<string>();
-  /** How long to wait from the next poll to the one after it. */
-  #restMs = POLL_MS;
+  #newestAt = 0;
+  /** How long to wait after the next poll, while newcomers are waited for. */
+  #restMs = NEWCOMER_POLL_MS;
   /** When the next poll is due, as `performance.now()` counts. */
   #pollAt = 0;
   #rest = new AbortController();
@@ -113,7 +117,9 @@ export class Tunnel {
     const added = instances.filter(({ publicKey }) => !this.#known.has(publicKey));
     this.#known = new Set(instances.map(({ publicKey }) => publicKey));
     for (const { publicKey } of added) this.#newcomers.add(publicKey);
-    if (added.length > 0) this.pollSoon();
+    if (added.length === 0) return;
+    this.#newestAt = performance.now();
+    this.pollSoon();
   }
 
   /** Reads the handshakes of all peers. */
@@ -157,11 +163,10 @@ export class Tunnel {
   }
 
   async #untilNextPoll(signal: AbortSignal): Promise<void> {
-    if (this.#newcomers.size === 0) this.#restMs = POLL_MS;
-    this.#pollAt = performance.now() + this.#restMs;
-    this.#restMs = Math.min(this.#restMs * 2, POLL_MS);
-    // Who was not heard by now is no longer waited for.
-    if (this.#restMs === POLL_MS) this.#newcomers.clear();
+    const now = performance.now();
+    if (now - this.#newestAt > NEWCOMER_MS) this.#newcomers.clear();
+    this.#pollAt = now + (this.#newcomers.size === 0 ? POLL_MS : this.#restMs);
+    this.#restMs = Math.min(this.#restMs * 2, MAX_NEWCOMER_POLL_MS);
     while (!signal.aborted && performance.now() < this.#pollAt) {
       this.#rest = new AbortController();
       await sleep(this.#pollAt - performance.now(), this.#rest.signal).catch(() => {});

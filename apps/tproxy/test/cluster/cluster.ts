@@ -1,7 +1,7 @@
 import { spawn, execFileSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { EventEmitter, once } from "node:events";
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -289,6 +289,12 @@ export class Cluster implements AsyncDisposable {
     const { text } = await this.#rpc(node, "/prpc/Tproxy.List");
     const { hosts } = JSON.parse(text) as { hosts: { id: string; ip: string }[] };
     return Object.fromEntries(hosts.map(({ id, ip }) => [id, ip]));
+  }
+
+  /** The guests that a node would find again after its interface was killed, too: their WireGuard keys. */
+  async endpoints({ site }: ClusterNode): Promise<string[]> {
+    const text = await readFile(join(site.dir, "state", "endpoints.json"), "utf8").catch(() => "{}");
+    return Object.keys(JSON.parse(text) as object);
   }
 
   #rpc({ machine }: ClusterNode, path: string): Promise<ClientAnswer> {
