@@ -40,27 +40,30 @@ export function formatCollateralBundle(bundle: readonly Collateral[]): string {
 }
 
 /**
- * A bundle as a source. Its dates are for `verifyQuote` to judge.
+ * A bundle as a source. Its dates are for `verifyQuote` to judge; of two entries for one platform the one counts whose TCB
+ * info was issued later.
  * @param anchors entries that none of them vouches for are as good as missing
  */
 export function bundledCollateral(
   bundle: readonly Collateral[],
   anchors: readonly TrustAnchor[],
 ): CollateralSource {
-  const byName = new Map<string, Collateral>();
+  const byName = new Map<string, { collateral: Collateral; issued: number }>();
   const refused: string[] = [];
   for (const collateral of bundle) {
     try {
       const { tcbInfo, pckCa } = authenticateCollateral(collateral, anchors);
-      byName.set(collateralName({ fmspc: tcbInfo.fmspc, ca: pckCaKind(pckCa) }), collateral);
+      const name = collateralName({ fmspc: tcbInfo.fmspc, ca: pckCaKind(pckCa) });
+      const issued = tcbInfo.issueDate;
+      if (issued > (byName.get(name)?.issued ?? -Infinity)) byName.set(name, { collateral, issued });
     } catch (err) {
       refused.push(errorMessage(err));
     }
   }
   const get = (keys: CollateralKeys): Collateral => {
     const name = collateralName(keys);
-    const collateral = byName.get(name);
-    if (collateral !== undefined) return collateral;
+    const entry = byName.get(name);
+    if (entry !== undefined) return entry.collateral;
     const has = [...byName.keys()].join(", ") || "none";
     const others = refused.length === 0 ? "" : `; entries refused: ${refused.join("; ")}`;
     throw new CollateralError(

@@ -40,6 +40,16 @@ describe("E8: collateral bundles for use without a network", () => {
     });
   });
 
+  it("E8: of two entries for one platform the earlier one does not count, wherever it stands", async () => {
+    const earlier = platform.collateral(NOW - 86_400);
+    for (const bundle of [
+      [earlier, one],
+      [one, earlier],
+    ]) {
+      expect(await bundledCollateral(bundle, anchors).get(keys, NOW)).toBe(one);
+    }
+  });
+
   it("an entry that nobody trusted has signed is as good as missing, and the error says why", async () => {
     const forged = { ...one, tcb_info: one.tcb_info.replace("UpToDate", "UpToDAte") };
     const source = bundledCollateral([forged, two], anchors);
