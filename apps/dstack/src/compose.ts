@@ -1,7 +1,9 @@
-import { toAppComposeText } from "@dstack/app-compose";
+import { nameOfAppCompose, toAppComposeText } from "@dstack/app-compose";
 import type { AppComposeOptions, AppComposeText } from "@dstack/app-compose";
 import { appIdOfCompose, hex, sha256, utf8 } from "@dstack/core";
 import type { AppId } from "@dstack/core";
+import { basename, dirname, resolve } from "node:path";
+import { readTextFile } from "./read-file.js";
 
 /** The exact text that is deployed and measured, and what follows from it. */
 export interface AppCompose extends AppComposeText {
@@ -16,4 +18,29 @@ export interface AppCompose extends AppComposeText {
 export function toAppCompose(fileText: string, options: AppComposeOptions): AppCompose {
   const made = toAppComposeText(fileText, options);
   return { ...made, composeHash: hex(sha256(made.text)), appId: appIdOfCompose(utf8(made.text)) };
+}
+
+/** What the command line says of a document beside its file. */
+export interface DocumentOptions {
+  name?: string;
+  publicLogs?: boolean;
+  publicSysinfo?: boolean;
+}
+
+/** The document of a file, as it is deployed. @throws {InputError} no file, or neither YAML with services nor a document */
+export async function readAppCompose(
+  file: string,
+  options: DocumentOptions,
+  allowedEnvs: readonly string[],
+): Promise<AppCompose & { name: string }> {
+  const text = await readTextFile(file);
+  const name = options.name ?? nameOfAppCompose(text) ?? basename(dirname(resolve(file)));
+  const publicLogs = options.publicLogs === true;
+  const publicSysinfo = options.publicSysinfo === true;
+  return { name, ...toAppCompose(text, { name, publicLogs, publicSysinfo, allowedEnvs }) };
+}
+
+/** Its hash and app id, for people. */
+export function describeIdentity(compose: AppCompose): string {
+  return `compose hash ${compose.composeHash}\napp id       ${compose.appId}`;
 }

@@ -3,6 +3,7 @@ import type { AppId } from "@dstack/core";
 import { encryptEnv, requireEnvKeyOfKms } from "@dstack/ra-tls";
 import type { EnvVariable } from "@dstack/ra-tls";
 import { X509Certificate } from "node:crypto";
+import { readHosts } from "./hosts.js";
 import { Home } from "./local/home.js";
 import { CliError } from "./output.js";
 import { readTextFile } from "./read-file.js";
@@ -11,13 +12,15 @@ import type { TeepodClient, TeepodOptions } from "./teepod.js";
 const MAX_CA_BYTES = 64 * 1024;
 
 export interface KmsCaOptions extends TeepodOptions {
-  /** PEM file of the KMS root CA; default: `DSTACK_KMS_CA`, else the local installation's. */
+  /** PEM file of the KMS root CA; default: the host's, else `DSTACK_KMS_CA`, else the local installation's. */
   kmsCa?: string;
 }
 
 /** The root CA of the KMS one means, from this machine: a host could name its own. @throws {CliError} none is known */
 async function kmsRootCa(options: KmsCaOptions): Promise<string> {
-  const file = options.kmsCa ?? process.env["DSTACK_KMS_CA"];
+  const wanted = options.host ?? process.env["DSTACK_TEEPOD_URL"];
+  const ofHost = wanted === undefined ? undefined : (await readHosts()).get(wanted)?.kms_ca;
+  const file = options.kmsCa ?? ofHost ?? process.env["DSTACK_KMS_CA"];
   const pem = file === undefined ? await localRootCa(options) : await readTextFile(file);
   if (pem === undefined) {
     throw new CliError(
@@ -50,14 +53,13 @@ async function localRootCa(options: TeepodOptions): Promise<string | undefined> 
   return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 }
 
-/** The variables, encrypted to the app: the host that carries them cannot read them (K7). Empty for none. */
+/** The variables, encrypted to the app: the host that carries them cannot read them (K7). */
 export async function sealVariables(
   client: TeepodClient,
   appId: AppId,
   variables: readonly EnvVariable[],
   options: KmsCaOptions,
 ): Promise<Uint8Array> {
-  if (variables.length === 0) return new Uint8Array();
   const rootCa = await kmsRootCa(options);
   const answer = await client.getAppEnvEncryptPubKey({ appId });
   requireEnvKeyOfKms(rootCa, appId, answer);

@@ -9,13 +9,14 @@ import {
 import { teepod } from "@dstack/proto";
 import { RpcError, createClient, httpTransport } from "@dstack/prpc";
 import type { Transport } from "@dstack/prpc";
+import { readHosts, tokenOf } from "./hosts.js";
 import { Home } from "./local/home.js";
 import type { GlobalOptions } from "./output.js";
 import { CliError } from "./output.js";
 
 /** Options of every command that talks to a teepod. */
 export interface TeepodOptions extends GlobalOptions {
-  /** URL of the teepod; default: `DSTACK_TEEPOD_URL`, else the local installation's. */
+  /** Name of a host (`hosts.toml`) or URL of a teepod; default: `DSTACK_TEEPOD_URL`, else the local installation's. */
   host?: string;
   /** Bearer token; default: `DSTACK_TEEPOD_TOKEN`, else the local installation's. */
   token?: string;
@@ -28,23 +29,52 @@ export interface TeepodAddress {
 
 /** Which teepod a command means, by option, environment or local installation. */
 export async function teepodAddress(options: TeepodOptions): Promise<TeepodAddress> {
-  const url = options.host ?? process.env["DSTACK_TEEPOD_URL"];
+  const wanted = options.host ?? process.env["DSTACK_TEEPOD_URL"];
   const token = options.token ?? process.env["DSTACK_TEEPOD_TOKEN"];
-  if (url !== undefined) {
-    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-      throw new CliError(`--host must be a URL such as http://127.0.0.1:9080, not ${url}`, 2);
-    return { url: url.replace(/\/+$/, ""), token };
+  if (wanted === undefined) {
+    const local = await localTeepod(options);
+    if (local === undefined)
+      throw new CliError(
+        "no teepod is known: give --host <url or name>, or run `dstack up` to start one here",
+      );
+    return { ...local, token: token ?? local.token };
   }
+  const named = (await readHosts()).get(wanted);
+  if (named !== undefined) {
+    return {
+      url: trimmed(named.url),
+      // What was set up for this host comes before what the environment says of teepods in general.
+      token: options.token ?? (await tokenOf(named)) ?? token,
+    };
+  }
+  if (!URL.canParse(wanted) || !/^https?:$/.test(new URL(wanted).protocol)) {
+    throw new CliError(
+      `--host must be a URL such as http://127.0.0.1:9080 or a name that \`dstack host ls\` knows, not ${wanted}`,
+      2,
+    );
+  }
+  return { url: trimmed(wanted), token };
+}
+
+/** The local installation's teepod, if there is one. */
+export async function localTeepod(options: GlobalOptions): Promise<TeepodAddress | undefined> {
   const home = await Home.openIfAny(Home.locate(options.home));
-  if (home?.state.ports === undefined) {
-    throw new CliError("no teepod is known: give --host <url>, or run `dstack up` to start one here");
-  }
+  if (home?.state.ports === undefined) return undefined;
   const saved = await readRegularFileIfAny(home.path("teepod.token"), 4096);
   return {
     url: `http://127.0.0.1:${home.ports.teepod}`,
-    token: token ?? (saved === undefined ? undefined : new TextDecoder().decode(saved).trim()),
+    token: saved === undefined ? undefined : new TextDecoder().decode(saved).trim(),
   };
 }
+
+/** A client of this installation's teepod, whatever other teepod the environment names. */
+export async function localClient(home: Home): Promise<TeepodClient> {
+  const address = await localTeepod({ home: home.dir });
+  if (address === undefined) throw new CliError(`nothing is set up in ${home.dir}; \`dstack up\` does it`);
+  return teepodClient(address);
+}
+
+const trimmed = (url: string): string => url.replace(/\/+$/, "");
 
 export function authHeaders(address: TeepodAddress): Record<string, string> {
   return address.token === undefined ? {} : { authorization: `Bearer ${address.token}` };

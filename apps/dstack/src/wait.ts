@@ -55,6 +55,22 @@ export async function waitReady({
   }
 }
 
+/** `--wait` and `--timeout`. */
+export interface BootWaitOptions {
+  wait?: boolean;
+  /** Seconds. */
+  timeout: number;
+}
+
+/** Waits for a boot if that was asked for, else says how to look at it. @throws {CliError} as {@link waitReady} */
+export async function bootOf({
+  options,
+  ...wait
+}: Omit<WaitOptions, "limitMs"> & { options: BootWaitOptions }): Promise<void> {
+  if (options.wait === true) await waitReady({ ...wait, limitMs: options.timeout * 1000 });
+  else wait.progress.step(`it boots now: \`dstack logs -f ${wait.id}\` shows its console`);
+}
+
 /**
  * Waits until a VM has stopped.
  * @throws {TimeoutError} it has not within the limit

@@ -13,14 +13,16 @@ const VMS = JSON.stringify(
   2,
 );
 
+const HOSTS = JSON.stringify([{ name: "berlin", url: "https://x" }], null, 2);
+
 /** What bash offers for the last word. */
 async function offers(...line: string[]): Promise<string[]> {
   const script = `${completionScript(createProgram(), "bash")}
-dstack() { printf '%s\\n' "$VMS"; }
+dstack() { if [ "$1" = host ]; then printf '%s\\n' "$HOSTS"; else printf '%s\\n' "$VMS"; fi; }
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
 _dstack
 printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const { stdout } = await execa("bash", ["-c", script, "bash", ...line], { env: { VMS } });
+  const { stdout } = await execa("bash", ["-c", script, "bash", ...line], { env: { VMS, HOSTS } });
   return stdout.split("\n").filter((word) => word !== "");
 }
 
@@ -29,6 +31,7 @@ describe("completion", () => {
     expect(await offers("dstack", "de")).toEqual(["deploy"]);
     expect(await offers("dstack", "--json", "do")).toEqual(["down", "doctor"]);
     expect(await offers("dstack", "deploy", "--pu")).toEqual(["--public-logs", "--public-sysinfo"]);
+    expect(await offers("dstack", "deploy", "x.yaml", "--wa")).toEqual(["--wait"]);
     expect(await offers("dstack", "completion", "")).toEqual(expect.arrayContaining(["bash", "zsh", "fish"]));
   });
 
@@ -38,6 +41,23 @@ describe("completion", () => {
       "web",
       "web-2",
     ]);
+  });
+
+  it("offers the commands below a command, and their options", async () => {
+    expect(await offers("dstack", "env", "")).toEqual(
+      expect.arrayContaining(["list", "set", "unset", "push"]),
+    );
+    expect(await offers("dstack", "env", "set", "--env")).toEqual(["--env-file"]);
+    expect(await offers("dstack", "env", "set", "w")).toEqual(["web", "web-2"]);
+    expect(await offers("dstack", "audit", "verify", "--kind", "t")).toEqual(["teepod", "tproxy"]);
+  });
+
+  it("offers names of hosts, and takes the value of an option for no command", async () => {
+    expect(await offers("dstack", "ls", "--host", "")).toEqual(["berlin"]);
+    expect(await offers("dstack", "host", "rm", "b")).toEqual(["berlin"]);
+    expect(await offers("dstack", "--host", "berlin", "lo")).toEqual(["logs"]);
+    // After an option that wants a file there is nothing of ours: the shell completes files.
+    expect(await offers("dstack", "deploy", "--env-file", "")).toEqual([]);
   });
 
   it.each(SHELLS)("names every command for %s", (shell) => {

@@ -38,7 +38,7 @@ describe("the command line", () => {
     expect(await dstack("ls", "--json")).toEqual({
       exitCode: 1,
       stdout: "",
-      stderr: "dstack: no teepod is known: give --host <url>, or run `dstack up` to start one here",
+      stderr: "dstack: no teepod is known: give --host <url or name>, or run `dstack up` to start one here",
     });
   });
 

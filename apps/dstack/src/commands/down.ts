@@ -5,7 +5,7 @@ import { DAEMON_NAMES, Home } from "../local/home.js";
 import { localServices } from "../local/services.js";
 import { Progress, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
-import { teepodAddress, teepodClient } from "../teepod.js";
+import { localClient } from "../teepod.js";
 import { waitStopped } from "../wait.js";
 import { interruptSignal } from "./options.js";
 
@@ -49,7 +49,7 @@ async function stopVms(home: Home, progress: Progress, signal: AbortSignal): Pro
     const spec = (await localServices(home)).find((service) => service.name === "teepod");
     if (spec !== undefined) await startDaemon(home, spec, signal);
   }
-  const client = teepodClient(await teepodAddress({ home: home.dir }));
+  const client = await localClient(home);
   const { vms } = await client.status({}, { signal });
   const running = vms.filter((vm) => ["running", "paused", "stopping"].includes(vm.status));
   await Promise.all(

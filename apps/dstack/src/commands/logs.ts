@@ -1,41 +1,76 @@
 import type { Command } from "commander";
-import { request } from "undici";
-import { CliError, printable } from "../output.js";
-import { authHeaders, findVm, teepodAddress, teepodClient } from "../teepod.js";
+import { getFromTeepod } from "../http-get.js";
+import { printable } from "../output.js";
+import { findVm, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
-import { addTeepodOptions, interruptSignal, wholeNumber } from "./options.js";
+import { interruptSignal, vmCommand, wholeNumber } from "./options.js";
+
+interface LogsOptions extends TeepodOptions {
+  follow?: boolean;
+  lines?: number;
+  since?: string;
+}
+
+const DEFAULT_LINES = 100;
 
 /** `dstack logs` */
 export function registerLogs(program: Command): void {
-  addTeepodOptions(
-    program.command("logs").description("print a CVM's console").argument("<vm>", "id, name or app id"),
-  )
+  vmCommand(program, "logs", "print a CVM's console")
     .option("-f, --follow", "go on as it grows")
-    .option("-n, --lines <n>", "how many of the last lines", wholeNumber(1, 100_000), 100)
+    .option(
+      "-n, --lines <n>",
+      `how many of the last lines (default: ${DEFAULT_LINES}, with --since all)`,
+      wholeNumber(1, 100_000),
+    )
+    .option("--since <time>", "only what was written since then: 90s, 10m, 1h30m, or a Unix time in seconds")
+    .addHelpText(
+      "after",
+      '\nWith --json each line is {"line": "…"}. What containers write is in tappd\'s dashboard and logs.',
+    )
     .action(async (wanted: string, _: unknown, command: Command) => {
-      const options = command.optsWithGlobals<TeepodOptions & { follow?: boolean; lines: number }>();
+      const options = command.optsWithGlobals<LogsOptions>();
       const address = await teepodAddress(options);
       const vm = await findVm(teepodClient(address), wanted);
-      const url = new URL(`${address.url}/logs`);
-      url.searchParams.set("id", vm.id);
-      url.searchParams.set("lines", String(options.lines));
-      url.searchParams.set("ansi", "false");
-      url.searchParams.set("follow", String(options.follow === true));
+      const lines = options.lines ?? (options.since === undefined ? DEFAULT_LINES : undefined);
+      const query = new URLSearchParams({
+        id: vm.id,
+        ansi: "false",
+        follow: String(options.follow === true),
+        ...(lines !== undefined && { lines: String(lines) }),
+        ...(options.since !== undefined && { since: options.since }),
+      });
       const signal = interruptSignal();
-      const answer = await request(url, { headers: authHeaders(address), signal, bodyTimeout: 0 });
-      if (answer.statusCode !== 200)
-        throw new CliError(`teepod answers ${answer.statusCode}: ${await answer.body.text()}`);
+      const chunks = await getFromTeepod(address, `/logs?${query.toString()}`, signal);
+      const write = options.json === true ? writeLines() : writeText();
       const decoder = new TextDecoder();
-      // A serial console ends lines with CR LF: a CR at the end of a chunk waits for what follows.
-      let held = "";
       try {
-        for await (const chunk of answer.body) {
-          const text = held + decoder.decode(chunk as Uint8Array, { stream: true });
-          held = /\r*$/.exec(text)?.[0] ?? "";
-          process.stdout.write(printable(text.slice(0, text.length - held.length)));
-        }
+        for await (const chunk of chunks) write(decoder.decode(chunk, { stream: true }), false);
       } catch (err) {
         if (!signal.aborted) throw err;
       }
+      write("", true);
     });
+}
+
+type Writer = (text: string, end: boolean) => void;
+
+/** A serial console ends lines with CR LF: a CR at the end of a chunk waits for what follows. */
+function writeText(): Writer {
+  let held = "";
+  return (text, end) => {
+    const all = held + text;
+    held = end ? "" : (/\r*$/.exec(all)?.[0] ?? "");
+    process.stdout.write(printable(all.slice(0, all.length - held.length)));
+  };
+}
+
+function writeLines(): Writer {
+  let held = "";
+  return (text, end) => {
+    const lines = (held + text).split("\n");
+    held = lines.pop() ?? "";
+    if (end && held !== "") lines.push(held);
+    for (const line of lines)
+      process.stdout.write(`${JSON.stringify({ line: printable(line.replace(/\r+$/, "")) })}\n`);
+  };
 }

@@ -5,8 +5,60 @@ import { CliError } from "../output.js";
 /** Adds `--host` and `--token`. */
 export function addTeepodOptions(command: Command): Command {
   return command
-    .option("--host <url>", "URL of the teepod (default: $DSTACK_TEEPOD_URL, else the local installation)")
-    .option("--token <token>", "bearer token (default: $DSTACK_TEEPOD_TOKEN, else the local installation's)");
+    .option(
+      "--host <host>",
+      "URL of the teepod, or its name (`dstack host`; default: $DSTACK_TEEPOD_URL, else the local installation)",
+    )
+    .option("--token <token>", "bearer token (default: the host's, else $DSTACK_TEEPOD_TOKEN)");
+}
+
+/** A command about one CVM, with `--host` and `--token`. */
+export function vmCommand(parent: Command, name: string, description: string): Command {
+  return addTeepodOptions(
+    parent
+      .command(name)
+      .description(description)
+      .argument("<vm>", "id, its first 8 digits or more, name or app id"),
+  );
+}
+
+/** Adds `--env`, `--env-file` and `--kms-ca`. */
+export function addVariableOptions(command: Command): Command {
+  return addKmsCaOption(
+    command
+      .option(
+        "--env <variable>",
+        "NAME=value, or NAME for its value here: a variable of the compose file, encrypted to the app; may be repeated",
+        collect,
+        [],
+      )
+      .option("--env-file <file>", "lines of such variables"),
+  );
+}
+
+export function addKmsCaOption(command: Command): Command {
+  return command.option(
+    "--kms-ca <file>",
+    "root CA of the KMS, which must have signed the key they are encrypted to (default: the host's, else $DSTACK_KMS_CA, else the local installation's)",
+  );
+}
+
+/** Adds `--name`, `--public-logs` and `--public-sysinfo`: what a compose file's document says beside it. */
+export function addDocumentOptions(command: Command): Command {
+  return command
+    .option(
+      "--name <name>",
+      "name of the app and of its CVM (default: the document's, else the folder of the file)",
+    )
+    .option("--public-logs", "let anyone read the containers' logs")
+    .option("--public-sysinfo", "let anyone read the list of containers and the system's load");
+}
+
+/** Adds `--timeout`, for `--wait`. */
+export function addWaitOptions(command: Command): Command {
+  return command
+    .option("--wait", "wait until the app's containers have been started, and show each step of the boot")
+    .option("--timeout <s>", "how long --wait waits", wholeNumber(1, 3600), 300);
 }
 
 /** For commander: a whole number in a range. */
@@ -21,7 +73,7 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 }
 
 /** A port mapping as people write it: `[tcp:|udp:]<host port>:<vm port>`. */
-export function portMapping(text: string, before: PortMapping[] = []): PortMapping[] {
+function portMapping(text: string, before: PortMapping[] = []): PortMapping[] {
   const match = /^(?:(tcp|udp):)?(\d{1,5}):(\d{1,5})$/.exec(text);
   const host = Number(match?.[2]);
   const vm = Number(match?.[3]);
@@ -29,6 +81,11 @@ export function portMapping(text: string, before: PortMapping[] = []): PortMappi
     throw new InvalidArgumentError("must be [tcp:|udp:]<host port>:<vm port>, for example 8080:80.");
   }
   return [...before, { protocol: match[1] ?? "tcp", hostPort: host, vmPort: vm }];
+}
+
+/** Adds `--port`. */
+export function addPortOption(command: Command): Command {
+  return command.option("--port <mapping>", "[tcp:|udp:]<host port>:<vm port>; may be repeated", portMapping);
 }
 
 export interface PortMapping {

@@ -18,7 +18,7 @@ import { checkoutDir, cliFor } from "../local/programs.js";
 import { localServices } from "../local/services.js";
 import { CliError, Progress, printResult, printable } from "../output.js";
 import type { GlobalOptions } from "../output.js";
-import { teepodAddress, teepodClient } from "../teepod.js";
+import { localClient } from "../teepod.js";
 import type { TeepodClient } from "../teepod.js";
 import { appHost, verifyLocalApp } from "../verify/local-app.js";
 import { exitCodeOf, formatReport, verdictLine } from "../verify/report.js";
@@ -74,7 +74,7 @@ async function up(options: GlobalOptions & { example: boolean }): Promise<void> 
     );
     return;
   }
-  const client = teepodClient(await teepodAddress({ home: home.dir }));
+  const client = await localClient(home);
   const id = await deployExample(home, client, image, progress, signal);
   const vm = await waitReady({ client, id, progress, limitMs: BOOT_LIMIT_MS, signal });
   const page = await fetchPage(home, vm.appId, signal);

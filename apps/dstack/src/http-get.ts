@@ -1,0 +1,48 @@
+import { errorCode, errorMessage } from "@dstack/core";
+import { request } from "undici";
+import { CliError, printable } from "./output.js";
+import { authHeaders } from "./teepod.js";
+import type { TeepodAddress } from "./teepod.js";
+
+const HEADERS_LIMIT_MS = 60_000;
+/** Of an error's text, which is the teepod's. */
+const MAX_SENTENCE = 500;
+
+/**
+ * What a teepod serves beside its RPC, as it comes.
+ * @throws {CliError} nobody answers, or with a refusal
+ */
+export async function getFromTeepod(
+  address: TeepodAddress,
+  path: string,
+  signal: AbortSignal,
+): Promise<AsyncIterable<Uint8Array>> {
+  let answer: Awaited<ReturnType<typeof request>>;
+  try {
+    answer = await request(`${address.url}${path}`, {
+      headers: authHeaders(address),
+      signal,
+      headersTimeout: HEADERS_LIMIT_MS,
+      bodyTimeout: 0,
+    });
+  } catch (err) {
+    signal.throwIfAborted();
+    throw new CliError(`no teepod answers at ${address.url} (${errorCode(err) ?? errorMessage(err)})`, 1, {
+      cause: err,
+    });
+  }
+  if (answer.statusCode === 200) return answer.body as AsyncIterable<Uint8Array>;
+  const text = await answer.body.text();
+  throw new CliError(
+    `the teepod refuses (${answer.statusCode}): ${printable(sentenceOf(text)).slice(0, MAX_SENTENCE)}`,
+  );
+}
+
+function sentenceOf(text: string): string {
+  try {
+    const { error } = JSON.parse(text) as { error?: unknown };
+    return typeof error === "string" ? error : text;
+  } catch {
+    return text;
+  }
+}
