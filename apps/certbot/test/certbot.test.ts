@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { loadConfig, silentLogger } from "@dstack/daemon";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { CertbotConfig } from "../src/config.js";
-import { startCertbot, waitAfter } from "../src/service.js";
+import { startCertbot } from "../src/service.js";
 import { CloudflareWorld } from "./support.js";
 
 let world: CloudflareWorld;
@@ -161,17 +161,5 @@ describe("the service", () => {
     await expect.poll(health, { timeout: 90_000 }).toContain("does not accept the credentials");
     const metrics = await (await fetch(`http://127.0.0.1:${service.port}/metrics`)).text();
     expect(metrics).toContain('certbot_checks_total{result="failed"} 1');
-  });
-
-  it("after failures it comes back sooner than the interval, more slowly each time", () => {
-    const hour = 3_600_000;
-    expect([0, 1, 2, 3, 7, 20].map((failures) => waitAfter(failures, hour))).toEqual([
-      hour,
-      60_000,
-      120_000,
-      240_000,
-      hour,
-      hour,
-    ]);
   });
 });

@@ -16,8 +16,10 @@ const domain = z
 const baseUrl = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ""));
 
 const CtLogConfig = z.strictObject({
-  /** Submission URL, without `/ct/v1`. */
+  /** Submission URL, without `/ct/v1`: `url` or `submission_url` in log lists. */
   url: baseUrl,
+  /** Of a tiled log (c2sp.org/static-ct-api): `monitoring_url` in log lists. */
+  monitoring_url: baseUrl.optional(),
   /** Base64 of its SubjectPublicKeyInfo: `key` in log lists. */
   public_key: z.string().superRefine((text, context) => {
     try {
@@ -32,13 +34,18 @@ const CtLogConfig = z.strictObject({
   start: z.enum(["now", "beginning"]).default("now"),
 });
 
+/** Of tproxy's RPC listener, with or without `/prpc`. */
+const tproxyUrl = z
+  .url({ protocol: /^https$/, error: "must be an https URL" })
+  .transform((text) => new URL(text).origin);
+
 /** `ct-monitor.toml`. Paths are relative to the working directory. */
 export const CtMonitorConfig = z
   .strictObject({
-    /** Of tproxy's RPC listener, with or without `/prpc`. */
+    /** One, or each node of a cluster: the keys of all of them are known. */
     tproxy_url: z
-      .url({ protocol: /^https$/, error: "must be an https URL" })
-      .transform((text) => new URL(text).origin),
+      .union([tproxyUrl, z.array(tproxyUrl).min(1)])
+      .transform((given) => [...new Set([given].flat())]),
     /** PEM file of the KMS root CA that issued tproxy's RPC certificate; without it the system's roots count. */
     tproxy_ca: z.string().min(1).optional(),
     /** PEM file of the root CA of the KMS that tproxy's guest was started with; `tproxy_ca` unless given. */

@@ -32,22 +32,21 @@ export type KeyJudge =
   | { readonly by: "trust" };
 
 export interface KnownKeysOptions {
-  /** Origin of tproxy's RPC listener. */
-  readonly url: string;
-  readonly dispatcher: Dispatcher | undefined;
+  /** Origins of the tproxies' RPC listeners, with how to reach each. */
+  readonly tproxies: ReadonlyMap<string, Dispatcher | undefined>;
   readonly judge: KeyJudge;
   readonly log: Logger;
   readonly now: () => number;
-  /** Keys that tproxy tells and that have no good evidence, at the last look. */
-  readonly onRefused: (count: number) => void;
+  /** Keys that a tproxy tells and that have no good evidence, at the last look. */
+  readonly onRefused: (url: string, count: number) => void;
 }
 
 /**
- * The keys that certificates of the domain may be for: those tproxy tells that it made, each verified once by its evidence.
- * A key stays known: a quote that was good is not worth less because its platform is out of date by now.
+ * The keys that certificates of the domain may be for: those its tproxies tell that they made, each verified once by its
+ * evidence. A key stays known: a quote that was good is not worth less because its platform is out of date by now.
  */
 export class KnownKeys {
-  #told: string | undefined;
+  readonly #told = new Map<string, number>();
   readonly #complaints = new Map<string, string>();
 
   constructor(
@@ -68,42 +67,55 @@ export class KnownKeys {
     return [...this.state.keys.keys()].filter((key) => this.has(key)).length;
   }
 
+  /** The tproxies that are asked. */
+  get urls(): readonly string[] {
+    return [...this.options.tproxies.keys()];
+  }
+
   /**
-   * Asks tproxy. A key without good evidence does not keep others from being known.
-   * @throws when tproxy cannot be asked
+   * Asks one tproxy. A key without good evidence does not keep others from being known.
+   * @throws when it cannot be asked
    */
-  async refresh(signal: AbortSignal): Promise<void> {
-    const { url, log, onRefused } = this.options;
-    log[this.#told === undefined ? "info" : "debug"]({ url }, `fetching known public keys from ${url}`);
-    const { hist_keys: keys } = AcmeInfo.parse(await this.#get("/.dstack/acme-info", MAX_INFO_BYTES, signal));
+  async refresh(url: string, signal: AbortSignal): Promise<void> {
+    const { log, onRefused } = this.options;
+    const told = this.#told.get(url);
+    log[told === undefined ? "info" : "debug"]({ url }, `fetching known public keys from ${url}`);
+    const { hist_keys: keys } = AcmeInfo.parse(
+      await this.#get(`${url}/.dstack/acme-info`, MAX_INFO_BYTES, url, signal),
+    );
     let refused = 0;
     for (const key of keys) {
       const spki = fromHex(key);
       const digest = hex(sha256(spki));
       if (this.has(digest)) continue;
       try {
-        const guest = await this.#judge(spki, digest, signal);
+        const guest = await this.#judge(url, spki, digest, signal);
         const verifiedAt = new Date(this.options.now()).toISOString();
         this.state.keys.set(digest, { verifiedAt, ...(guest === undefined ? {} : { guest }) });
-        log.info({ key_sha256: digest, guest }, "a new key of tproxy is known");
+        log.info({ url, key_sha256: digest, guest }, "a new key of tproxy is known");
       } catch (err) {
         signal.throwIfAborted();
         refused += 1;
-        this.#complain(digest, errorMessage(err));
+        this.#complain(url, digest, errorMessage(err));
       }
     }
-    onRefused(refused);
-    const news = `got ${this.count} known public keys`;
-    if (news !== this.#told) log.info({ known: this.count, refused }, news);
-    this.#told = news;
+    onRefused(url, refused);
+    const known = keys.length - refused;
+    if (known !== told) log.info({ url, refused }, `got ${known} known public keys`);
+    this.#told.set(url, known);
   }
 
   /** @returns the guest that proved it, with evidence */
-  async #judge(spki: Uint8Array, digest: string, signal: AbortSignal): Promise<KeyGuest | undefined> {
+  async #judge(
+    url: string,
+    spki: Uint8Array,
+    digest: string,
+    signal: AbortSignal,
+  ): Promise<KeyGuest | undefined> {
     const { judge } = this.options;
     if (judge.by === "trust") return undefined;
     const { quote, event_log: eventLog } = Evidence.parse(
-      await this.#get(`/.dstack/acme-info/${digest}`, MAX_EVIDENCE_BYTES, signal),
+      await this.#get(`${url}/.dstack/acme-info/${digest}`, MAX_EVIDENCE_BYTES, url, signal),
     );
     const identity = await judge.verifier.verifyStatement(
       { quote: fromHex(quote), eventLog },
@@ -119,18 +131,18 @@ export class KnownKeys {
     return guest;
   }
 
-  #complain(digest: string, why: string): void {
-    if (this.#complaints.get(digest) === why) return;
-    this.#complaints.set(digest, why);
+  #complain(url: string, digest: string, why: string): void {
+    if (this.#complaints.get(url + digest) === why) return;
+    this.#complaints.set(url + digest, why);
     this.options.log.warn(
-      { key_sha256: digest, why },
+      { url, key_sha256: digest, why },
       "a key that tproxy tells has no good evidence and does not count",
     );
   }
 
-  #get(path: string, maxBytes: number, signal: AbortSignal): Promise<unknown> {
-    const { url, dispatcher } = this.options;
-    return getJson(`${url}${path}`, { maxBytes, limitMs: LIMIT_MS, signal, dispatcher });
+  #get(address: string, maxBytes: number, tproxy: string, signal: AbortSignal): Promise<unknown> {
+    const dispatcher = this.options.tproxies.get(tproxy);
+    return getJson(address, { maxBytes, limitMs: LIMIT_MS, signal, dispatcher });
   }
 }
 

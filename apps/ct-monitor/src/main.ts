@@ -12,7 +12,7 @@ const ALERT = 1;
 const NOT_CHECKED = 3;
 
 interface Flags {
-  tproxy?: string;
+  tproxy?: string[];
   domain?: string;
   ca?: string;
   config?: string;
@@ -24,7 +24,7 @@ interface Flags {
 function load(flags: Flags): Promise<CtMonitorConfig> {
   const path = flags.config ?? (existsSync(DEFAULT_CONFIG) ? DEFAULT_CONFIG : undefined);
   const given = {
-    CT_MONITOR_TPROXY_URL: flags.tproxy,
+    CT_MONITOR_TPROXY_URL: flags.tproxy && JSON.stringify(flags.tproxy),
     CT_MONITOR_DOMAIN: flags.domain,
     CT_MONITOR_TPROXY_CA: flags.ca,
     CT_MONITOR_INSECURE_KEYS_ON_TRUST: flags.insecureKeysOnTrust === true ? "true" : undefined,
@@ -60,7 +60,7 @@ async function once(flags: Flags): Promise<void> {
 const program = new Command("ct_monitor")
   .description("Watches Certificate Transparency for certificates of a domain whose keys are not tproxy's.")
   .version("0.1.0")
-  .option("-t, --tproxy <url>", "tproxy's RPC listener, such as https://localhost:9070/prpc")
+  .option("-t, --tproxy <url...>", "RPC listener of each tproxy, such as https://localhost:9070/prpc")
   .option("-d, --domain <domain>", "domain to watch, with all names below it")
   .option("-c, --config <file>", `configuration file (default: ${DEFAULT_CONFIG} where there is one)`)
   .option("--ca <file>", "PEM of the KMS root CA that issued tproxy's RPC certificate")
@@ -73,7 +73,7 @@ const program = new Command("ct_monitor")
   .action(async (flags: Flags) => {
     if (flags.once === true) return once(flags);
     const config = await load(flags);
-    return runDaemon("ct-monitor", () => startCtMonitor(config));
+    return runDaemon("ct-monitor", (signal) => startCtMonitor(config, { signal }));
   });
 
 program.parseAsync().catch((err: unknown) => {

@@ -6,7 +6,11 @@ import type { Alert } from "./alerts.js";
 export class MonitorMetrics {
   readonly registry: Registry = createRegistry();
   readonly knownKeys = this.#gauge("known_keys", "Keys that certificates may be for");
-  readonly refusedKeys = this.#gauge("refused_keys", "Keys that tproxy tells without good evidence");
+  readonly refusedKeys = this.#gauge(
+    "refused_keys",
+    "Keys that a tproxy tells without good evidence",
+    "tproxy",
+  );
   readonly trustInsteadOfEvidence = this.#gauge(
     "insecure_keys_on_trust",
     "1 when keys are tproxy's word only",

@@ -28,12 +28,9 @@ export interface MonitorOptions {
   readonly metrics: MonitorMetrics;
 }
 
-/** tproxy, among the sources that can go blind. */
-const TPROXY = "tproxy";
-
 /**
- * Compares what sources have of a domain's certificates with the keys that are tproxy's. Nothing stops it: a finding, a
- * source that lies or cannot be reached, a tproxy that is down; each becomes an alert, and the rest is checked.
+ * Compares what sources have of a domain's certificates with the keys that are its tproxies'. Nothing stops it: a finding,
+ * a source that lies or cannot be reached, a tproxy that is down; each becomes an alert, and the rest is checked.
  */
 export class Monitor {
   readonly alerts: AlertBook;
@@ -70,7 +67,9 @@ export class Monitor {
         this.#notChecked(name, err);
       }
     };
-    await attempt(TPROXY, () => this.keys.refresh(signal));
+    await Promise.all(
+      this.keys.urls.map((url) => attempt(`tproxy ${url}`, () => this.keys.refresh(url, signal))),
+    );
     await Promise.all(
       this.sources.map((source) => attempt(source.name, () => source.scan(this.#watch(source), signal))),
     );
@@ -90,10 +89,11 @@ export class Monitor {
   async #decide(signal: AbortSignal): Promise<void> {
     const next = this.alerts.nextDecision();
     if (next !== undefined && next <= this.options.now()) {
-      await this.keys.refresh(signal).catch((err: unknown) => {
-        signal.throwIfAborted();
-        this.options.log.warn({ err }, "deciding without the newest keys of tproxy");
-      });
+      const refreshed = await Promise.allSettled(this.keys.urls.map((url) => this.keys.refresh(url, signal)));
+      signal.throwIfAborted();
+      for (const { reason: err } of refreshed.filter((one) => one.status === "rejected")) {
+        this.options.log.warn({ err }, "deciding without the newest keys of a tproxy");
+      }
     }
     this.alerts.decide((key) => this.keys.has(key));
     this.options.metrics.knownKeys.set(this.keys.count);

@@ -1,17 +1,11 @@
 import { createServer } from "node:net";
 import { realpath } from "node:fs/promises";
 import { dirname, basename, join } from "node:path";
-import { InputError, errorCode, errorMessage, hex, readRegularFile, sha256, sleep } from "@dstack/core";
-import {
-  type Logger,
-  ResourceStack,
-  addHealthAndMetrics,
-  createApp,
-  createLogger,
-  listenHttp,
-} from "@dstack/daemon";
+import { InputError, errorCode, errorMessage, hex, readRegularFile, sha256 } from "@dstack/core";
+import { type Checks, type Logger, ResourceStack, createLogger, startChecks } from "@dstack/daemon";
 import { raTlsAgent } from "@dstack/ra-rpc";
 import { PeerVerifier, describeCollateralEvent, pemToDer, splitPem } from "@dstack/ra-tls";
+import type { Dispatcher } from "undici";
 import type { Alert } from "./alerts.js";
 import type { CtMonitorConfig } from "./config.js";
 import { KnownKeys } from "./known-keys.js";
@@ -31,6 +25,8 @@ export interface CtMonitorParts {
   readonly verifier?: PeerVerifier;
   /** ms */
   readonly now?: () => number;
+  /** Ends the start. */
+  readonly signal?: AbortSignal;
 }
 
 /** What a look at everything came to. */
@@ -66,9 +62,7 @@ export async function checkOnce(
 }
 
 /** A running monitor. */
-export interface CtMonitor extends AsyncDisposable {
-  /** Of metrics; undefined without them. */
-  readonly port: number | undefined;
+export interface CtMonitor extends Checks {
   alerts(): readonly Alert[];
 }
 
@@ -81,47 +75,31 @@ export async function startCtMonitor(
   parts: CtMonitorParts = {},
 ): Promise<CtMonitor> {
   await using stack = new ResourceStack();
-  const stop = new AbortController();
-  const opened = stack.use(await open(config, parts, stop.signal));
+  const opened = stack.use(await open(config, parts, parts.signal ?? new AbortController().signal));
   const { monitor, metrics, logs, log } = opened;
-  let failing: string | undefined = "the first check has not ended yet";
-  let port: number | undefined;
-  if (config.metrics !== undefined) {
-    const app = createApp({ log });
-    const health = (): void => {
-      if (failing !== undefined) throw new Error(failing);
-    };
-    addHealthAndMetrics(app, { registry: metrics.registry, health });
-    port = stack.use(await listenHttp({ app, address: config.metrics })).port;
-  }
-  const loop = async (): Promise<void> => {
-    while (!stop.signal.aborted) {
-      try {
-        const failures = await monitor.pass(stop.signal);
-        failing = failures.length > 0 ? failures.join("; ") : undefined;
+  const checks = stack.use(
+    await startChecks({
+      name: "ct-monitor",
+      async check(signal) {
+        const failures = await monitor.pass(signal);
         for (const source of logs) {
           metrics.logSize.set({ source: source.name }, source.progress?.size ?? 0);
           metrics.logScanned.set({ source: source.name }, source.progress?.scanned ?? 0);
         }
-      } catch (err) {
-        if (stop.signal.aborted) return;
-        failing = errorMessage(err);
-        log.error({ err }, "a check failed");
-      }
-      const decision = (monitor.alerts.nextDecision() ?? Infinity) - Date.now();
-      await sleep(Math.min(config.interval_secs * 1000, Math.max(decision, 1000)), stop.signal).catch(
-        () => {},
-      );
-    }
-  };
-  const running = loop();
-  stack.defer(async () => {
-    stop.abort(new Error("ct-monitor is stopping"));
-    await running;
-  });
+        return failures.length > 0 ? failures.join("; ") : undefined;
+      },
+      wait() {
+        const decision = (monitor.alerts.nextDecision() ?? Infinity) - Date.now();
+        return Math.min(config.interval_secs * 1000, Math.max(decision, 1000));
+      },
+      registry: metrics.registry,
+      metrics: config.metrics,
+      log,
+    }),
+  );
   const held = stack.move();
   return {
-    port,
+    port: checks.port,
     alerts: () => monitor.alerts.open(),
     [Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
   };
@@ -139,18 +117,17 @@ async function open(config: CtMonitorConfig, parts: CtMonitorParts, signal: Abor
   metrics.trustInsteadOfEvidence.set(Number(judge.by === "trust"));
   const keys = new KnownKeys(
     {
-      url: config.tproxy_url,
-      dispatcher: await tproxyDispatcher(config, stack),
+      tproxies: await reachTproxies(config, stack),
       judge,
       log,
       now,
-      onRefused: (count) => metrics.refusedKeys.set(count),
+      onRefused: (tproxy, count) => metrics.refusedKeys.set({ tproxy }, count),
     },
     state,
   );
   const logs = config.log.map(
-    ({ url, public_key: publicKey, mmd_secs, start }) =>
-      new CtLog({ url, publicKey, mmdMs: mmd_secs * 1000, start, now }, state),
+    ({ url, monitoring_url: monitoringUrl, public_key: publicKey, mmd_secs, start }) =>
+      new CtLog({ url, monitoringUrl, publicKey, mmdMs: mmd_secs * 1000, start, now }, state),
   );
   if (!config.crt_sh.enabled && config.log.some(({ start }) => start === "now")) {
     log.warn("what was logged before the first start is not looked at: enable crt_sh for the past");
@@ -173,7 +150,7 @@ async function open(config: CtMonitorConfig, parts: CtMonitorParts, signal: Abor
     sources,
   );
   log.info(
-    { sources: sources.map(({ name }) => name), tproxy: config.tproxy_url },
+    { sources: sources.map(({ name }) => name), tproxies: config.tproxy_url },
     `monitoring ${config.domain}...`,
   );
   const held = stack.move();
@@ -214,13 +191,20 @@ async function keyJudge(
   };
 }
 
-/** Without a CA of its own tproxy is reached as any web server, by the system's roots. */
-async function tproxyDispatcher(config: CtMonitorConfig, stack: ResourceStack) {
-  if (config.tproxy_ca === undefined) return undefined;
-  const caPem = await readText("tproxy_ca", config.tproxy_ca, MAX_PEM_BYTES);
-  const agent = raTlsAgent({ url: config.tproxy_url, caPem });
-  stack.defer(() => agent.destroy());
-  return agent;
+/** Without a CA of their own tproxies are reached as any web server, by the system's roots. */
+async function reachTproxies(
+  { tproxy_url: urls, tproxy_ca: ca }: CtMonitorConfig,
+  stack: ResourceStack,
+): Promise<Map<string, Dispatcher | undefined>> {
+  if (ca === undefined) return new Map(urls.map((url) => [url, undefined]));
+  const caPem = await readText("tproxy_ca", ca, MAX_PEM_BYTES);
+  return new Map(
+    urls.map((url) => {
+      const agent = raTlsAgent({ url, caPem });
+      stack.defer(() => agent.destroy());
+      return [url, agent];
+    }),
+  );
 }
 
 async function teller({ webhook, domain }: CtMonitorConfig) {

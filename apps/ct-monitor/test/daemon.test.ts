@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type TestServer, startServer } from "../../../packages/acme/test/support/http-server.js";
 import { startCtMonitor } from "../src/index.js";
-import { Site, issue } from "./site.js";
+import { Site, issue, startTproxy } from "./site.js";
 
 let site: Site;
 let webhook: TestServer;
@@ -84,6 +84,24 @@ describe("a running monitor", () => {
     const { alerts } = await site.check(changes);
     expect(alerts).toHaveLength(2);
     expect(new Set(told().map(({ alert }) => alert.id))).toEqual(new Set(alerts.map(({ id }) => id)));
+  });
+
+  it("C3: of several tproxies each one's keys count, and one that is down is told and hides no other one's", async () => {
+    await using other = await startTproxy();
+    const [first, second, late] = [await issue(), await issue(), await issue()];
+    await site.tproxy.tell(first);
+    await other.tell(second);
+    for (const { der } of [first, second]) site.log.add(der);
+    const changes = { tproxy_url: [site.tproxy.url, other.url] };
+    expect(await site.check(changes)).toEqual({ alerts: [], failures: [] });
+    site.tproxy.keys = [];
+    await site.tproxy[Symbol.asyncDispose]();
+    site.tproxy[Symbol.asyncDispose] = async () => {};
+    await other.tell(late);
+    for (const { der } of [first, late, await issue()]) site.log.add(der);
+    const { alerts, failures } = await site.check(changes);
+    expect([alerts.length, failures.length]).toEqual([1, 1]);
+    expect(failures[0]).toContain(new URL(site.tproxy.url).origin);
   });
 
   it("a tproxy that is down does not keep logs from being watched", async () => {

@@ -91,7 +91,7 @@ describe("known keys", () => {
       tproxy_ca: path,
       kms_ca: join(site.dir, "kms-root.pem"),
     });
-    expect(failures).toEqual([expect.stringMatching(/^tproxy: /)]);
+    expect(failures).toEqual([expect.stringMatching(/^tproxy https:/)]);
     expect(alerts).toHaveLength(1);
   });
 

@@ -4,8 +4,9 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { DER, DerReader, concatBytes } from "@dstack/core";
-import { MerkleTree, leafHash } from "@dstack/ct";
+import { gzipSync } from "node:zlib";
+import { DER, DerReader, concatBytes, sha256, utf8 } from "@dstack/core";
+import { MerkleTree, leafHash, originOf } from "@dstack/ct";
 import { signedTreeHead } from "../../../packages/ct/src/tree-head.js";
 
 const uint = (value: number, bytes: number): Buffer => {
@@ -22,6 +23,19 @@ export function leafInput(der: Uint8Array, kind: "x509" | "precert", timestamp: 
   return concatBytes(...head, ...type, uint(body.length, 3), body, uint(0, 2));
 }
 
+function rootOf(leaves: readonly Uint8Array[]): Uint8Array {
+  const tree = new MerkleTree();
+  for (const leaf of leaves) tree.append(leafHash(leaf));
+  return tree.root();
+}
+
+/** A leaf as tiles have it: without its first two bytes, with the precertificate and an issuer's fingerprint. */
+export function tileLeaf(leaf: Uint8Array): Uint8Array {
+  const isPrecert = leaf[11] === 1;
+  const precertificate = isPrecert ? [uint(3, 3), Uint8Array.of(7, 7, 7)] : [];
+  return concatBytes(leaf.subarray(2), ...precertificate, uint(32, 2), sha256("issuer"));
+}
+
 function tbsOf(der: Uint8Array): Uint8Array {
   const certificate = new DerReader(
     new DerReader(der, "certificate").next(DER.sequence).content,
@@ -33,9 +47,12 @@ function tbsOf(der: Uint8Array): Uint8Array {
 /** What a log that does not behave does to one question. */
 export type Lie = (method: string, answer: Record<string, unknown>, query: URLSearchParams) => unknown;
 
+/** The same for a file of a tiled log; undefined: it is not there. */
+export type FileLie = (path: string, truth: Uint8Array | undefined) => Uint8Array | undefined;
+
 /**
- * A CT log in this process: a real tree, real signatures, the protocol of RFC 6962 §4. It lies on request: it can sign
- * other trees than it has, and change any answer.
+ * A CT log in this process: a real tree, real signatures, the protocol of RFC 6962 §4, and beside it the files of
+ * c2sp.org/static-ct-api. It lies on request: it can sign other trees than it has, and change any answer.
  */
 export class LogServer implements AsyncDisposable {
   readonly #keys = generateKeyPairSync("ec", { namedCurve: "P-256" });
@@ -43,6 +60,9 @@ export class LogServer implements AsyncDisposable {
   #tree = new MerkleTree();
   /** Answers in place of the truth. A string is sent as it is; "hang" never answers. */
   lie: Lie | undefined;
+  fileLie: FileLie | undefined;
+  /** Files come packed, asked for or not. */
+  gzip = false;
   /** Unix ms: of heads. */
   now: () => number = Date.now;
   /** Entries given at most at a time, as real logs cap them. */
@@ -108,7 +128,44 @@ export class LogServer implements AsyncDisposable {
     };
   }
 
+  /** A head as a tiled log publishes it, between signatures that are nobody's business. */
+  checkpoint(head = this.head()): string {
+    const origin = originOf(this.url);
+    const logId = sha256(this.#keys.publicKey.export({ format: "der", type: "spki" }));
+    const keyId = sha256(utf8(`${origin}\n\x05`), logId).subarray(0, 4);
+    const time = uint(head.timestamp, 6);
+    const signature = concatBytes(keyId, uint(0, 2), time, Buffer.from(head.tree_head_signature, "base64"));
+    const lines = [`grease.invalid ${base64(sha256("grease"))}`, `${origin} AAAAAAAAAAAA`];
+    const signatures = [...lines, `${origin} ${base64(signature)}`].map((line) => `— ${line}\n`);
+    return `${origin}\n${head.tree_size}\n${head.sha256_root_hash}\n\n${signatures.join("")}`;
+  }
+
+  /** A file of the tiled log; undefined when there is none, as for a partial tile that has become full. */
+  #file(path: string): Uint8Array | undefined {
+    if (path === "checkpoint") return utf8(this.checkpoint());
+    const [, level = "", place = "", partial] =
+      /^tile\/([0-5]|data)\/((?:x\d{3}\/)*\d{3})(?:\.p\/(\d+))?$/.exec(path) ?? [];
+    const index = Number(place.replaceAll(/[x/]/g, ""));
+    const each = level === "data" ? 1 : 256 ** Number(level);
+    const there = Math.min(256, Math.floor(this.size / each) - index * 256);
+    const width = partial === undefined ? 256 : Number(partial);
+    if (level === "" || width > there || (partial !== undefined && there === 256)) return undefined;
+    const places = Array.from({ length: width }, (_, i) => index * 256 + i);
+    if (level === "data") return concatBytes(...places.map((i) => tileLeaf(this.#leaves[i] ?? sha256())));
+    return concatBytes(...places.map((i) => rootOf(this.#leaves.slice(i * each, (i + 1) * each))));
+  }
+
+  #answerFile(path: string, response: ServerResponse): void {
+    this.asked.push(path);
+    const truth = this.#file(path);
+    const file = this.fileLie === undefined ? truth : this.fileLie(path, truth);
+    if (file === undefined) response.writeHead(404).end();
+    else if (this.gzip) response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync(file));
+    else response.end(file);
+  }
+
   #answer(url: URL, response: ServerResponse): void {
+    if (!url.pathname.startsWith("/ct/v1/")) return this.#answerFile(url.pathname.slice(1), response);
     const method = url.pathname.replace("/ct/v1/", "");
     this.asked.push(`${method}${url.search}`);
     try {

@@ -76,7 +76,7 @@ export interface FakeTproxy extends AsyncDisposable {
   tell(issued: Issued, compose?: string, kmsCa?: string): Promise<void>;
 }
 
-async function startTproxy(): Promise<FakeTproxy> {
+export async function startTproxy(): Promise<FakeTproxy> {
   const key = generateP256();
   const cert = await kmsRoot.issue({
     publicKey: key.publicKey,

@@ -1,5 +1,15 @@
 export { parseTreeHead, verifyTreeHead, logIdOf, MAX_TREE_SIZE } from "./tree-head.js";
 export type { TreeHead } from "./tree-head.js";
+export { originOf, parseCheckpoint } from "./checkpoint.js";
+export {
+  TILE_WIDTH,
+  consistencyPathFromTiles,
+  inclusionPathFromTiles,
+  parseDataTile,
+  tilePath,
+  tileWidth,
+} from "./tiles.js";
+export type { ReadTile } from "./tiles.js";
 export { parseEntry, MAX_ENTRY_BYTES } from "./entry.js";
 export type { LogEntry } from "./entry.js";
 export { readIssued } from "./issued-certificate.js";

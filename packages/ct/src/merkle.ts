@@ -22,6 +22,52 @@ function split(size: number): number {
   return half;
 }
 
+/** Leaves from the first number up to, and without, the second. */
+export type Range = readonly [start: number, end: number];
+
+/** The subtrees whose hashes are the audit path of a leaf (RFC 6962 §2.1.1), from the bottom up. */
+export function inclusionRanges(index: number, size: number): Range[] {
+  const ranges: Range[] = [];
+  let [start, end] = [0, size];
+  while (end - start > 1) {
+    const middle = start + split(end - start);
+    if (index < middle) {
+      ranges.push([middle, end]);
+      end = middle;
+    } else {
+      ranges.push([start, middle]);
+      start = middle;
+    }
+  }
+  return ranges.reverse();
+}
+
+/** The subtrees whose hashes prove that the first `oldSize` leaves begin the first `size` (RFC 6962 §2.1.2). */
+export function consistencyRanges(oldSize: number, size: number): Range[] {
+  const ranges: Range[] = [];
+  let [start, end] = [0, size];
+  while (oldSize !== end) {
+    const middle = start + split(end - start);
+    if (oldSize <= middle) {
+      ranges.push([middle, end]);
+      end = middle;
+    } else {
+      ranges.push([start, middle]);
+      start = middle;
+    }
+  }
+  // Who has the old root knows the old tree where it is whole; anything else is named.
+  if (start > 0) ranges.push([start, end]);
+  return ranges.reverse();
+}
+
+/** A subtree's range as those of whole subtrees, the largest first: its node is over them from the right. */
+export function wholeSubtrees([start, end]: Range): Range[] {
+  if (Number.isInteger(Math.log2(end - start))) return [[start, end]];
+  const middle = start + split(end - start);
+  return [[start, middle], ...wholeSubtrees([middle, end])];
+}
+
 /**
  * The Merkle tree of RFC 6962 §2.1 over a list that only grows. The nodes of whole subtrees are kept, 64 bytes a leaf:
  * appending, a root and a proof take a number of steps that grows with the logarithm of the size.
@@ -49,7 +95,7 @@ export class MerkleTree {
   /** Hash of the first `size` leaves. */
   root(size: number = this.size): Uint8Array {
     this.#requireSize(size);
-    return size === 0 ? NO_LEAVES : this.#over(0, size);
+    return size === 0 ? NO_LEAVES : this.#over([0, size]);
   }
 
   /** The audit path of a leaf among the first `size` (RFC 6962 §2.1.1), from the bottom up. */
@@ -57,19 +103,7 @@ export class MerkleTree {
     this.#requireSize(size);
     if (!Number.isInteger(index) || index < 0 || index >= size)
       throw new RangeError(`there is no leaf ${index}`);
-    const path: Uint8Array[] = [];
-    let [start, end] = [0, size];
-    while (end - start > 1) {
-      const middle = start + split(end - start);
-      if (index < middle) {
-        path.push(this.#over(middle, end));
-        end = middle;
-      } else {
-        path.push(this.#over(start, middle));
-        start = middle;
-      }
-    }
-    return path.reverse();
+    return inclusionRanges(index, size).map((range) => this.#over(range));
   }
 
   /** Proof that the first `oldSize` leaves begin the first `size` (RFC 6962 §2.1.2). */
@@ -78,34 +112,17 @@ export class MerkleTree {
     if (!Number.isInteger(oldSize) || oldSize < 1 || oldSize > size) {
       throw new RangeError(`there is no earlier log of ${oldSize} entries`);
     }
-    const path: Uint8Array[] = [];
-    let [start, end] = [0, size];
-    while (oldSize !== end) {
-      const middle = start + split(end - start);
-      if (oldSize <= middle) {
-        path.push(this.#over(middle, end));
-        end = middle;
-      } else {
-        path.push(this.#over(start, middle));
-        start = middle;
-      }
-    }
-    // Who has the old root knows the old tree where it is whole; anything else is named.
-    if (start > 0) path.push(this.#over(start, end));
-    return path.reverse();
+    return consistencyRanges(oldSize, size).map((range) => this.#over(range));
   }
 
-  /** Node over the leaves from `start` up to `end`. Every range asked for begins at a multiple of its largest power of two. */
-  #over(start: number, end: number): Uint8Array {
-    const size = end - start;
-    const k = Math.log2(size);
-    if (Number.isInteger(k)) {
-      const node = this.#levels[k]?.[start / size];
+  /** Node over a subtree. */
+  #over(range: Range): Uint8Array {
+    const nodes = wholeSubtrees(range).map(([start, end]) => {
+      const node = this.#levels[Math.log2(end - start)]?.[start / (end - start)];
       if (node === undefined) throw new RangeError(`there are no leaves ${start} to ${end}`);
       return node;
-    }
-    const middle = start + split(size);
-    return nodeHash(this.#over(start, middle), this.#over(middle, end));
+    });
+    return nodes.reduceRight((right, left) => nodeHash(left, right));
   }
 
   #requireSize(size: number): void {

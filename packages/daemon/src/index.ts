@@ -12,6 +12,8 @@ export { pageHeaders, scriptPageHeaders, styleElement } from "./page-headers.js"
 export { ListenError, listenHttp } from "./listen.js";
 export type { ListenAddress, Listener } from "./listen.js";
 export { addHealthAndMetrics, createRegistry } from "./health.js";
+export { startChecks, waitAfter } from "./checks.js";
+export type { Checks } from "./checks.js";
 export { Counter, Gauge, Histogram, Registry } from "prom-client";
 export { findProcesses, hostBootId, identifyProcess, isAlive, signalProcess } from "./process-identity.js";
 export type { ProcessIdentity } from "./process-identity.js";

@@ -12,9 +12,11 @@ import {
 } from "@dstack/ct";
 import type { TreeHead } from "@dstack/ct";
 import type { LogPosition, MonitorState } from "../state.js";
-import { LogClient } from "./log-client.js";
+import type { LogClient } from "./log-client.js";
+import { Rfc6962Client } from "./rfc6962-client.js";
 import { SourceLie } from "./source.js";
 import type { Source, Watch } from "./source.js";
+import { TiledClient } from "./tiled-client.js";
 
 /** Entries are believed, and the place in the log is kept, after so many. */
 const CHECKPOINT_ENTRIES = 4096;
@@ -23,7 +25,10 @@ const CHECKPOINT_ENTRIES = 4096;
 const CLOCK_TOLERANCE_MS = 60 * 60_000;
 
 export interface CtLogOptions {
+  /** Where certificates are handed in. Logs of RFC 6962 are read there too. */
   readonly url: string;
+  /** Where a tiled log is read. */
+  readonly monitoringUrl: string | undefined;
   /** Base64 of its SubjectPublicKeyInfo, as log lists have it. */
   readonly publicKey: string;
   /** Maximum merge delay: a log signs a new head at least that often. */
@@ -34,7 +39,7 @@ export interface CtLogOptions {
 }
 
 /**
- * A log of RFC 6962, read entry by entry. Nothing it says is taken as it comes: heads must be signed and continue each
+ * A log of RFC 6962 or a tiled one, read entry by entry. Nothing it says is taken as it comes: heads must be signed and continue each
  * other, and the entries between them must give the very root that was signed, so that none can be left out or changed.
  */
 export class CtLog implements Source {
@@ -52,7 +57,9 @@ export class CtLog implements Source {
     this.#key = key;
     this.#id = hex(id);
     this.name = options.url;
-    this.#client = new LogClient(options.url);
+    const { url, monitoringUrl } = options;
+    this.#client =
+      monitoringUrl === undefined ? new Rfc6962Client(url) : new TiledClient(monitoringUrl, url, id);
   }
 
   /** How far it was read, and how far it goes; undefined before the first time. */
@@ -109,8 +116,8 @@ export class CtLog implements Source {
     const last = head.size - 1;
     const [leafInput = new Uint8Array()] = await this.#client.entries(last, head.size, signal);
     const leaf = leafHash(leafInput);
-    const { index, path } = await this.#client.inclusion(leaf, head.size, signal);
-    if (index !== last || !verifyInclusion({ leaf, index, size: head.size, path, root: head.root })) {
+    const path = await this.#client.inclusion(leaf, last, head.size, signal);
+    if (!verifyInclusion({ leaf, index: last, size: head.size, path, root: head.root })) {
       throw new SourceLie("false_proof", "the log's last entry is not proven to be in its tree", {
         size: head.size,
       });
