@@ -1,14 +1,17 @@
 import { abortable } from "@dstack/core";
-import { type Logger, ResourceStack, createLogger } from "@dstack/daemon";
+import { type Logger, ResourceStack, createLogger, startChecks, waitAfter } from "@dstack/daemon";
 import { type Identity, Keeper } from "./certificate/keeper.js";
 import { EvidencePages } from "./evidence/serve-evidence.js";
 import { type GuestAgent, openGuestAgent } from "./guest-agent.js";
+import { IngressMetrics } from "./metrics.js";
 import { handlers } from "./proxy/handle.js";
 import { PublicServer } from "./proxy/server.js";
 import type { Settings } from "./settings/settings.js";
 
 export interface Ingress extends AsyncDisposable {
   readonly port: number;
+  /** Of metrics; undefined without them. */
+  readonly metricsPort: number | undefined;
   /** Sees to DNS, certificate and evidence now. @param options.force gets a new certificate in any case */
   renew(options: { force: boolean }): Promise<void>;
 }
@@ -32,6 +35,7 @@ export async function startIngress(settings: Settings, parts: IngressParts = {})
   const log = parts.log ?? createLogger({ name: "ingress", level: settings.logLevel });
   const agent = parts.agent ?? openGuestAgent();
   const domains = [...settings.routes.keys()];
+  const metrics = new IngressMetrics();
   const stop = new AbortController();
   const signal = parts.signal === undefined ? stop.signal : AbortSignal.any([parts.signal, stop.signal]);
 
@@ -42,6 +46,7 @@ export async function startIngress(settings: Settings, parts: IngressParts = {})
   const onIdentity = (identity: Identity): void => {
     current = identity;
     server?.setCertificate(identity.certificate);
+    metrics.serves(identity.certificate.notAfter);
     onFirst(identity);
     log.info({ notAfter: identity.certificate.notAfter }, "certificate and evidence are in use");
   };
@@ -50,20 +55,38 @@ export async function startIngress(settings: Settings, parts: IngressParts = {})
     signal.throwIfAborted();
     log.warn({ err }, "what an earlier run left cannot be used yet");
   });
-  const running = keeper.run(signal);
-  stack.defer(async () => {
-    stop.abort(new Error("the ingress is stopping"));
-    await running;
-  });
+  const { metricsPort } = settings;
+  const checks = stack.use(
+    await startChecks({
+      name: "ingress",
+      async check(checking) {
+        metrics.checked(await keeper.pass({ force: false }, checking));
+        return undefined;
+      },
+      onError: () => metrics.failed(),
+      wait: (failures) => waitAfter(failures, settings.renewIntervalMs, Math.random()),
+      registry: metrics.registry,
+      // Beside the app and whoever scrapes it: nothing of the compose file's `ports` leads here.
+      metrics: metricsPort === undefined ? undefined : { host: parts.host ?? "0.0.0.0", port: metricsPort },
+      log,
+    }),
+  );
+  stack.defer(() => stop.abort(new Error("the ingress is stopping")));
 
   const { certificate, evidence } = await abortable(first, signal);
-  const pages = new EvidencePages({ agent, domains, log });
+  const pages = new EvidencePages({ agent, domains, log, onQuote: (status) => metrics.quoted(status) });
   const { routes, port } = settings;
   server = stack.use(
     await PublicServer.listen(
       { host: parts.host, port },
       certificate,
-      handlers({ routes, pages, evidence: () => current?.evidence ?? evidence, log }),
+      handlers({
+        routes,
+        pages,
+        evidence: () => current?.evidence ?? evidence,
+        replied: (status) => metrics.replied(status),
+        log,
+      }),
     ),
   );
   // It may have changed while the listener opened.
@@ -72,7 +95,10 @@ export async function startIngress(settings: Settings, parts: IngressParts = {})
   const held = stack.move();
   return {
     port: server.port,
-    renew: (options) => keeper.pass(options, signal),
+    metricsPort: checks.port,
+    async renew(options) {
+      metrics.checked(await keeper.pass(options, signal));
+    },
     [Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
   };
 }

@@ -4,10 +4,10 @@ import { silentLogger } from "@dstack/daemon";
 import { describe, expect, it } from "vitest";
 import { RateLimit } from "../src/evidence/rate-limit.js";
 import { EvidencePages } from "../src/evidence/serve-evidence.js";
-import { waitAfter } from "../src/certificate/wait.js";
 import { DOMAIN, EVIDENCE, echoAgent } from "./support.js";
 
-const pages = (agent = echoAgent) => new EvidencePages({ agent, domains: [DOMAIN], log: silentLogger() });
+const pages = (agent = echoAgent) =>
+  new EvidencePages({ agent, domains: [DOMAIN], onQuote: () => {}, log: silentLogger() });
 const ask = (from: EvidencePages, nonce: string) =>
   from.answer(EVIDENCE, "GET", `/evidences/quote.json?nonce=${nonce}`);
 
@@ -80,15 +80,5 @@ describe("limits of time", () => {
     expect(limit.take(500)).toBe(500);
     expect(limit.take(1000)).toBe(0);
     expect([limit.take(60_000), limit.take(60_000), limit.take(60_000)]).toEqual([0, 0, 1000]);
-  });
-
-  it("waits the interval, less a little by chance; after failures sooner, then up to half an hour", () => {
-    const hours12 = 43_200_000;
-    expect(waitAfter(0, hours12, 0)).toBe(hours12);
-    expect(waitAfter(0, hours12, 1)).toBe(0.9 * hours12);
-    expect([1, 2, 3, 20].map((failures) => waitAfter(failures, hours12, 0))).toEqual([
-      60_000, 120_000, 240_000, 1800_000,
-    ]);
-    expect(waitAfter(3, 90_000, 0)).toBe(90_000);
   });
 });

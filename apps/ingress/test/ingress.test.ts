@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { connect as http2Connect } from "node:http2";
 import type { IncomingMessage } from "node:http";
@@ -11,9 +12,12 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { silentLogger } from "@dstack/daemon";
 import { type Ingress, readSettings, startIngress } from "../src/index.js";
+import { freePort } from "../../../packages/acme/test/support/processes.js";
 import { openGuestAgent } from "../src/guest-agent.js";
 import { type Listening, startApp } from "./support.js";
 import { SHOP, World } from "./world.js";
+
+const WILD = "*.wild.example.localhost";
 
 let world: World;
 let app: Listening;
@@ -26,7 +30,11 @@ beforeAll(async () => {
     // Long enough that a renewal falls into some of them.
     setTimeout(() => response.end(`app ${request.url}`), 20);
   });
-  environment = await world.environment(app.port);
+  environment = {
+    ...(await world.environment(app.port)),
+    DOMAINS: WILD,
+    METRICS_PORT: String(await freePort()),
+  };
   ingress = await world.ingress(environment);
 });
 afterAll(async () => {
@@ -36,15 +44,15 @@ afterAll(async () => {
 });
 
 /** One request on a connection of its own. */
-async function get(path: string): Promise<{ status: number; type: string; body: string }> {
+async function get(path: string, host = SHOP): Promise<{ status: number; type: string; body: string }> {
   const request = httpsRequest({
     host: "127.0.0.1",
     port: ingress.port,
     path,
-    servername: SHOP,
+    servername: host,
     rejectUnauthorized: false,
     agent: false,
-    headers: { host: SHOP },
+    headers: { host },
   });
   request.end();
   const [response] = (await once(request, "response")) as [IncomingMessage];
@@ -68,21 +76,52 @@ async function servedSerial(): Promise<string> {
 describe("an ingress for a custom domain", () => {
   it("sets CNAME, TXT and CAA records", () => {
     const rows = (type: string) => world.cloudflare.rows.filter((row) => row.type === type);
-    expect(rows("CNAME")).toMatchObject([{ name: SHOP, content: "_.gateway.test", proxied: false }]);
+    const content = `"${world.guest.appId}:${environment["PORT"]}"`;
+    expect(rows("CNAME")).toMatchObject(
+      [SHOP, WILD].map((name) => ({ name, content: "_.gateway.test", proxied: false })),
+    );
     expect(rows("TXT")).toMatchObject([
-      { name: `_dstack-app-address.${SHOP}`, content: `"${world.guest.appId}:${environment["PORT"]}"` },
+      { name: `_dstack-app-address.${SHOP}`, content },
+      { name: "_dstack-app-address-wildcard.wild.example.localhost", content },
     ]);
     const value = expect.stringMatching(
       /^pebble\.letsencrypt\.org;validationmethods=dns-01;accounturi=https:\/\/127\.0\.0\.1:\d+\/my-account\/\w+$/,
     ) as string;
-    expect(rows("CAA").map(({ data }) => data)).toEqual([
-      { flags: 0, tag: "issue", value },
-      { flags: 0, tag: "issuewild", value },
-    ]);
+    for (const at of [SHOP, "wild.example.localhost"]) {
+      const caa = rows("CAA").filter(({ name }) => name === at);
+      expect(caa.map(({ data }) => data)).toEqual([
+        { flags: 0, tag: "issue", value },
+        { flags: 0, tag: "issuewild", value },
+      ]);
+    }
   });
 
   it("passes requests on to the app", async () => {
     expect(await get("/hello?a=b")).toMatchObject({ status: 200, body: "app /hello?a=b" });
+  });
+
+  it("serves every name below a wildcard, with its certificate, and none above or further down", async () => {
+    expect(await get("/a", "one.wild.example.localhost")).toMatchObject({ status: 200, body: "app /a" });
+    for (const other of ["wild.example.localhost", "a.one.wild.example.localhost"]) {
+      expect(await get("/a", other)).toMatchObject({ status: 421 });
+    }
+    const names = new X509Certificate((await get("/evidences/cert.pem")).body).subjectAltName;
+    expect(names?.split(", ").toSorted()).toEqual([`DNS:${WILD}`, `DNS:${SHOP}`]);
+  });
+
+  it("tells Prometheus of certificate, checks, replies and quotes, and is healthy", async () => {
+    await get("/evidences/quote.json?nonce=00");
+    const ask = async (path: string) =>
+      (await fetch(`http://127.0.0.1:${ingress.metricsPort}${path}`)).text();
+    const metrics = await ask("/metrics");
+    expect(metrics).toMatch(/^ingress_certificate_expiry_seconds 1\d{9}$/m);
+    expect(metrics).toMatch(/^ingress_last_success_seconds 1\d{9}/m);
+    expect(metrics).toMatch(/^ingress_checks_total\{result="renewed"\} 1$/m);
+    expect(metrics).toMatch(/^ingress_replies_total\{status="4xx"\} \d+$/m);
+    expect(metrics).toMatch(/^ingress_quotes_total\{status="200"\} 1$/m);
+    expect(metrics).not.toContain(world.cloudflare.token);
+    expect(await ask("/healthz")).toBe('{"status":"ok"}');
+    expect(await get("/metrics")).toMatchObject({ body: "app /metrics" });
   });
 
   it("serves evidence that sha256sum agrees with, and a page about it", async () => {
@@ -160,7 +199,7 @@ describe("an ingress for a custom domain", () => {
     const refused = await world.verify(ingress.port);
     expect(refused.code, refused.out).toBe(1);
     await ingress.renew({ force: false });
-    expect(world.cloudflare.rows.filter(({ type }) => type === "TXT")).toHaveLength(1);
+    expect(world.cloudflare.rows.filter(({ type }) => type === "TXT")).toHaveLength(2);
     expect((await world.verify(ingress.port)).code).toBe(0);
   });
 
@@ -209,6 +248,7 @@ it("stops waiting for its first certificate when it is told to", async () => {
   const settings = readSettings({
     ...environment,
     CLOUDFLARE_API_URL: "http://127.0.0.1:1",
+    METRICS_PORT: "",
     STATE_DIR: join(world.dir, "none yet"),
   });
   const starting = startIngress(settings, {

@@ -28,12 +28,13 @@ describe("the environment", () => {
     const settings = readSettings({
       ...SEED,
       DOMAIN: undefined,
-      DOMAINS: "a.example.com, b.example.com\nc.example.com",
+      DOMAINS: "a.example.com, b.example.com\n*.C.example.com",
       ROUTING_MAP: "b.example.com=grpc://api:50051\nd.example.com=other:8080",
       PORT: "8443",
       TXT_PREFIX: "_tapp-address",
       ACME_STAGING: "true",
       RENEW_INTERVAL: "3600",
+      METRICS_PORT: "9100",
       RENEW_DAYS_BEFORE: "20",
     });
     const app = { protocol: "http", host: "app", port: 80 };
@@ -41,12 +42,25 @@ describe("the environment", () => {
       new Map([
         ["a.example.com", app],
         ["b.example.com", { protocol: "grpc", host: "api", port: 50_051 }],
-        ["c.example.com", app],
+        ["*.c.example.com", app],
         ["d.example.com", { protocol: "http", host: "other", port: 8080 }],
       ]),
     );
     expect(settings.acmeDirectory).toContain("staging");
-    expect(settings).toMatchObject({ port: 8443, txtPrefix: "_tapp-address", renewIntervalMs: 3600_000 });
+    expect(settings).toMatchObject({
+      port: 8443,
+      txtPrefix: "_tapp-address",
+      renewIntervalMs: 3600_000,
+      renewBeforeMs: 20 * 86_400_000,
+      metricsPort: 9100,
+    });
+  });
+
+  it("takes the later names of variables too", () => {
+    const { CERTBOT_EMAIL: email, ...rest } = SEED;
+    const settings = readSettings({ ...rest, ACME_EMAIL: email, CERTBOT_STAGING: "true" });
+    expect(settings.email).toBe("ops@example.com");
+    expect(settings.acmeDirectory).toContain("staging");
   });
 
   it("names every variable that is missing, in one error", () => {
@@ -60,7 +74,8 @@ describe("the environment", () => {
   });
 
   it.each([
-    ["DOMAIN", "*.example.com", "name each domain"],
+    ["DOMAIN", "a.*.example.com", "is not a domain name"],
+    ["GATEWAY_DOMAIN", "*.example.net", "must be one name"],
     ["DOMAIN", "https://app.example.com", "is not a domain name"],
     ["TARGET_ENDPOINT", "https://app:443", "https:// is not known"],
     ["TARGET_ENDPOINT", "http://app:80/path", "a target has none"],

@@ -82,12 +82,17 @@ export async function startProxy(
   options: { agent?: GuestAgent } = {},
 ): Promise<PublicServer> {
   const log = silentLogger();
-  const pages = new EvidencePages({ agent: options.agent ?? echoAgent, domains: [DOMAIN], log });
+  const pages = new EvidencePages({
+    agent: options.agent ?? echoAgent,
+    domains: [DOMAIN],
+    onQuote: () => {},
+    log,
+  });
   const routes = new Map([[DOMAIN, parseTarget(target)]]);
   return PublicServer.listen(
     { host: "127.0.0.1", port: 0 },
     await selfSigned(),
-    handlers({ routes, pages, evidence: () => EVIDENCE, log }),
+    handlers({ routes, pages, evidence: () => EVIDENCE, replied: () => {}, log }),
   );
 }
 

@@ -18,7 +18,7 @@ export async function setDnsRecords(
     if (await cloudflare.setAlias(domain, settings.gatewayDomain, signal)) {
       log.info({ domain, target: settings.gatewayDomain }, "set CNAME record");
     }
-    const name = `${settings.txtPrefix}.${domain}`;
+    const name = addressName(settings.txtPrefix, domain);
     const there = await cloudflare.list("TXT", name, signal);
     if (!there.some((record) => record.text === text)) {
       await cloudflare.add({ type: "TXT", name, text }, signal);
@@ -30,4 +30,9 @@ export async function setDnsRecords(
       log.info({ name, text: record.text }, "removed another TXT record");
     }
   }
+}
+
+/** Where gateways look for a domain's app: a wildcard's record stands at the name above, under a prefix of its own. */
+function addressName(prefix: string, domain: string): string {
+  return domain.startsWith("*.") ? `${prefix}-wildcard.${domain.slice(2)}` : `${prefix}.${domain}`;
 }

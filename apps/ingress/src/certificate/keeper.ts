@@ -1,13 +1,12 @@
 import { readFile } from "node:fs/promises";
-import { Authority, Certbot, Cloudflare } from "@dstack/acme";
-import { InputError, Serial, errorMessage, sleep, withDeadline } from "@dstack/core";
+import { Authority, Certbot, Cloudflare, type RenewResult } from "@dstack/acme";
+import { InputError, Serial, errorMessage, withDeadline } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import { type Evidence, collectEvidence } from "../evidence/evidence.js";
 import type { GuestAgent } from "../guest-agent.js";
 import type { Settings } from "../settings/settings.js";
 import { setDnsRecords } from "./dns-records.js";
 import { type ServedCertificate, readLiveCertificate } from "./live-certificate.js";
-import { waitAfter } from "./wait.js";
 
 /** For one certificate with all its waits. */
 const ATTEMPT_LIMIT_MS = 900_000;
@@ -72,8 +71,8 @@ export class Keeper {
   }
 
   /** One pass: DNS records, CAA, a new certificate if one is due, evidence. */
-  async pass(options: { force: boolean }, signal: AbortSignal): Promise<void> {
-    await this.#passes.run(async () => {
+  async pass(options: { force: boolean }, signal: AbortSignal): Promise<RenewResult> {
+    return this.#passes.run(async () => {
       const { settings, agent } = this.parts;
       const appId = await withDeadline(
         "asking the guest agent for the app id",
@@ -82,29 +81,10 @@ export class Keeper {
         signal,
       );
       await setDnsRecords({ cloudflare: this.cloudflare, log: this.parts.log }, settings, appId, signal);
-      await this.certbot.renew(options, signal);
+      const result = await this.certbot.renew(options, signal);
       if (!(await this.#load(signal))) throw new Error("the certificate there is cannot be served");
+      return result;
     });
-  }
-
-  /** Passes until the signal is aborted: each interval, sooner after a failure. */
-  async run(signal: AbortSignal): Promise<void> {
-    const { settings, log } = this.parts;
-    for (let failures = 0; !signal.aborted;) {
-      try {
-        await this.pass({ force: false }, signal);
-        failures = 0;
-      } catch (err) {
-        if (signal.aborted) return;
-        failures++;
-        const reason = errorMessage(err);
-        log.error(
-          { err, failures },
-          `DNS, certificate or evidence is not as it must be; trying again: ${reason}`,
-        );
-      }
-      await sleep(waitAfter(failures, settings.renewIntervalMs, Math.random()), signal).catch(() => {});
-    }
   }
 
   async #load(signal: AbortSignal): Promise<boolean> {

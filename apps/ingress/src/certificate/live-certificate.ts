@@ -24,7 +24,7 @@ export async function readLiveCertificate(
     const notAfter = new Date(leaf.validTo);
     const serves =
       leaf.checkPrivateKey(createPrivateKey(keyPem)) &&
-      domains.every((domain) => leaf.checkHost(domain) !== undefined) &&
+      domains.every((domain) => leaf.checkHost(domain.replace(/^\*/, "any")) !== undefined) &&
       notAfter.getTime() > now;
     return serves ? { chainPem, keyPem, notAfter } : undefined;
   } catch (err) {

@@ -40,6 +40,8 @@ const json = (value: unknown): Page => ({
 export interface EvidencePagesParts {
   readonly agent: GuestAgent;
   readonly domains: readonly string[];
+  /** Told the status of each reply to a nonce. */
+  readonly onQuote: (status: number) => void;
   readonly log: Logger;
 }
 
@@ -76,7 +78,10 @@ export class EvidencePages {
         return text(200, evidence.sums);
       case "/evidences/quote.json": {
         const nonce = new URLSearchParams(query).get("nonce");
-        return nonce === null ? json(evidence.quote) : this.#freshQuote(evidence, nonce);
+        if (nonce === null) return json(evidence.quote);
+        const page = await this.#freshQuote(evidence, nonce);
+        this.parts.onQuote(page.status);
+        return page;
       }
       default:
         return text(404, "there is no such file; see /evidences/\n");

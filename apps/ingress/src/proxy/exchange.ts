@@ -40,8 +40,15 @@ export interface Exchange {
   onClose(done: () => void): void;
 }
 
+/** Told the status of a reply as it begins. */
+type OnReply = (status: number) => void;
+
 /** Of an HTTP/1.x request; also of one that asks for an upgrade it does not get. */
-export function http1Exchange(request: IncomingMessage, response: ServerResponse): Exchange {
+export function http1Exchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  onReply: OnReply,
+): Exchange {
   // RFC 9112 §6.3: a request has a body if and only if one of these says so.
   const { "content-length": length, "transfer-encoding": coding } = request.headers;
   const hasBody = coding !== undefined || (length !== undefined && length !== "0");
@@ -60,6 +67,7 @@ export function http1Exchange(request: IncomingMessage, response: ServerResponse
       // After a request that was not understood, or is still coming in, nothing on the connection is sure.
       if (status === 400 || (status > 400 && hasBody && !request.complete)) response.shouldKeepAlive = false;
       response.writeHead(status, headers);
+      onReply(status);
       if (body === undefined || typeof body === "string") response.end(body);
       else pipeline(body, response, () => {});
     },
@@ -69,7 +77,11 @@ export function http1Exchange(request: IncomingMessage, response: ServerResponse
 }
 
 /** Of an HTTP/2 request: its stream, which knows of trailers and of breaking off. */
-export function http2Exchange(request: Http2ServerRequest, response: Http2ServerResponse): Exchange {
+export function http2Exchange(
+  request: Http2ServerRequest,
+  response: Http2ServerResponse,
+  onReply: OnReply,
+): Exchange {
   const { stream, headers } = request;
   return {
     method: headers[":method"] ?? "",
@@ -85,6 +97,7 @@ export function http2Exchange(request: Http2ServerRequest, response: Http2Server
     },
     reply({ status, headers: given, body, trailers }) {
       if (stream.closed || stream.destroyed) return;
+      onReply(status);
       const all = { ...given, ":status": status };
       if (typeof body === "object" && (headers[":method"] === "HEAD" || BODILESS.has(status))) {
         // Node ends the stream with these headers.

@@ -15,11 +15,13 @@ export interface HandlerParts {
   readonly pages: EvidencePages;
   /** That of the certificate in use. */
   readonly evidence: () => Evidence;
+  /** Told the status of each reply. */
+  readonly replied: (status: number) => void;
   readonly log: Logger;
 }
 
 /** Decides for each request who answers it: the evidence pages or the target of its domain. */
-export function handlers({ routes, pages, evidence, log }: HandlerParts): Handlers {
+export function handlers({ routes, pages, evidence, replied, log }: HandlerParts): Handlers {
   const grpc = new GrpcForwarder();
 
   /** The target of a request that is fit to be passed on; others are answered here. */
@@ -32,7 +34,8 @@ export function handlers({ routes, pages, evidence, log }: HandlerParts): Handle
       refuse(exchange, 400, err.message);
       return undefined;
     }
-    const target = routes.get(host);
+    // A name of its own goes before the wildcard above it, as the gateway has it.
+    const target = routes.get(host) ?? routes.get(host.replace(/^[^.]+/, "*"));
     // RFC 9110 §15.5.20
     if (target === undefined) refuse(exchange, 421, "no app is served under this name here");
     return target;
@@ -57,6 +60,7 @@ export function handlers({ routes, pages, evidence, log }: HandlerParts): Handle
   }
 
   return {
+    replied,
     request(exchange) {
       if (EvidencePages.owns(exchange.target)) {
         const answered = pages.answer(evidence(), exchange.method, exchange.target);

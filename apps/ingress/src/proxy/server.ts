@@ -26,6 +26,8 @@ import {
 } from "./limits.js";
 
 export interface Handlers {
+  /** Told the status of each reply as it begins. */
+  readonly replied: (status: number) => void;
   request(exchange: Exchange): void;
   /** A request to speak another protocol. @param head what came on the connection behind it */
   upgrade(exchange: Exchange, request: IncomingMessage, socket: Duplex, head: Buffer): void;
@@ -39,7 +41,10 @@ export class PublicServer {
   #stopping = false;
   port = 0;
 
-  private constructor(certificate: ServedCertificate, handlers: Handlers) {
+  private constructor(
+    certificate: ServedCertificate,
+    private readonly handlers: Handlers,
+  ) {
     this.#server = createSecureServer({
       ...secureContext(certificate),
       allowHTTP1: true,
@@ -72,7 +77,7 @@ export class PublicServer {
       response.assignSocket(socket as TLSSocket);
       response.once("finish", () => socket.end());
       socket.on("error", () => {});
-      handlers.upgrade(http1Exchange(request, response), request, socket, head);
+      handlers.upgrade(http1Exchange(request, response, this.handlers.replied), request, socket, head);
     });
   }
 
@@ -127,7 +132,7 @@ export class PublicServer {
   ): Exchange {
     if ("stream" in request && "stream" in response) {
       request.stream.on("error", () => {});
-      return http2Exchange(request, response);
+      return http2Exchange(request, response, this.handlers.replied);
     }
     const http1 = response as ServerResponse<IncomingMessage>;
     busy.add(request.socket);
@@ -135,7 +140,7 @@ export class PublicServer {
     http1.on("error", () => {});
     if (this.#stopping) http1.shouldKeepAlive = false;
     http1.once("finish", () => this.#stopping && request.socket.end());
-    return http1Exchange(request as IncomingMessage, http1);
+    return http1Exchange(request as IncomingMessage, http1, this.handlers.replied);
   }
 }
 

@@ -29,6 +29,7 @@ const number = (from: number, to: number) =>
     if (/^\d+(\.\d+)?$/.test(text) && value >= from && value <= to) return value;
     throw new InputError(`${JSON.stringify(text)} is not a number from ${from} to ${to}`);
   });
+const port = number(1, 65_535).refine(Number.isInteger, "must be a whole number");
 const httpUrl = read((text) => {
   const protocol = URL.canParse(text) ? new URL(text).protocol : undefined;
   if (protocol === "https:" || protocol === "http:") return text;
@@ -39,26 +40,25 @@ const dnsServer = (text: string): string => {
   throw new InputError(`${JSON.stringify(text)} is no IP address, with or without a port`);
 };
 
-function servedDomain(text: string): string {
+/** A name that records stand at: no wildcard. */
+function plainDomain(text: string): string {
   const domain = parseDomain(text);
-  if (!domain.startsWith("*.")) return domain;
-  throw new InputError(
-    `${domain}: name each domain; the gateway finds an app by a TXT record of its exact name`,
-  );
+  if (domain.startsWith("*.")) throw new InputError(`${domain} must be one name`);
+  return domain;
 }
 
 /** `app.example.com=app:8080` */
 function route(text: string): [string, Target] {
   const at = text.indexOf("=");
   if (at < 0) throw new InputError(`${JSON.stringify(text)} is not of the form domain=host:port`);
-  return [servedDomain(text.slice(0, at).trim()), parseTarget(text.slice(at + 1).trim())];
+  return [parseDomain(text.slice(0, at).trim()), parseTarget(text.slice(at + 1).trim())];
 }
 
 const Variables = z.object({
   CLOUDFLARE_API_TOKEN: read((text) => text),
-  DOMAIN: read(servedDomain).optional(),
-  DOMAINS: list(servedDomain).optional(),
-  GATEWAY_DOMAIN: read(servedDomain),
+  DOMAIN: read(parseDomain).optional(),
+  DOMAINS: list(parseDomain).optional(),
+  GATEWAY_DOMAIN: read(plainDomain),
   CERTBOT_EMAIL: read((text) => {
     if (/^[^\s@,]+@[^\s@,]+$/.test(text)) return text;
     throw new InputError(`${JSON.stringify(text)} is no e-mail address`);
@@ -66,7 +66,7 @@ const Variables = z.object({
   SET_CAA: flag.default(false),
   TARGET_ENDPOINT: read(parseTarget).optional(),
   ROUTING_MAP: list(route).optional(),
-  PORT: number(1, 65_535).refine(Number.isInteger, "must be a whole number").default(443),
+  PORT: port.default(443),
   TXT_PREFIX: read((text) => {
     if (/^_[a-z0-9-]{1,62}$/.test(text)) return text;
     throw new InputError(`${JSON.stringify(text)} must be one label that begins with _`);
@@ -79,6 +79,7 @@ const Variables = z.object({
   DNS_SERVERS: list(dnsServer).optional(),
   RENEW_INTERVAL: number(60, 30 * 86_400).default(43_200),
   RENEW_DAYS_BEFORE: number(0, 3650).default(30),
+  METRICS_PORT: port.optional(),
   STATE_DIR: read((text) => text).default("/etc/letsencrypt/dstack-ingress"),
   LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
 });
@@ -90,12 +91,18 @@ const ONLY: Readonly<Record<string, string>> = {
   DELEGATION_ZONE: "",
 };
 
+/** Later names of the same. */
+const ALIASES: Readonly<Record<string, string>> = {
+  ACME_EMAIL: "CERTBOT_EMAIL",
+  CERTBOT_STAGING: "ACME_STAGING",
+};
+
 const LETSENCRYPT = "https://acme-v02.api.letsencrypt.org/directory";
 const LETSENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
 export interface Settings {
   readonly cloudflare: { readonly apiToken: string; readonly apiUrl: string | undefined };
-  /** Served names in lower case, each with its target; never empty. */
+  /** Served names in lower case, wildcards included, each with its target; never empty. */
   readonly routes: ReadonlyMap<string, Target>;
   readonly gatewayDomain: string;
   readonly email: string | undefined;
@@ -110,6 +117,7 @@ export interface Settings {
   readonly dnsServers: readonly string[] | undefined;
   readonly renewIntervalMs: number;
   readonly renewBeforeMs: number;
+  readonly metricsPort: number | undefined;
   readonly stateDir: string;
   readonly logLevel: "debug" | "info" | "warn" | "error";
 }
@@ -120,7 +128,9 @@ export interface Settings {
  */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
   const given = Object.fromEntries(
-    Object.entries(environment).filter(([, value]) => value !== undefined && value.trim() !== ""),
+    Object.entries(environment)
+      .filter(([, value]) => value !== undefined && value.trim() !== "")
+      .map(([name, value]) => [ALIASES[name] ?? name, value]),
   );
   const problems = Object.entries(ONLY)
     .filter(([name, only]) => (given[name] ?? only).toLowerCase() !== only)
@@ -152,6 +162,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     dnsServers: variables.DNS_SERVERS,
     renewIntervalMs: variables.RENEW_INTERVAL * 1000,
     renewBeforeMs: variables.RENEW_DAYS_BEFORE * 86_400_000,
+    metricsPort: variables.METRICS_PORT,
     stateDir: variables.STATE_DIR,
     logLevel: variables.LOG_LEVEL,
   };
