@@ -77,13 +77,7 @@ if [ "$SIMULATED_TDX" = yes ]; then
   chmod 755 simulated-pcs
 fi
 
-mkdir -p systemd
-node=$(command -v node)
-for unit in "$repo"/scripts/systemd/*.service; do
-  sed "s|@DIR@|$dir|g; s|@REPO@|$repo|g; s|@NODE@|$node|g; s|@USER@|$(id -un)|g" "$unit" >"systemd/$(basename "$unit")"
-done
-# Machines without udev's groups let everybody at /dev/kvm, or have none.
-getent group kvm >/dev/null || sed -i '/^SupplementaryGroups=kvm/d' systemd/dstack-teepod.service
+"$repo/scripts/units" "$dir"
 
 # tproxy takes the interface over, and makes it anew when it is gone: after a reboot nothing has to be done.
 if ! ip link show dev "$TPROXY_WG_INTERFACE" >/dev/null 2>&1; then

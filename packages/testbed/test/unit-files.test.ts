@@ -1,30 +1,39 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdtemp, readdir, realpath, rm, stat } from "node:fs/promises";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-const root = fileURLToPath(new URL("../../../", import.meta.url));
+const UNITS = fileURLToPath(new URL("../../../scripts/units", import.meta.url));
+const NAMES = ["certbot", "ct-monitor", "kms", "teepod", "tproxy"];
 
 describe.skipIf(!existsSync("/usr/bin/systemd-analyze"))("the units that are shipped", () => {
-  it.each(["apps/certbot/certbot.service", "apps/ct-monitor/ct-monitor.service"])(
-    "%s is one that systemd takes without a word",
-    { timeout: 60_000 },
-    async (unit) => {
-      const dir = await mkdtemp(join(tmpdir(), "unit-"));
-      const path = join(dir, unit.split("/").at(-1) ?? "");
-      // systemd looks whether the program is there, and Node may be elsewhere on this machine.
-      const text = (await readFile(join(root, unit), "utf8")).replace("/usr/bin/node", process.execPath);
-      await writeFile(path, text);
-      const { exitCode, all } = await execa("systemd-analyze", ["verify", path], {
-        all: true,
-        reject: false,
-      });
-      await rm(dir, { recursive: true });
-      expect(all).toBe("");
-      expect(exitCode).toBe(0);
-    },
-  );
+  let dir: string;
+  beforeAll(async () => {
+    dir = await realpath(await mkdtemp(join(homedir(), ".units-")));
+    await execa(UNITS, [dir]);
+  });
+  afterAll(() => rm(dir, { recursive: true, force: true }));
+
+  it.each(NAMES)("dstack-%s is one that systemd takes without a word", { timeout: 60_000 }, async (name) => {
+    const unit = join(dir, "systemd", `dstack-${name}.service`);
+    const { exitCode, all } = await execa("systemd-analyze", ["verify", unit], { all: true, reject: false });
+    expect(all).toBe("");
+    expect(exitCode).toBe(0);
+  });
+
+  it("are all there, and the places they write to", async () => {
+    expect(await readdir(join(dir, "systemd"))).toEqual(NAMES.map((name) => `dstack-${name}.service`));
+    expect((await stat(join(dir, "run", "certbot"))).isDirectory()).toBe(true);
+  });
+
+  it("are written one by one where only one is wanted", async () => {
+    const alone = join(dir, "alone");
+    await execa("mkdir", [alone]);
+    await execa(UNITS, [alone, "ct-monitor"]);
+    expect(await readdir(join(alone, "systemd"))).toEqual(["dstack-ct-monitor.service"]);
+    expect((await execa(UNITS, [alone, "../etc"], { reject: false })).exitCode).toBe(2);
+  });
 });
