@@ -1,5 +1,6 @@
 import { AcmeCa, type CaOptions } from "./ca/certificate-authority.js";
 import type { CaaPermission } from "./caa/policy.js";
+import { CaError } from "./errors.js";
 import type { Log } from "./log.js";
 import type { CredentialsFile } from "./store/credentials.js";
 
@@ -22,6 +23,27 @@ export async function openAccount(
   await credentials.save({ ...account, uri, caaNames: await ca.caaNames(signal) });
   log.info({ ca: options.name, account: uri }, `created new ACME account: ${uri}`);
   return ca;
+}
+
+/** At all CAs that answer: one that is down now only matters if no other one is left. */
+export async function openAccounts(
+  credentials: CredentialsFile,
+  parts: { cas: readonly CaOptions[]; email?: string | undefined; log: Log },
+  signal: AbortSignal,
+): Promise<AcmeCa[]> {
+  const opened: AcmeCa[] = [];
+  const failures: CaError[] = [];
+  for (const options of parts.cas) {
+    try {
+      opened.push(await openAccount(credentials, options, parts.email, parts.log, signal));
+    } catch (err) {
+      if (!(err instanceof CaError)) throw err;
+      failures.push(err);
+      parts.log.warn({ ca: options.name, reason: err.message }, "no account at this CA");
+    }
+  }
+  if (opened.length === 0) throw failures[0] ?? new CaError("unavailable", "no CA is configured");
+  return opened;
 }
 
 /** Who may issue, by what is on disk: no CA is asked. CAs without an account yet are left out. */

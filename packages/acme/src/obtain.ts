@@ -115,7 +115,7 @@ async function proveControl(
   signal: AbortSignal,
 ): Promise<void> {
   const { ca, dns, log } = parts;
-  const challenges = await ca.pendingChallenges(order, signal);
+  const challenges = await placed(parts, await ca.pendingChallenges(order, signal), signal);
   const known = challenges.map(({ recordName: name, value }) => ({ recordName: name, value }));
   await pending.setChallenges(known);
   for (const challenge of challenges) {
@@ -132,6 +132,25 @@ async function proveControl(
   } finally {
     await removeChallenges(parts, pending, signal);
   }
+}
+
+/** Challenges with the names their records must stand at: those of a delegated one lead into another zone. */
+async function placed(
+  { authority, log }: ObtainParts,
+  challenges: readonly DnsChallenge[],
+  signal: AbortSignal,
+): Promise<DnsChallenge[]> {
+  return Promise.all(
+    challenges.map(async (challenge) => {
+      const recordName = await authority.follow(challenge.recordName, signal);
+      if (recordName === challenge.recordName) return challenge;
+      log.info(
+        { domain: challenge.domain, at: recordName },
+        `the challenge of ${challenge.domain} is delegated`,
+      );
+      return { ...challenge, recordName };
+    }),
+  );
 }
 
 async function waitForChallenge(

@@ -69,6 +69,26 @@ describe("getting a certificate from Pebble over Knot", () => {
     expect(changed.live.names).toEqual(["www.example.test"]);
   });
 
+  it("answers a delegated challenge where its CNAME leads, and one that leads nowhere with a sentence", async () => {
+    const written: string[] = [];
+    const { dns } = world;
+    const add: typeof dns.add = async (record, limit) => {
+      written.push(`${record.type} ${record.name}`);
+      await world.dns.add(record, limit);
+    };
+    const options = await world.options({
+      dns: Object.assign(dns, { add }),
+      names: ["delegated.example.test"],
+      setCaa: false,
+    });
+    const { live } = await (await world.certbot(options)).renew({}, signal);
+    expect(live.names).toEqual(["delegated.example.test"]);
+    expect(written).toEqual(["TXT delegated.challenges.example.test"]);
+    expect(await dns.list("TXT", "delegated.challenges.example.test", signal)).toEqual([]);
+    const loop = await world.options({ names: ["loop.example.test"], setCaa: false });
+    await expect((await world.certbot(loop)).renew({}, signal)).rejects.toThrow(/alias of an alias/);
+  });
+
   it("keeps keys and accounts for their owner only", async () => {
     const options = await world.options();
     await (await world.certbot(options)).renew({}, signal);
@@ -125,7 +145,7 @@ describe("the hook", () => {
 describe("trouble", () => {
   it("a challenge that never appears in DNS ends with the limit, names the servers and is tidied up", async () => {
     const dns = Object.assign(world.dns, { add: () => Promise.resolve() });
-    const options = await world.options({ dns, maxDnsWaitMs: 900, setCaa: false });
+    const options = await world.options({ dns, maxDnsWaitMs: 4000, setCaa: false });
     await expect((await world.certbot(options)).renew({}, signal)).rejects.toMatchObject({
       code: "not_propagated",
       message: expect.stringContaining(world.knot.address) as string,

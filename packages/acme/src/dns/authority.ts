@@ -1,5 +1,6 @@
 import { Resolver } from "node:dns/promises";
 import { errorCode, errorMessage } from "@dstack/core";
+import { DnsError } from "../errors.js";
 import { suffixes } from "../names.js";
 import type { CaaRecord } from "./provider.js";
 
@@ -14,6 +15,8 @@ export type ServerAnswer<T> = { server: string } & ({ records: T[] } | { failure
 const QUERY_TIMEOUT_MS = 3000;
 /** More servers of a zone than this are not asked. */
 const MAX_SERVERS = 13;
+/** As many as resolvers commonly follow. */
+const MAX_ALIASES = 8;
 
 /**
  * Reads records where CAs read them: at the authoritative servers of the zone, each asked on its own, so that no cache
@@ -36,6 +39,29 @@ export class Authority {
         ),
       ),
     );
+  }
+
+  /**
+   * Where a name leads: the end of its chain of CNAME records, the name itself where it has none.
+   * @throws {DnsError} `refused`: the chain has no end, or is too long; `unreachable`: no server says
+   */
+  async follow(name: string, signal: AbortSignal): Promise<string> {
+    let end = name;
+    for (let hops = 0; hops <= MAX_ALIASES; hops++) {
+      const answers = await this.#askAll(end, signal, (resolver) => resolver.resolveCname(end));
+      const heard = answers.find((answer) => "records" in answer);
+      if (heard === undefined || !("records" in heard)) {
+        const reasons = answers.map((answer) => ("failure" in answer ? answer.failure : "")).join(", ");
+        throw new DnsError(
+          "unreachable",
+          `no authoritative server tells whether ${end} is an alias: ${reasons}`,
+        );
+      }
+      const [target] = heard.records;
+      if (target === undefined) return end;
+      end = target.toLowerCase().replace(/\.$/, "");
+    }
+    throw new DnsError("refused", `${name} is an alias of an alias, more than ${MAX_ALIASES} times`);
   }
 
   async #askAll<T>(

@@ -28,6 +28,7 @@ export async function readState(path: string): Promise<State> {
   }
 }
 
-export async function writeState(path: string, state: State): Promise<void> {
+export async function updateState(path: string, change: (state: State) => State): Promise<void> {
+  const state = change(await readState(path));
   await writeFileAtomic(path, `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600 });
 }

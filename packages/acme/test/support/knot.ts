@@ -13,14 +13,25 @@ export interface Knot extends RunningProgram {
   key: TsigKey;
 }
 
-/** Debian's Knot as authoritative server of the zone, with dynamic update for one TSIG key. */
+/**
+ * Debian's Knot as authoritative server of the zone, in which the challenges of `delegated` and `loop` are aliases, with
+ * dynamic update for one TSIG key.
+ */
 export async function startKnot(zone = "example.test"): Promise<Knot> {
   const dir = await mkdtemp(join(tmpdir(), "knot-"));
   const port = await freePort();
   const key: TsigKey = { name: "certbot", algorithm: "hmac-sha256", secret: randomBytes(32) };
   await writeFile(
     join(dir, `${zone}.zone`),
-    `$ORIGIN ${zone}.\n$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n`,
+    `$ORIGIN ${zone}.
+$TTL 60
+@ SOA ns hostmaster 1 3600 600 86400 60
+@ NS ns
+ns A 127.0.0.1
+_acme-challenge.delegated CNAME delegated.challenges
+_acme-challenge.loop CNAME loop.challenges
+loop.challenges CNAME _acme-challenge.loop
+`,
   );
   await writeFile(
     join(dir, "knot.conf"),
