@@ -75,7 +75,7 @@ void connection_accept(struct listener *listener, int fd, const struct sockaddr_
   made->source_count = count;
   made->is_from_balancer = is_from_balancer;
   made->passthrough_only = listener->passthrough_only;
-  made->client = end_make(made, fd, connection_ready);
+  made->client = end_make(made, fd, true, connection_ready);
   if (made->client == NULL) return connection_end(made, OUTCOME_INTERNAL_ERROR, true);
   uint64_t first = worker->engine->limits.first_byte_us, whole = worker->engine->limits.hello_us;
   connection_enter(made, STEP_HELLO, first < whole ? first : whole);

@@ -56,7 +56,7 @@ static struct end *connect_to(struct connection *connection, const struct backen
     watch_close(&watch);
     return NULL;
   }
-  return end_make(connection, fd, attempt_ready);
+  return end_make(connection, fd, false, attempt_ready);
 }
 
 static void finish(struct dial *dial, struct end *winner, const struct backend *backend) {

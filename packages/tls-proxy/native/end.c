@@ -14,7 +14,19 @@
 
 struct end *end_of_watch(struct watch *watch) { return (struct end *)((char *)watch - offsetof(struct end, watch)); }
 
-struct end *end_make(struct connection *connection, int fd, void (*ready)(struct watch *, uint32_t)) {
+// Only what is of use: what an edge-triggered socket is watched for, it is told with every event, and a change repeats it.
+static uint32_t events_of(const struct end *end) {
+  uint32_t events = EPOLLRDHUP | EPOLLET;
+  if (!end->is_muted) events |= EPOLLIN;
+  if (end->hears_of_room) events |= EPOLLOUT;
+  return events;
+}
+
+static void rewatch(struct end *end) {
+  if (!loop_rewatch(&end->connection->worker->loop, &end->watch, events_of(end))) end->broken = true;
+}
+
+struct end *end_make(struct connection *connection, int fd, bool is_connected, void (*ready)(struct watch *, uint32_t)) {
   struct end *end = calloc(1, sizeof *end);
   struct watch watch = {.fd = fd, .ready = ready};
   if (end == NULL) {
@@ -23,7 +35,9 @@ struct end *end_make(struct connection *connection, int fd, void (*ready)(struct
   }
   end->watch = watch;
   end->connection = connection;
-  if (!loop_watch(&connection->worker->loop, &end->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
+  end->can_write = is_connected;
+  end->hears_of_room = !is_connected;
+  if (!loop_watch(&connection->worker->loop, &end->watch, events_of(end))) {
     end_close(end, false);
     return NULL;
   }
@@ -37,13 +51,34 @@ void end_note(struct end *end, uint32_t events) {
   if ((events & EPOLLERR) != 0) end->broken = true;
 }
 
+void end_is_dry(struct end *end) {
+  end->can_read = false;
+  if (!end->is_muted) return;
+  end->is_muted = false;
+  rewatch(end);
+}
+
+void end_has_no_room(struct end *end) {
+  end->can_write = false;
+  if (end->hears_of_room) return;
+  end->hears_of_room = true;
+  rewatch(end);
+}
+
+void end_mute(struct end *end) {
+  if (end->is_muted || !end->can_read) return;
+  end->is_muted = true;
+  end->hears_of_room = !end->can_write;
+  rewatch(end);
+}
+
 static ssize_t read_raw(struct end *end, uint8_t *bytes, size_t length) {
   while (end->can_read) {
     ssize_t count = recv(end->watch.fd, bytes, length, 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno != EAGAIN) return END_BROKEN;
     // A short read means dry: epoll tells of anything later. Only an end that came before is not told again.
-    if (count < 0 || (count > 0 && (size_t)count < length && !end->hung_up)) end->can_read = false;
+    if (count < 0 || (count > 0 && (size_t)count < length && !end->hung_up)) end_is_dry(end);
     return count < 0 ? END_AGAIN : count;
   }
   return END_AGAIN;
@@ -61,7 +96,7 @@ static ssize_t send_some(struct end *end, const uint8_t *bytes, size_t length) {
     if (count >= 0) {
       sent += (size_t)count;
     } else if (errno == EAGAIN) {
-      end->can_write = false;
+      end_has_no_room(end);
     } else if (errno != EINTR) {
       return -1;
     }

@@ -98,6 +98,11 @@ bool loop_watch(struct loop *loop, struct watch *watch, uint32_t events) {
   return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) == 0;
 }
 
+bool loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events) {
+  struct epoll_event event = {.events = events, .data.ptr = watch};
+  return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) == 0;
+}
+
 bool loop_unwatch(struct loop *loop, struct watch *watch) {
   return epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL) == 0;
 }

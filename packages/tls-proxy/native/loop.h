@@ -50,6 +50,8 @@ void loop_turn(struct loop *loop);
 
 // False, with errno set, when the kernel refuses.
 bool loop_watch(struct loop *loop, struct watch *watch, uint32_t events);
+// Changes what it is watched for; what is there already is told anew. False, with errno set, when it was not watched.
+bool loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events);
 // Stops watching it. False, with errno set, when it was not watched.
 bool loop_unwatch(struct loop *loop, struct watch *watch);
 // Closes the descriptor, which ends the watching.

@@ -1,7 +1,7 @@
 // Carries bytes between client and app until both directions are done. An end in one direction ends only that
 // direction; a reset on one side becomes a reset on the other; a slow reader stops the reading opposite.
 //
-// Bytes are copied through one buffer that all connections share. Once a read has filled half of it, the flow is bulk,
+// Bytes are copied through one buffer that all connections share. Once a read has filled a quarter of it, the flow is bulk,
 // and in clear it is spliced from then on, until it comes in small pieces again.
 #include <errno.h>
 #include <fcntl.h>
@@ -11,8 +11,8 @@
 #include "engine.h"
 #include "tls.h"
 
-#define BULK_READ_BYTES (SCRATCH_BYTES / 2)
-#define SMALL_SPLICE_BYTES (16u << 10)
+#define BULK_READ_BYTES (SCRATCH_BYTES / 4)
+#define SMALL_SPLICE_BYTES (8u << 10)
 _Static_assert(SCRATCH_BYTES >= MAX_PROXY_HEADER_BYTES + MAX_HELLO_BYTES, "the first bytes for an app fit");
 
 // What one connection may move in one direction before the others have their turn.
@@ -44,7 +44,7 @@ static bool splice_out(const struct flow *flow) {
     if (count > 0) {
       pipe->bytes -= (size_t)count;
     } else if (count < 0 && errno == EAGAIN) {
-      flow->to->can_write = false;
+      end_has_no_room(flow->to);
     } else if (count == 0 || errno != EINTR) {
       return false;
     }
@@ -60,7 +60,7 @@ static ssize_t splice_in(const struct flow *flow) {
     ssize_t count = splice(from->watch.fd, NULL, pipe->in, NULL, pipe->size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno == EAGAIN) {
-      from->can_read = false;  // the pipe was empty: it is the socket that has nothing
+      end_is_dry(from);  // the pipe was empty: it is the socket that has nothing
       return END_AGAIN;
     }
     if (count < 0) return END_BROKEN;
@@ -126,6 +126,7 @@ static enum pumped pump(const struct flow *flow) {
   while (!direction->done) {
     if (!drain(flow)) return PUMP_BROKEN;
     if (end_is_full(flow->to) || piped_bytes(direction) > 0) {
+      end_mute(flow->from);
       // Who resets now is not seen by reading: there is no reading before this is sent.
       return flow->from->broken || flow->to->broken ? PUMP_BROKEN : PUMP_WAITS;
     }

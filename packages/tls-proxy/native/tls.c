@@ -53,7 +53,7 @@ static int bio_read(BIO *bio, char *bytes, int length) {
       end->broken = true;
       return -1;
     }
-    if (count < 0 || (count > 0 && count < length && !end->hung_up)) end->can_read = false;
+    if (count < 0 || (count > 0 && count < length && !end->hung_up)) end_is_dry(end);
     if (count < 0) break;
     if (count == 0) end->read_ended = true;
     return (int)count;
