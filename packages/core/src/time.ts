@@ -1,5 +1,27 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { TimeoutError } from "./errors.js";
+import { InputError, TimeoutError } from "./errors.js";
+
+const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/**
+ * A moment as log requests name it, in Unix seconds: such a number, or a duration back from `now`.
+ * @param what the parameter, for the error
+ * @returns below 0 for a duration that is longer than Unix time
+ * @throws {InputError}
+ */
+export function parseWhen(what: string, text: string, now: number): number {
+  if (/^\d{1,12}(\.\d{1,9})?$/.test(text)) return Number(text);
+  if (!/^(\d{1,9}[smhd]){1,4}$/.test(text)) {
+    throw new InputError(
+      `${what} must be a Unix time in seconds or a duration such as 90s, 10m, 1h or 1h30m`,
+    );
+  }
+  let seconds = 0;
+  for (const [, digits, unit] of text.matchAll(/(\d+)([smhd])/g)) {
+    seconds += Number(digits) * (UNIT_SECONDS[unit ?? ""] ?? 0);
+  }
+  return now - seconds;
+}
 
 /** Waits. Rejects with the signal's reason when it is aborted first. */
 export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {

@@ -1,4 +1,4 @@
-import { InputError } from "@dstack/core";
+import { InputError, parseWhen } from "@dstack/core";
 
 /** What `GET /logs/<container>` was asked for. Times are Unix seconds; 0 stands for "no limit", as in Docker's API. */
 export interface LogQuery {
@@ -17,7 +17,6 @@ export interface LogQuery {
 
 const DEFAULT_SINCE_SECONDS = 3600;
 const MAX_TAIL_LINES = 10_000_000;
-const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
 /**
  * Reads the query of a log request.
@@ -52,18 +51,9 @@ function parseFlag(name: string, value: string | undefined): boolean {
 
 function parseTime(name: string, value: string | undefined, now: number): number | undefined {
   if (value === undefined || value === "") return undefined;
-  if (/^\d{1,12}(\.\d{1,9})?$/.test(value)) return Number(value);
-  if (!/^(\d{1,9}[smhd]){1,4}$/.test(value)) {
-    throw new InputError(
-      `${name} must be a Unix time in seconds or a duration such as 90s, 10m, 1h or 1h30m`,
-    );
-  }
-  let seconds = 0;
-  for (const [, digits, unit] of value.matchAll(/(\d+)([smhd])/g)) {
-    seconds += Number(digits) * (UNIT_SECONDS[unit ?? ""] ?? 0);
-  }
+  const time = parseWhen(name, value, now);
   // Before 1970 is "everything"; a 0 would mean that for `until` too, so there it is the first second instead.
-  return Math.max(name === "until" ? 1 : 0, now - seconds);
+  return time >= 0 ? time : name === "until" ? 1 : 0;
 }
 
 function parseTail(value: string | undefined): number | "all" {

@@ -1,4 +1,4 @@
-import { InputError } from "@dstack/core";
+import { InputError, parseWhen } from "@dstack/core";
 import { sendStream } from "@dstack/dashboard";
 import type { Access } from "@dstack/dashboard";
 import { RpcError } from "@dstack/prpc";
@@ -15,6 +15,7 @@ interface LogsQuery {
   readonly follow: boolean;
   readonly ansi: boolean;
   readonly lines?: number;
+  readonly since?: Date;
 }
 
 /** A flag is on when it is there without a value, or as `true` or `1`. */
@@ -24,7 +25,7 @@ function flag(params: URLSearchParams, name: string): boolean {
 }
 
 /** @throws {InputError} */
-export function parseLogsQuery(query: string): LogsQuery {
+export function parseLogsQuery(query: string, now: Date): LogsQuery {
   const params = new URLSearchParams(query);
   const id = params.get("id");
   if (id === null || id === "") throw new InputError("the query needs an id: /logs?id=<vm>");
@@ -32,11 +33,13 @@ export function parseLogsQuery(query: string): LogsQuery {
   if (lines !== null && (!/^\d{1,7}$/.test(lines) || Number(lines) > MAX_LINES)) {
     throw new InputError(`lines must be a number up to ${MAX_LINES}`);
   }
+  const since = params.get("since");
   return {
     id,
     follow: flag(params, "follow"),
     ansi: flag(params, "ansi"),
     ...(lines !== null && { lines: Number(lines) }),
+    ...(since !== null && { since: new Date(parseWhen("since", since, now.getTime() / 1000) * 1000) }),
   };
 }
 
@@ -48,7 +51,7 @@ async function* output(log: SerialLog, query: LogsQuery, signal: AbortSignal): A
   }
 }
 
-/** `GET /logs?id=<vm>&follow=&ansi=&lines=`: the VM's console, as text; without `ansi` only what is harmless. */
+/** `GET /logs?id=<vm>&follow=&ansi=&lines=&since=`: the VM's console, as text; without `ansi` only what is harmless. */
 export function addLogs(
   app: FastifyInstance,
   vms: VmManager,
@@ -56,7 +59,7 @@ export function addLogs(
   closing: AbortSignal,
 ): void {
   app.get("/logs", async (request, reply) => {
-    const query = parseLogsQuery(request.url.split("?", 2)[1] ?? "");
+    const query = parseLogsQuery(request.url.split("?", 2)[1] ?? "", vms.parts.clock.now());
     const vm = vms.find(query.id);
     if (vm === undefined) throw new RpcError("not_found", "there is no VM of that id");
     reply.type("text/plain; charset=utf-8");

@@ -4,6 +4,7 @@ import { copyFile, open, rename, rm, stat, truncate } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { errorCode, sleep } from "@dstack/core";
+import { SerialTimes } from "./serial-times.js";
 
 export interface LogLimits {
   /** Size at which the serial log is rotated. */
@@ -14,6 +15,8 @@ export interface LogLimits {
 
 const FOLLOW_EVERY_MS = 200;
 const CHUNK_BYTES = 64 * 1024;
+/** How far back the beginning of a line is looked for. */
+const MAX_LINE_LOOK_BYTES = 4096;
 
 async function found(path: string): Promise<Stats | undefined> {
   try {
@@ -31,12 +34,14 @@ async function sizeOf(path: string): Promise<number | undefined> {
 /** The console output of one VM: `serial.log`, older output in `serial.log.1`, `.2`, … */
 export class SerialLog {
   readonly path: string;
+  readonly #times: SerialTimes;
 
   constructor(
     dir: string,
     readonly limits: LogLimits,
   ) {
     this.path = join(dir, "serial.log");
+    this.#times = new SerialTimes(join(dir, "serial.times"));
   }
 
   #backup(n: number): string {
@@ -55,6 +60,7 @@ export class SerialLog {
   /** A boot starts a log of its own. Only while no VM writes to it. */
   async startNew(): Promise<void> {
     if (((await sizeOf(this.path)) ?? 0) === 0) return;
+    await this.#times.reset();
     await this.#shift();
     if (this.limits.backups > 0) await rename(this.path, this.#backup(1));
     else await rm(this.path);
@@ -69,7 +75,13 @@ export class SerialLog {
     await this.#shift();
     if (this.limits.backups > 0) await copyFile(this.path, this.#backup(1));
     await truncate(this.path);
+    await this.#times.reset();
     return true;
+  }
+
+  /** Notes when the log had how many bytes, for `since`. */
+  async note(now: Date): Promise<void> {
+    await this.#times.note((await sizeOf(this.path)) ?? 0, now);
   }
 
   /** The last `maxBytes` of the current boot's output. */
@@ -84,18 +96,38 @@ export class SerialLog {
   /**
    * The output in order, oldest first.
    * @param options.lines only that many last lines
+   * @param options.since nothing that was there before then, as exactly as it was noted; whole lines
    * @param options.follow goes on with what is written until the signal aborts
    */
-  async *read(options: { lines?: number; follow: boolean; signal: AbortSignal }): AsyncGenerator<Buffer> {
-    const { lines, follow, signal } = options;
+  async *read(options: {
+    lines?: number;
+    since?: Date;
+    follow: boolean;
+    signal: AbortSignal;
+  }): AsyncGenerator<Buffer> {
+    const { lines, since, follow, signal } = options;
     const current = await found(this.path);
-    const files: { path: string; size: number }[] = [{ path: this.path, size: current?.size ?? 0 }];
-    for (let n = 1; n <= this.limits.backups; n++) {
-      const older = await sizeOf(this.#backup(n));
-      if (older !== undefined) files.push({ path: this.#backup(n), size: older });
+    const size = current?.size ?? 0;
+    const from =
+      since === undefined ? 0 : await this.#lineAt(Math.min(await this.#times.sizeBefore(since), size));
+    const files: LogPart[] = [{ path: this.path, from, to: size }];
+    // Something older than `since` in this log: all earlier logs are older still.
+    for (let n = 1; n <= this.limits.backups && from === 0; n++) {
+      const older = await found(this.#backup(n));
+      if (older !== undefined && (since === undefined || older.mtime >= since))
+        files.push({ path: this.#backup(n), from: 0, to: older.size });
     }
     yield* readFiles(await startOfLines(files, lines), signal);
     if (follow) yield* this.#follow(current, signal);
+  }
+
+  /** Where the line begins that a place is in. */
+  async #lineAt(place: number): Promise<number> {
+    const start = Math.max(0, place - MAX_LINE_LOOK_BYTES);
+    const parts: Buffer[] = [];
+    for await (const chunk of readRange(this.path, start, place)) parts.push(chunk);
+    const end = Buffer.concat(parts).lastIndexOf(10);
+    return end < 0 ? start : start + end + 1;
   }
 
   async *#follow(start: Stats | undefined, signal: AbortSignal): AsyncGenerator<Buffer> {
@@ -117,27 +149,24 @@ export class SerialLog {
   }
 }
 
-interface Part {
+interface LogPart {
   readonly path: string;
   readonly from: number;
   readonly to: number;
 }
 
 /** Where the last `lines` lines start in files given newest first. All of them without `lines`. */
-async function startOfLines(
-  files: readonly { path: string; size: number }[],
-  lines: number | undefined,
-): Promise<Part[]> {
-  const parts: Part[] = [];
+async function startOfLines(files: readonly LogPart[], lines: number | undefined): Promise<LogPart[]> {
+  const parts: LogPart[] = [];
   let missing = lines ?? Infinity;
-  for (const { path, size } of files) {
+  for (const part of files) {
     if (missing <= 0) break;
     if (lines === undefined) {
-      parts.unshift({ path, from: 0, to: size });
+      parts.unshift(part);
       continue;
     }
-    const start = await findLineStart(path, size, missing);
-    parts.unshift({ path, from: start.from, to: size });
+    const start = await findLineStart(part.path, part.to, missing);
+    parts.unshift({ ...part, from: Math.max(part.from, start.from) });
     missing -= start.lines;
   }
   return parts;
@@ -166,7 +195,7 @@ async function findLineStart(
   return { from: 0, lines: size > 0 ? seen + 1 : 0 };
 }
 
-async function* readFiles(parts: readonly Part[], signal: AbortSignal): AsyncGenerator<Buffer> {
+async function* readFiles(parts: readonly LogPart[], signal: AbortSignal): AsyncGenerator<Buffer> {
   for (const { path, from, to } of parts) yield* readRange(path, from, to, signal);
 }
 

@@ -125,7 +125,10 @@ export class Upkeep implements AsyncDisposable {
       await running.resume();
     }
     await vm.queue.run(async () => {
-      if (vm.runs) await vm.serialLog.rotateIfLong();
+      if (!vm.runs) return;
+      await vm.serialLog.rotateIfLong();
+      // A full disk: without the times the log is only given from its beginning.
+      await vm.serialLog.note(this.parts.clock.now()).catch(() => {});
     });
   }
 

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readFile, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -133,5 +133,53 @@ describe("the serial log", () => {
     await writeFile(log.path, "0123456789");
     expect(await log.tail(4)).toBe("6789");
     expect(await log.tail(100)).toBe("0123456789");
+  });
+
+  describe("since", () => {
+    const at = (seconds: number): Date => new Date(1_700_000_000_000 + seconds * 1000);
+    const since = async (seconds: number, lines?: number): Promise<string> => {
+      const parts: Buffer[] = [];
+      const { signal } = new AbortController();
+      const options = { since: at(seconds), ...(lines !== undefined && { lines }), follow: false, signal };
+      for await (const part of log.read(options)) parts.push(part);
+      return Buffer.concat(parts).toString();
+    };
+
+    it("gives whole lines, and none that was there before", async () => {
+      await appendFile(log.path, "one\ntwo");
+      await log.note(at(0));
+      await appendFile(log.path, " and a half\nthree\n");
+      await log.note(at(10));
+      await appendFile(log.path, "four\n");
+      expect(await since(-5)).toBe("one\ntwo and a half\nthree\nfour\n");
+      expect(await since(5)).toBe("two and a half\nthree\nfour\n");
+      expect(await since(20)).toBe("four\n");
+      expect(await since(5, 2)).toBe("three\nfour\n");
+      // As after a start of teepod, with a note that was cut off.
+      await appendFile(join(dir, "serial.times"), "17000000");
+      log = new SerialLog(dir, { maxBytes: 100, backups: 2 });
+      expect(await since(20)).toBe("four\n");
+    });
+
+    it("leaves out logs of boots that were over by then, and begins anew with each boot", async () => {
+      await appendFile(log.path, "old boot\n");
+      await log.note(at(0));
+      await log.startNew();
+      await utimes(`${log.path}.1`, at(3), at(3));
+      await appendFile(log.path, "new\n");
+      await log.note(at(10));
+      expect(await since(2)).toBe("old boot\nnew\n");
+      expect(await since(5)).toBe("new\n");
+    });
+
+    it("keeps a bounded number of notes, however long a VM writes", async () => {
+      await appendFile(log.path, "x\n".repeat(4_097));
+      const before = Array.from({ length: 4_096 }, (_, i) => `${at(i * 10).getTime()} ${(i + 1) * 2}\n`);
+      await writeFile(join(dir, "serial.times"), before.join(""));
+      await log.note(at(40_960));
+      const notes = (await readFile(join(dir, "serial.times"), "utf8")).trimEnd().split("\n");
+      expect(notes).toHaveLength(2_048);
+      expect((await since(40_955)).length).toBeLessThanOrEqual(4);
+    });
   });
 });
