@@ -25,6 +25,7 @@ export interface DocumentOptions {
   name?: string;
   publicLogs?: boolean;
   publicSysinfo?: boolean;
+  publicTcbinfo?: boolean;
 }
 
 /** The document of a file, as it is deployed. @throws {InputError} no file, or neither YAML with services nor a document */
@@ -37,7 +38,8 @@ export async function readAppCompose(
   const name = options.name ?? nameOfAppCompose(text) ?? basename(dirname(resolve(file)));
   const publicLogs = options.publicLogs === true;
   const publicSysinfo = options.publicSysinfo === true;
-  return { name, ...toAppCompose(text, { name, publicLogs, publicSysinfo, allowedEnvs }) };
+  const publicTcbinfo = options.publicTcbinfo === true;
+  return { name, ...toAppCompose(text, { name, publicLogs, publicSysinfo, publicTcbinfo, allowedEnvs }) };
 }
 
 /** Its hash and app id, for people. */

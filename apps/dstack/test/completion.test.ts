@@ -30,7 +30,11 @@ describe("completion", () => {
   it("offers commands, options and CVMs in bash", async () => {
     expect(await offers("dstack", "de")).toEqual(["deploy"]);
     expect(await offers("dstack", "--json", "do")).toEqual(["down", "doctor"]);
-    expect(await offers("dstack", "deploy", "--pu")).toEqual(["--public-logs", "--public-sysinfo"]);
+    expect(await offers("dstack", "deploy", "--pu")).toEqual([
+      "--public-logs",
+      "--public-sysinfo",
+      "--public-tcbinfo",
+    ]);
     expect(await offers("dstack", "deploy", "x.yaml", "--wa")).toEqual(["--wait"]);
     expect(await offers("dstack", "completion", "")).toEqual(expect.arrayContaining(["bash", "zsh", "fish"]));
   });

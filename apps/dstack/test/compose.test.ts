@@ -21,6 +21,15 @@ describe("what becomes of a compose file", () => {
     });
   });
 
+  it("G8: opens document and event log only when told to, and says nothing of them otherwise", () => {
+    expect(toAppCompose(yaml, { ...options, publicTcbinfo: false }).text).toBe(
+      toAppCompose(yaml, options).text,
+    );
+    expect(JSON.parse(toAppCompose(yaml, { ...options, publicTcbinfo: true }).text)).toMatchObject({
+      public_tcbinfo: true,
+    });
+  });
+
   it("takes an app-compose document byte for byte, odd spacing included", () => {
     const compose = JSON.stringify(yaml);
     const document = `{"docker_compose_file":  ${compose},\n\n"name":"x", "runner":"docker-compose"}\n`;

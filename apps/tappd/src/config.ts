@@ -22,6 +22,8 @@ export const TappdConfig = z.strictObject({
     .strictObject({
       tappd: z.string().default("/var/run/tappd.sock"),
       dstack: z.string().default("/var/run/dstack.sock"),
+      /** Where the sockets that the compose document scopes are: `<name>/tappd.sock` (G7). */
+      scoped_dir: z.string().default("/var/run/tappd"),
     })
     .prefault({}),
   external: z

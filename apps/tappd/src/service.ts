@@ -1,5 +1,6 @@
 import { constants } from "node:crypto";
-import { stat } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { Server as TlsServer } from "node:tls";
 import type { SecureContextOptions, TlsOptions } from "node:tls";
 import { InputError } from "@dstack/core";
@@ -18,6 +19,8 @@ import { dstackSocketApp, externalApp, tappdSocketApp } from "./http/apps.js";
 import { LogSlots } from "./http/log-slots.js";
 import { Measurements } from "./quote/measurements.js";
 import { Quotes } from "./quote/quotes.js";
+import { scopedRights } from "./rpc/socket-rights.js";
+import { SystemHistory } from "./system/history.js";
 import { SYSTEM_PATHS } from "./system/system-info.js";
 import type { SystemPaths } from "./system/system-info.js";
 import { issueExternalCertificate, renewExternalCertificate } from "./tls/external-certificate.js";
@@ -35,6 +38,8 @@ export interface TappdParts {
   docker: ContainerEngine;
   log: Logger;
   system: SystemPaths;
+  /** How often the machine's load is looked at for the dashboard. */
+  sampleEveryMs: number;
   /** Unix sockets that are listened on already, `tappd` and `dstack`: descriptors. */
   inherited: ReadonlyMap<string, number>;
 }
@@ -43,6 +48,8 @@ export interface TappdParts {
 export interface Tappd extends AsyncDisposable {
   /** Paths. */
   readonly sockets: { readonly tappd: string; readonly dstack: string };
+  /** Paths of the sockets that the compose document scopes, by name (G7). */
+  readonly scopedSockets: ReadonlyMap<string, string>;
   readonly external: { readonly host: string; readonly port: number; readonly tlsPort: number };
 }
 
@@ -69,6 +76,9 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
   const quotes = new Quotes(events, { timeoutMs: core.quote_timeout_ms });
   // The log is only ever appended to.
   const measurements = new Measurements(quotes, async () => (await stat(events.path)).size);
+  const system = parts.system ?? SYSTEM_PATHS;
+  const history = new SystemHistory(system, parts.sampleEveryMs);
+  let tlsPort = external.tls_port;
   let certificate = await issueExternalCertificate({ keys, quotes, log });
   const context: TappdContext = {
     log,
@@ -80,7 +90,9 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
     measurements,
     events,
     engine: parts.docker ?? new DockerodeEngine(config.docker_socket),
-    system: parts.system ?? SYSTEM_PATHS,
+    system,
+    history,
+    tlsPort: () => tlsPort,
     vmConfig: core.vm_config,
     appCertificate: () => certificate.chainPem,
   };
@@ -97,7 +109,10 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
   const tls = stack.use(
     await listenHttp({ app: tlsApp, address: { host: external.host, port: external.tls_port } }),
   );
+  tlsPort = tls.port;
   const stop = new AbortController();
+  // Nobody is shown the load of an app that keeps it private, so it is not collected either (G8).
+  const sampling = compose.publicSysinfo ? history.run(stop.signal) : undefined;
   const renewal = renewExternalCertificate(
     context,
     (renewed) => {
@@ -109,11 +124,20 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
   );
   stack.defer(async () => {
     stop.abort();
-    await renewal;
+    await Promise.all([renewal, sampling]);
   });
 
   // Last, so that a container that finds the sockets finds everything else working.
   const { sockets } = config;
+  const scopedSockets = new Map<string, string>();
+  for (const [name, scopes] of compose.sockets) {
+    const directory = join(sockets.scoped_dir, name);
+    // Containers mount the directory: what they see in it is the present socket, after a restart too.
+    await mkdir(directory, { recursive: true, mode: 0o755 });
+    const app = tappdSocketApp(context, scopedRights(scopes));
+    const listener = stack.use(await listenSocket(app, join(directory, "tappd.sock"), undefined));
+    scopedSockets.set(name, listener.address);
+  }
   const dstack = stack.use(
     await listenSocket(dstackSocketApp(context), sockets.dstack, inherited.get("dstack")),
   );
@@ -123,6 +147,7 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
   const running = stack.move();
   return {
     sockets: { tappd: tappd.address, dstack: dstack.address },
+    scopedSockets,
     external: { host: plain.address, port: plain.port, tlsPort: tls.port },
     [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
   };

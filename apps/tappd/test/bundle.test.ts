@@ -53,7 +53,7 @@ describe("the bundled program, started as in the guest", () => {
     guest = stack.use(
       await bootGuest({
         provider: new SimulatorClient(simulator.socketPath),
-        compose: { public_logs: true, public_sysinfo: true },
+        compose: { public_logs: true, public_sysinfo: true, public_tcbinfo: true },
       }),
     );
     const config = join(dir, "tappd.toml");
@@ -108,8 +108,10 @@ describe("the bundled program, started as in the guest", () => {
       }
       await curl("--unix-socket", socket, "-d", "{}", "http://localhost/prpc/Tappd.DeriveKey?json");
       await curl(`http://127.0.0.1:${serving.port}/metrics`);
-      const dashboard = await curl(`http://127.0.0.1:${serving.port}/`);
-      expect(dashboard.text).toContain("The container engine does not answer."); // its client is loaded all the same
+      for (const page of ["/", "/system", "/events", "/compose"])
+        expect((await curl(`http://127.0.0.1:${serving.port}${page}`)).status).toBe(200);
+      const containers = await curl(`http://127.0.0.1:${serving.port}/containers`);
+      expect(containers.text).toContain("the container engine does not answer."); // its client is loaded all the same
     }
     const status = await readFile(`/proc/${tappd.pid}/status`, "utf8");
     const residentMib = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;

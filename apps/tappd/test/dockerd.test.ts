@@ -70,6 +70,18 @@ describe.skipIf(reason !== undefined)("with a real Docker engine", () => {
     expect(byName.get("/talker")?.["created"]).toBe(Math.floor(Date.parse(id[1] ?? "") / 1000));
   });
 
+  it("shows them on its pages, with their logs", async () => {
+    const { status, text } = await curl(`${base}/containers`);
+    const id = (await engine.docker("image", "inspect", "--format", "{{.Id}}", "busybox:test")).trim();
+    expect(status).toBe(200);
+    for (const part of ["talker", "terminal", "server", "exited: Exited (0)", "running: Up", id])
+      expect(text).toContain(part);
+    expect(text).toContain("none: not pulled from a registry");
+    const log = (await curl(`${base}/containers/talker`)).text;
+    expect(log).toMatch(/<pre>[^]*one[^]*three[^]*<\/pre>/);
+    expect(log).toContain('<span class="stderr">two');
+  });
+
   it("gives the log by name and by id, in both channels", async () => {
     const id = (await engine.docker("inspect", "--format", "{{.Id}}", "talker")).trim();
     for (const name of ["talker", id, id.slice(0, 12)]) {

@@ -1,11 +1,14 @@
 import { InputError, errorMessage } from "@dstack/core/errors";
 import { parse } from "yaml";
 import { reviewCompose } from "./review.js";
+import { parseSockets } from "./sockets.js";
 
 export interface AppComposeOptions {
   name: string;
   publicLogs: boolean;
   publicSysinfo: boolean;
+  /** The document itself and the event log. */
+  publicTcbinfo?: boolean;
   allowedEnvs: readonly string[];
 }
 
@@ -59,11 +62,13 @@ function takeAsIs(text: string, { allowedEnvs }: AppComposeOptions): AppComposeT
     runner,
     docker_compose_file: dockerCompose,
     allowed_envs: named,
+    sockets,
   } = JSON.parse(text) as Record<string, unknown>;
   if (runner !== "docker-compose")
     throw new InputError('the app-compose document needs "runner": "docker-compose"');
   if (typeof dockerCompose !== "string")
     throw new InputError('"docker_compose_file" of the app-compose document must be text');
+  parseSockets(sockets);
   const known: unknown[] = Array.isArray(named) ? named : [];
   const unnamed = allowedEnvs.filter((key) => !known.includes(key));
   if (unnamed.length > 0)
@@ -91,6 +96,7 @@ function wrap(dockerCompose: string, options: AppComposeOptions): AppComposeText
     features: ["kms", "tproxy-net"],
     public_logs: options.publicLogs,
     public_sysinfo: options.publicSysinfo,
+    ...(options.publicTcbinfo === true ? { public_tcbinfo: true } : {}),
     ...(options.allowedEnvs.length > 0 ? { allowed_envs: options.allowedEnvs } : {}),
   });
   return { text, notices };

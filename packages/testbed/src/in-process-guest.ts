@@ -53,6 +53,7 @@ export class InProcessGuest implements GuestSystem, AsyncDisposable {
       run,
       eventLog: join(run, "events", "runtime_events.log"),
       sockets: { tappd: join(run, "tappd.sock"), dstack: join(run, "dstack.sock") },
+      scopedSockets: join(run, "tappd"),
       dockerSocket: join(run, "docker.sock"),
     };
     this.dataDisk = new FakeDisk(options.vmDir);
@@ -148,6 +149,7 @@ export class InProcessGuest implements GuestSystem, AsyncDisposable {
 
 const NO_CONTAINERS: ContainerEngine = {
   listContainers: async () => [],
+  imageDigests: async () => new Map(),
   openLog: async () => {
     throw new Error("there are no containers here");
   },

@@ -43,15 +43,16 @@ export function addKmsCaOption(command: Command): Command {
   );
 }
 
-/** Adds `--name`, `--public-logs` and `--public-sysinfo`: what a compose file's document says beside it. */
+/** Adds `--name`, `--public-logs`, `--public-sysinfo` and `--public-tcbinfo`: what a compose file's document says beside it. */
 export function addDocumentOptions(command: Command): Command {
   return command
     .option(
       "--name <name>",
       "name of the app and of its CVM (default: the document's, else the folder of the file)",
     )
-    .option("--public-logs", "let anyone read the containers' logs")
-    .option("--public-sysinfo", "let anyone read the list of containers and the system's load");
+    .option("--public-logs", "let anyone list the containers and read their logs")
+    .option("--public-sysinfo", "let anyone see the system's load")
+    .option("--public-tcbinfo", "let anyone read the compose document and the event log");
 }
 
 /** Adds `--timeout`, for `--wait`. */

@@ -137,6 +137,7 @@ async function deployExample(
     name: EXAMPLE.name,
     publicLogs: true,
     publicSysinfo: true,
+    publicTcbinfo: true,
     allowedEnvs: [],
   });
 

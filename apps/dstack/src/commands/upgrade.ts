@@ -45,6 +45,7 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
     name: vm.name,
     publicLogs: before["public_logs"] === true,
     publicSysinfo: before["public_sysinfo"] === true,
+    publicTcbinfo: before["public_tcbinfo"] === true,
     // A wrapped file goes on allowing what the VM may have; a document that is one already says it itself.
     allowedEnvs: isAppCompose(text) ? names : [...new Set([...allowed.map(String), ...names])],
   });

@@ -1,3 +1,5 @@
+import { parseSockets } from "@dstack/app-compose/sockets";
+import type { SocketScope } from "@dstack/app-compose/sockets";
 import { InputError, errorMessage, hex, readRegularFile, sha256 } from "@dstack/core";
 import { z } from "zod";
 
@@ -13,6 +15,8 @@ const AppComposeSchema = z.looseObject({
   public_sysinfo: z.boolean().default(false),
   /** The compose document itself and the event log. */
   public_tcbinfo: z.boolean().default(false),
+  /** Sockets for some of the containers, each with what it is for (G7). */
+  sockets: z.unknown().optional(),
 });
 
 export interface AppCompose {
@@ -20,6 +24,8 @@ export interface AppCompose {
   readonly publicLogs: boolean;
   readonly publicSysinfo: boolean;
   readonly publicTcbinfo: boolean;
+  /** Beside the classic sockets, by name. */
+  readonly sockets: ReadonlyMap<string, readonly SocketScope[]>;
   /** The document as it was hashed. */
   readonly text: string;
   /** SHA-256 of the exact bytes, 64 lower-case hex digits. */
@@ -45,12 +51,13 @@ export function parseAppCompose(bytes: Uint8Array): AppCompose {
       `app-compose: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? errorMessage(parsed.error)}`,
     );
   }
-  const { name, public_logs, public_sysinfo, public_tcbinfo } = parsed.data;
+  const { name, public_logs, public_sysinfo, public_tcbinfo, sockets } = parsed.data;
   return {
     name,
     publicLogs: public_logs,
     publicSysinfo: public_sysinfo,
     publicTcbinfo: public_tcbinfo,
+    sockets: parseSockets(sockets),
     text,
     hash: hex(sha256(bytes)),
   };

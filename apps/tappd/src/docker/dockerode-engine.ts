@@ -24,6 +24,13 @@ export class DockerodeEngine implements ContainerEngine {
       .catch(rethrow("listing containers"));
   }
 
+  async imageDigests(signal: AbortSignal): Promise<ReadonlyMap<string, readonly string[]>> {
+    const client = await this.#open();
+    const images = await client.listImages({ abortSignal: signal }).catch(rethrow("listing images"));
+    // An image that was built or imported here has none, which the engine tells by leaving the list out.
+    return new Map(images.map(({ Id, RepoDigests }) => [Id, RepoDigests ?? []]));
+  }
+
   async openLog(container: string, query: LogQuery, signal: AbortSignal): Promise<ContainerLog> {
     const client = await this.#open();
     const inspected = await client

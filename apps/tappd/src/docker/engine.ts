@@ -12,6 +12,7 @@ export interface ListedContainer {
   Created: number;
   State: string;
   Status: string;
+  Labels?: Readonly<Record<string, string>>;
 }
 
 /** The log of a container, still running. */
@@ -26,6 +27,8 @@ export interface ContainerLog {
 export interface ContainerEngine {
   /** All containers, stopped ones too. */
   listContainers(signal: AbortSignal): Promise<ListedContainer[]>;
+  /** By image id, the names by digest under which a registry gave it (`nginx@sha256:…`). */
+  imageDigests(signal: AbortSignal): Promise<ReadonlyMap<string, readonly string[]>>;
   /** @throws {NoSuchContainerError} */
   openLog(container: string, query: LogQuery, signal: AbortSignal): Promise<ContainerLog>;
 }

@@ -10,29 +10,38 @@ export interface LogFormat {
 
 /**
  * Puts log frames into the form the caller asked for: one JSON object a line (`{"channel","message"}`), or the
- * log alone when `bare`. Text that is no UTF-8 shows as U+FFFD.
+ * log alone when `bare`.
  */
 export async function* formatLog(
   frames: AsyncIterable<LogFrame>,
   format: LogFormat,
 ): AsyncGenerator<Uint8Array> {
-  const decoders = new Map<LogChannel, TextOfChannel>();
   const line = (channel: LogChannel, message: string): Uint8Array =>
     Buffer.from(format.bare ? message : `${JSON.stringify({ channel, message })}\n`);
-
+  if (format.text) {
+    for await (const { channel, message } of logText(frames, format)) yield line(channel, message);
+    return;
+  }
   for await (const { channel, bytes } of frames) {
-    if (!format.text) {
-      yield format.bare ? bytes : line(channel, Buffer.from(bytes).toString("base64"));
-      continue;
-    }
+    yield format.bare ? bytes : line(channel, Buffer.from(bytes).toString("base64"));
+  }
+}
+
+/** Log frames as text, without terminal sequences unless `ansi`. Text that is no UTF-8 shows as U+FFFD. */
+export async function* logText(
+  frames: AsyncIterable<LogFrame>,
+  { ansi }: Pick<LogFormat, "ansi">,
+): AsyncGenerator<{ channel: LogChannel; message: string }> {
+  const decoders = new Map<LogChannel, TextOfChannel>();
+  for await (const { channel, bytes } of frames) {
     let decoder = decoders.get(channel);
-    if (decoder === undefined) decoders.set(channel, (decoder = new TextOfChannel(format.ansi)));
+    if (decoder === undefined) decoders.set(channel, (decoder = new TextOfChannel(ansi)));
     const message = decoder.write(bytes);
-    if (message !== "") yield line(channel, message);
+    if (message !== "") yield { channel, message };
   }
   for (const [channel, decoder] of decoders) {
-    const rest = decoder.end();
-    if (rest !== "") yield line(channel, rest);
+    const message = decoder.end();
+    if (message !== "") yield { channel, message };
   }
 }
 

@@ -4,10 +4,12 @@ import { mountPrpc } from "@dstack/prpc";
 import type { ServiceImpl } from "@dstack/prpc";
 import type { FastifyInstance } from "fastify";
 import type { TappdContext } from "../context.js";
+import { addDashboard } from "../dashboard/routes.js";
 import { dstackGuestService } from "../rpc/guest/service.js";
+import { EVERYTHING } from "../rpc/socket-rights.js";
+import type { SocketRights } from "../rpc/socket-rights.js";
 import { tappdService } from "../rpc/tappd/service.js";
 import { workerService } from "../rpc/worker/service.js";
-import { addDashboard } from "./dashboard.js";
 import type { LogSlots } from "./log-slots.js";
 import { addLogs } from "./logs.js";
 import { SystemMetrics, addMetrics } from "./metrics.js";
@@ -22,9 +24,12 @@ const EXTERNAL_BODY_BYTES = 4096;
 const SOCKET_CONNECTIONS = 512;
 const EXTERNAL_CONNECTIONS = 1024;
 
-/** `/var/run/tappd.sock`: `Tappd`, and `DstackGuest` too, because newer SDKs call that on either socket. */
-export function tappdSocketApp(context: TappdContext): FastifyInstance {
-  return socketApp(context, [dstackGuestService(context), tappdService(context)]);
+/**
+ * `/var/run/tappd.sock`: `Tappd`, and `DstackGuest` too, because newer SDKs call that on either socket.
+ * @param rights what the socket is for (G7); the classic one is for everything
+ */
+export function tappdSocketApp(context: TappdContext, rights: SocketRights = EVERYTHING): FastifyInstance {
+  return socketApp(context, [dstackGuestService(context, rights), tappdService(context, rights)]);
 }
 
 /** `/var/run/dstack.sock`: `DstackGuest`. */
@@ -53,8 +58,8 @@ export function externalApp(
     addPlainErrors(plain);
     addLogs(plain, context, slots);
     addMetrics(plain, context, new SystemMetrics(context));
-    addDashboard(plain, context);
     plain.get("/healthz", async () => ({ status: "ok" }));
   });
+  void app.register(async (pages) => addDashboard(pages, context, slots));
   return app;
 }

@@ -1,12 +1,12 @@
 import { Readable } from "node:stream";
 import type { FastifyInstance } from "fastify";
-import { requirePublicLogs } from "../app/public.js";
+import { CONTAINERS, requirePublic } from "../app/public.js";
 import type { TappdContext } from "../context.js";
 import { parseContainerName } from "../docker/container-name.js";
-import { consoleLog, demultiplexLog } from "../docker/log-frames.js";
 import { formatLog } from "../docker/log-lines.js";
 import { parseLogQuery } from "../docker/log-query.js";
 import type { LogSlots } from "./log-slots.js";
+import { readLog } from "./read-log.js";
 
 /** How much of a log waits in memory for a client that reads slowly; beyond, the engine's connection is not read. */
 const BUFFER_BYTES = 64 * 1024;
@@ -16,28 +16,11 @@ export function addLogs(app: FastifyInstance, context: TappdContext, slots: LogS
   app.get<{ Params: { container: string }; Querystring: Record<string, unknown> }>(
     "/logs/:container",
     async (request, reply) => {
-      requirePublicLogs(context.compose);
+      requirePublic(context.compose, CONTAINERS);
       const container = parseContainerName(request.params.container);
       const query = parseLogQuery(request.query, Math.floor(Date.now() / 1000));
-
-      const release = slots.take();
-      const gone = new AbortController();
-      reply.raw.once("close", () => {
-        release();
-        gone.abort(new Error("the caller went away"));
-      });
-      // The caller may have left before the listener was there.
-      if (reply.raw.destroyed) {
-        release();
-        return reply.hijack();
-      }
-
-      const log = await context.engine.openLog(container, query, gone.signal);
-      // An iterator that waits for the next chunk of a quiet log only ends when the chunk's source does.
-      if (gone.signal.aborted) log.stream.destroy();
-      gone.signal.addEventListener("abort", () => log.stream.destroy(), { once: true });
-
-      const frames = log.hasTerminal ? consoleLog(log.stream) : demultiplexLog(log.stream);
+      const frames = await readLog(context, slots, reply, { container, query });
+      if (frames === undefined) return reply;
       return reply
         .type(
           query.bare

@@ -1,6 +1,6 @@
 import { Gauge, createRegistry } from "@dstack/daemon";
 import type { FastifyInstance } from "fastify";
-import { requirePublicSysinfo } from "../app/public.js";
+import { SYSTEM_INFORMATION, requirePublic } from "../app/public.js";
 import type { TappdContext } from "../context.js";
 import { readSystemInfo } from "../system/system-info.js";
 import type { SystemInfo } from "../system/system-info.js";
@@ -67,7 +67,7 @@ export class SystemMetrics {
 /** `GET /metrics`; 403 unless the app's system information is public (G8). */
 export function addMetrics(app: FastifyInstance, context: TappdContext, metrics: SystemMetrics): void {
   app.get("/metrics", async (_request, reply) => {
-    requirePublicSysinfo(context.compose);
+    requirePublic(context.compose, SYSTEM_INFORMATION);
     return reply.type(metrics.contentType).send(await metrics.text());
   });
 }

@@ -51,3 +51,17 @@ export function parseMounts(text: string): { device: string; mountPoint: string 
 function unescapeMount(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
+
+/** Time of all processors together since boot, in clock ticks. */
+export interface CpuTimes {
+  readonly busy: number;
+  readonly total: number;
+}
+
+/** The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal (guests are within user). */
+export function parseCpuTimes(text: string): CpuTimes | undefined {
+  const times = /^cpu +([\d ]+)$/m.exec(text)?.[1]?.split(" ").slice(0, 8).map(Number);
+  if (times === undefined || times.length < 5) return undefined;
+  const total = times.reduce((sum, ticks) => sum + ticks, 0);
+  return { total, busy: total - (times[3] ?? 0) - (times[4] ?? 0) };
+}

@@ -15,11 +15,16 @@ export function frame(stream: 1 | 2, text: string | Uint8Array): Buffer {
 /** A container engine in memory. */
 export class FakeEngine implements ContainerEngine {
   containers: ListedContainer[] = [];
+  digests = new Map<string, readonly string[]>();
   logs = new Map<string, () => ContainerLog>();
   queries: { container: string; query: LogQuery }[] = [];
 
   async listContainers(): Promise<ListedContainer[]> {
     return this.containers;
+  }
+
+  async imageDigests(): Promise<ReadonlyMap<string, readonly string[]>> {
+    return this.digests;
   }
 
   async openLog(container: string, query: LogQuery): Promise<ContainerLog> {

@@ -106,7 +106,11 @@ export async function bootGuest(options: FixtureOptions = {}): Promise<Guest> {
       vm_config: JSON.stringify({ os_image_hash: "cd".repeat(32), vcpu: 2 }),
       ...options.core,
     },
-    sockets: { tappd: join(dir, "tappd.sock"), dstack: join(dir, "dstack.sock") },
+    sockets: {
+      tappd: join(dir, "tappd.sock"),
+      dstack: join(dir, "dstack.sock"),
+      scoped_dir: join(dir, "scoped"),
+    },
     external: { host: "127.0.0.1", port: 0, tls_port: 0 },
     docker_socket: join(dir, "docker.sock"),
   });

@@ -1,3 +1,4 @@
+import { parseSockets } from "@dstack/app-compose/sockets";
 import { InputError, appIdOfCompose, sha256 } from "@dstack/core";
 import type { AppId } from "@dstack/core";
 import { z } from "zod";
@@ -20,6 +21,7 @@ const AppComposeSchema = z.object({
   features: z.array(z.string()).default([]),
   allowed_envs: z.array(envName).max(1024).default([]),
   proxy_protocol_ports: z.array(z.int().min(1).max(65535)).max(16).default([]),
+  sockets: z.unknown().optional(),
 });
 
 /** Where the app's images come from, when the registry wants to know who asks. */
@@ -39,6 +41,8 @@ export interface AppCompose {
   readonly allowedEnvs: readonly string[];
   /** On which tproxy says by the PROXY protocol (version 2) who the client is. */
   readonly proxyProtocolPorts: readonly number[];
+  /** Whether tappd makes sockets beside its classic ones (G7), which are there when it answers. */
+  readonly hasScopedSockets: boolean;
   /** SHA-256 of the document's exact bytes. */
   readonly hash: Uint8Array;
   /** The id an app has that starts with this document. */
@@ -75,6 +79,7 @@ export function parseAppCompose(bytes: Uint8Array): AppCompose {
     usesTproxy: parsed.features.includes("tproxy-net"),
     allowedEnvs: parsed.allowed_envs,
     proxyProtocolPorts: parsed.proxy_protocol_ports,
+    hasScopedSockets: parseSockets(parsed.sockets).size > 0,
     hash: sha256(bytes),
     ownAppId: appIdOfCompose(bytes),
   };

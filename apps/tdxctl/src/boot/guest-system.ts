@@ -10,6 +10,8 @@ export interface GuestPaths {
   readonly eventLog: string;
   /** Sockets tappd offers to containers. */
   readonly sockets: { readonly tappd: string; readonly dstack: string };
+  /** Directory of the sockets that the compose document scopes (G7), each in one of its own. */
+  readonly scopedSockets: string;
   readonly dockerSocket: string;
 }
 

@@ -86,10 +86,15 @@ async function boot(system: GuestSystem, steps: Stepper, stop: AbortSignal): Pro
     await events.extend(SYSTEM_READY.name, SYSTEM_READY.payload);
   });
   // Under emulation, with other VMs on the host, starting tappd and Docker has taken more than two minutes.
+  const tappd = steps.run("tappd", 300 * SECOND_MS, (signal) =>
+    startTappd(system, { host, keys, identity }, signal),
+  );
   await Promise.all([
-    steps.run("tappd", 300 * SECOND_MS, (signal) => startTappd(system, { host, keys, identity }, signal)),
+    tappd,
     steps.run("compose", 900 * SECOND_MS, async (signal) => {
       await (early ?? startDocker(signal));
+      // systemd holds the classic sockets from the start; the engine would make directories where these are missing.
+      if (host.compose.hasScopedSockets) await tappd;
       await startCompose(system, host.compose, environment, signal);
     }),
   ]);

@@ -24,6 +24,7 @@ export function tappdConfig(
     "[sockets]",
     `tappd = ${text(paths.sockets.tappd)}`,
     `dstack = ${text(paths.sockets.dstack)}`,
+    `scoped_dir = ${text(paths.scopedSockets)}`,
     "",
     "[external]",
     `host = ${text(tappd.host)}`,

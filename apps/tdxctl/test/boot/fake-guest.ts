@@ -44,6 +44,7 @@ export class FakeGuest implements GuestSystem, AsyncDisposable {
       run: directory,
       eventLog: join(directory, "log", "runtime_events.log"),
       sockets: { tappd: join(directory, "tappd.sock"), dstack: join(directory, "dstack.sock") },
+      scopedSockets: "/var/run/tappd",
       dockerSocket: join(directory, "docker.sock"),
     };
   }

@@ -127,6 +127,23 @@ describe("runBoot", () => {
     expect(system.progress.at(-1)).toMatchObject({ step: "ready", state: "done" });
   });
 
+  it("G7: containers that are given a scoped socket start when tappd has made it", async () => {
+    await using system = await guest(site.share({}, { sockets: { worker: ["quote"] } }));
+    const order: string[] = [];
+    system.startTappd = async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      order.push("tappd answers");
+    };
+    system.composeUp = async () => void order.push("containers");
+    await runBoot(system);
+    expect(order).toEqual(["tappd answers", "containers"]);
+  });
+
+  it("G7: a scope that is none ends the boot before anything is measured", async () => {
+    await using system = await guest(site.share({}, { sockets: { worker: ["all"] } }));
+    await expect(runBoot(system)).rejects.toThrow(/socket "worker": a scope must be/);
+  });
+
   it("stops the app's start when tappd fails", async () => {
     await using system = await guest(site.share());
     system.startTappd = async () => {

@@ -6,7 +6,7 @@ import { parseSignatureAlgorithm, signWith } from "../../keys/app-signatures.js"
 import { requireK256Key } from "../requests.js";
 
 /** Path and purpose of the signing key are fixed in the published agents; verifiers rebuild the chain with them. */
-const SIGNING_KEY = { path: "vms", purpose: "signing" } as const;
+export const SIGNING_KEY = { path: "vms", purpose: "signing" } as const;
 
 /** Signs with the app's signing key. The chain: this signature, app key over the signing key, KMS root over the app key. */
 export const sign =

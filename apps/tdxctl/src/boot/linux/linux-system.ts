@@ -39,6 +39,7 @@ export class LinuxSystem implements GuestSystem {
     run: RUN,
     eventLog: "/run/log/dstack/runtime_events.log",
     sockets: { tappd: "/var/run/tappd.sock", dstack: "/var/run/dstack.sock" },
+    scopedSockets: "/var/run/tappd",
     dockerSocket: "/var/run/docker.sock",
   };
   readonly tappd = { host: "0.0.0.0", port: 8090, tlsPort: 8043 };

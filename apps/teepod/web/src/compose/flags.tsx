@@ -4,6 +4,7 @@ import type { Signal } from "@preact/signals";
 export interface Flags {
   readonly publicLogs: boolean;
   readonly publicSysinfo: boolean;
+  readonly publicTcbinfo: boolean;
 }
 
 export function FlagFields({ flags }: { flags: Signal<Flags> }) {
@@ -20,9 +21,10 @@ export function FlagFields({ flags }: { flags: Signal<Flags> }) {
   return (
     <fieldset>
       <legend>What anyone may see on the VM's dashboard</legend>
-      {field("publicLogs", "The containers' logs")}
-      {field("publicSysinfo", "The list of containers and the system's load")}
-      <p class="hint">Both are part of the document that is measured.</p>
+      {field("publicLogs", "The list of containers, and the containers' logs")}
+      {field("publicSysinfo", "The system's load")}
+      {field("publicTcbinfo", "The compose document and the event log")}
+      <p class="hint">All of these are part of the document that is measured.</p>
     </fieldset>
   );
 }

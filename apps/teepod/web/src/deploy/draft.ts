@@ -17,7 +17,7 @@ export class Draft {
   readonly shape = signal<Shape>({ vcpu: 1, memory: 2048, disk_size: 20 });
   readonly ports = signal<readonly PortMapping[]>([]);
   readonly secrets = signal<readonly Secret[]>([]);
-  readonly flags = signal<Flags>({ publicLogs: false, publicSysinfo: false });
+  readonly flags = signal<Flags>({ publicLogs: false, publicSysinfo: false, publicTcbinfo: false });
   /** The app a clone joins, when its document is not that app's first. */
   appId: string | undefined;
   /** Secrets of the VM that is cloned, hex: as good for another VM of the same app. */

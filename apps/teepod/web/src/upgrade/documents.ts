@@ -15,7 +15,11 @@ export function openDocument(text: string): {
   const { docker_compose_file: compose, allowed_envs: envs } = fields;
   return {
     compose: typeof compose === "string" ? compose : "",
-    flags: { publicLogs: fields["public_logs"] === true, publicSysinfo: fields["public_sysinfo"] === true },
+    flags: {
+      publicLogs: fields["public_logs"] === true,
+      publicSysinfo: fields["public_sysinfo"] === true,
+      publicTcbinfo: fields["public_tcbinfo"] === true,
+    },
     allowedEnvs: Array.isArray(envs) ? envs.map(String) : [],
   };
 }
@@ -41,6 +45,8 @@ export function upgradedDocument(
     docker_compose_file: compose,
     public_logs: flags.publicLogs,
     public_sysinfo: flags.publicSysinfo,
+    // Documents that never spoke of it keep to that.
+    ...((flags.publicTcbinfo || "public_tcbinfo" in others) && { public_tcbinfo: flags.publicTcbinfo }),
     ...(allowedEnvs.length > 0 && { allowed_envs: allowedEnvs }),
   };
   // Written as it was when only its spaces would change.

@@ -1,0 +1,155 @@
+import { PassThrough } from "node:stream";
+import { ResourceStack } from "@dstack/daemon";
+import { PageChecks, Tab, startBrowser } from "@dstack/dashboard/testing";
+import type { Browser } from "@dstack/dashboard/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { frame } from "../support/fake-engine.js";
+import { bootGuest } from "../support/tappd-fixture.js";
+import type { Guest } from "../support/tappd-fixture.js";
+
+const DESK = { width: 1100, height: 720 };
+const PHONE = { width: 360, height: 740 };
+const EVIL = `<img src=x onerror="document.title='broken'">`;
+
+/** Where the pictures of `docs/images` come from: `DSTACK_SCREENSHOTS=<directory>` makes them anew. */
+const PICTURES = process.env["DSTACK_SCREENSHOTS"];
+
+const COMPOSE = {
+  docker_compose_file:
+    "services:\n  web:\n    image: nginx@sha256:…\n    volumes:\n      - /var/run/tappd.sock:/var/run/tappd.sock\n",
+  public_logs: true,
+  public_sysinfo: true,
+  public_tcbinfo: true,
+};
+
+describe("tappd's pages in a browser", { timeout: 180_000 }, () => {
+  const stack = new ResourceStack();
+  let browser: Browser;
+  let checks: PageChecks;
+  let guest: Guest;
+  let url: string;
+  let closedUrl: string;
+  beforeAll(async () => {
+    checks = await PageChecks.load();
+    ({ browser } = stack.use(await startBrowser("*.app.test")));
+    guest = stack.use(await bootGuest({ compose: COMPOSE, parts: { sampleEveryMs: 50 } }));
+    const closed = stack.use(await bootGuest());
+    url = `http://${guest.appId}-8090.app.test:${(await guest.start()).external.port}`;
+    closedUrl = `http://127.0.0.1:${(await closed.start()).external.port}`;
+    fill(guest);
+  }, 120_000);
+  afterAll(() => stack[Symbol.asyncDispose]());
+
+  async function picture({ page }: Tab, name: string): Promise<void> {
+    if (PICTURES !== undefined) await page.screenshot({ path: `${PICTURES}/${name}.png` });
+  }
+
+  const PAGES = (): readonly (readonly [name: string, address: string])[] => [
+    ["overview", `${url}/`],
+    ["containers", `${url}/containers`],
+    ["log", `${url}/containers/hello-web-1?timestamps`],
+    ["system", `${url}/system`],
+    ["events", `${url}/events`],
+    ["compose", `${url}/compose`],
+    ["not-found", `${url}/nothing`],
+    ["private", `${closedUrl}/containers`],
+    ["all-private", `${closedUrl}/`],
+  ];
+
+  it.each(["light", "dark"] as const)(
+    "have no serious issue for axe-core, on a desk and on a phone, %s",
+    async (colorScheme) => {
+      await using tab = await Tab.open(browser, url, { colorScheme, viewport: DESK });
+      const { page } = tab;
+      await page.goto(`${url}/system`);
+      await expect.poll(async () => (await page.reload(), page.locator("polyline").count())).toBe(3);
+      for (const [name, address] of PAGES()) {
+        await page.setViewportSize(DESK);
+        await page.goto(address);
+        expect([name, await checks.seriousIssues(tab)]).toEqual([name, []]);
+        await picture(tab, `tappd-${name}-${colorScheme}`);
+        await page.setViewportSize(PHONE);
+        expect([name, await checks.fits(tab)]).toEqual([name, true]);
+        if (colorScheme === "light") expect([name, await checks.seriousIssues(tab)]).toEqual([name, []]);
+        await picture(tab, `tappd-${name}-phone-${colorScheme}`);
+      }
+      expect(tab.complaints).toEqual([]);
+    },
+  );
+
+  it("are used with the keyboard alone, and without script", async () => {
+    await using tab = await Tab.open(browser, url, { javaScriptEnabled: false, viewport: DESK });
+    const { page } = tab;
+    const press = async (key: string, times = 1): Promise<void> => {
+      for (let time = 0; time < times; time += 1) await page.keyboard.press(key);
+    };
+    await press("Tab");
+    await press("Enter");
+    expect(new URL(page.url()).hash).toBe("#content");
+    await page.goto(url);
+    await press("Tab", 3); // past "Skip to the content" and "Overview"
+    await press("Enter");
+    await page.getByRole("heading", { name: "hello-web-1" }).waitFor();
+    await page.getByRole("link", { name: "Read the log of hello-web-1" }).focus();
+    await press("Enter");
+    await page.getByText("serving on port 80").waitFor();
+  });
+
+  it("T6: what a container writes and is called runs nothing", async () => {
+    await using tab = await Tab.open(browser, `${url}/containers`, { viewport: DESK });
+    const { page } = tab;
+    await page.getByText(EVIL).first().waitFor();
+    await page.goto(`${url}/containers/hello-web-1`);
+    await page.getByText(EVIL).first().waitFor();
+    expect(await page.title()).toBe("Log of hello-web-1 · hello");
+    expect(await page.locator("img").count()).toBe(0);
+    expect(tab.complaints).toEqual([]);
+  });
+
+  it("shows a log that is followed as it is written, its end in sight", async () => {
+    const source = new PassThrough();
+    guest.engine.logs.set("follow", () => ({ hasTerminal: false, stream: source }));
+    await using tab = await Tab.open(browser, url, { javaScriptEnabled: false, viewport: DESK });
+    const { page } = tab;
+    await page.goto(`${url}/containers/follow?follow`, { waitUntil: "commit" });
+    for (let line = 0; line < 200; line += 1) source.write(frame(1, `line ${line}\n`));
+    await expect.poll(() => page.locator("pre").textContent()).toContain("line 199");
+    source.write(frame(1, "the newest line\n"));
+    await expect.poll(() => page.locator("pre").textContent()).toContain("the newest line");
+    const distance = await page.evaluate<number>("document.querySelector('.console').scrollTop");
+    expect(Math.abs(distance)).toBeLessThan(2);
+    source.end();
+    await page.getByRole("link", { name: "Follow it again" }).waitFor();
+  });
+});
+
+function fill({ engine }: Guest): void {
+  const base = { Command: "/docker-entrypoint.sh nginx", Created: 1_770_000_000, State: "running" };
+  engine.containers = [
+    {
+      ...base,
+      Id: "ab".repeat(32),
+      Names: ["/hello-web-1"],
+      Image: "nginx:1.27",
+      ImageID: `sha256:${"0c".repeat(32)}`,
+      Status: "Up 2 minutes (healthy)",
+      Labels: { "com.docker.compose.service": "web" },
+    },
+    {
+      ...base,
+      Id: "cd".repeat(32),
+      Names: ["/hello-job-1"],
+      Image: EVIL,
+      ImageID: `sha256:${"0d".repeat(32)}`,
+      State: "exited",
+      Status: "Exited (1) 3 minutes ago",
+    },
+  ];
+  engine.digests.set(`sha256:${"0c".repeat(32)}`, [`nginx@sha256:${"dd".repeat(32)}`]);
+  engine.setLog(
+    "hello-web-1",
+    frame(1, "2026-03-01T11:59:01.123456789Z serving on port 80\n"),
+    frame(1, `2026-03-01T11:59:05.000000000Z GET /${EVIL} 404\n`),
+    frame(2, "2026-03-01T11:59:07.250000000Z warning: no certificate yet\n"),
+  );
+}
