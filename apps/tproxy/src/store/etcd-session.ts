@@ -109,6 +109,9 @@ export class EtcdSession {
       });
       return (await abortable(answer, AbortSignal.timeout(STREAM_MS))).TTL !== "0";
     } finally {
+      // The library takes the end of a stream that could still be written to for a failure of the member, and closes every
+      // channel to it: under the next call, which fails if it has no connection yet.
+      stream.end();
       stream.cancel();
     }
   }

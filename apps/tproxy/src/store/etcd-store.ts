@@ -2,6 +2,7 @@ import { errorMessage, sleep, withDeadline } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import { etcdClient } from "./etcd-client.js";
 import type { EtcdAccess } from "./etcd-client.js";
+import { explainRefusal } from "./etcd-refusal.js";
 import { EtcdSession, LEASE_SECONDS } from "./etcd-session.js";
 import type { SnapshotFile } from "./snapshot-file.js";
 import { ALIVE, StoreError } from "./store.js";
@@ -128,16 +129,14 @@ export class EtcdStore implements Store {
       ).catch(() => {});
     }
     if (this.#session === undefined) {
-      throw new StoreError(
-        "unavailable",
-        `etcd cannot be reached: ${this.#trouble ?? "the store is closed"}`,
-      );
+      throw new StoreError("unavailable", `etcd cannot be used: ${this.#trouble ?? "the store is closed"}`);
     }
     return this.#session;
   }
 
   async #run(signal: AbortSignal): Promise<void> {
     const { endpoints, log } = this.#options;
+    let refusals = 0;
     for (let attempt = 0; !signal.aborted; attempt++) {
       const endpoint = endpoints[attempt % endpoints.length] ?? "";
       const began = performance.now();
@@ -145,10 +144,14 @@ export class EtcdStore implements Store {
         await this.#useMember(endpoint, signal);
       } catch (err) {
         if (signal.aborted) return;
-        const reason = `${endpoint}: ${errorMessage(err)}`;
+        const refusal = explainRefusal(err, this.#options);
+        const reason = `${endpoint}: ${refusal ?? errorMessage(err).trim()}`;
         if (this.#trouble === undefined)
           log.error({ err, endpoint }, "lost etcd; going on with what is known");
         this.#trouble = reason;
+        refusals = refusal === undefined ? 0 : refusals + 1;
+        // Nobody needs to wait for what every member refuses.
+        if (refusals >= endpoints.length) for (const resolve of this.#waiting.splice(0)) resolve();
       }
       // One that served for a while is no reason to wait for the next.
       if (performance.now() - began > HEARTBEAT_MS * 2) attempt %= endpoints.length;
