@@ -10,6 +10,8 @@ TEEPOD_CID_POOL_START=20000
 KMS_RPC_LISTEN_PORT=9043
 # The internal port for tproxy to listen to requests from CVMs
 TPROXY_RPC_LISTEN_PORT=9070
+# The internal port for tproxy to listen to operators: dashboard and `dstack proxy`, with the token in certs/tproxy.token
+TPROXY_ADMIN_LISTEN_PORT=9071
 
 # WireGuard interface name for tproxy: at most 15 characters, unique on the machine
 TPROXY_WG_INTERFACE=tproxy-dstack

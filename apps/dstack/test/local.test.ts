@@ -1,10 +1,14 @@
-import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { bareLaunch } from "@dstack/tdx-attest";
+import { parse } from "smol-toml";
 import { examine } from "../src/commands/doctor.js";
+import { writeConfigs } from "../src/local/config-files.js";
 import { withoutTime } from "../src/local/guest-image.js";
 import { Home } from "../src/local/home.js";
+import { choosePorts } from "../src/local/ports.js";
 import { checkoutDir, cliFor } from "../src/local/programs.js";
 import { dstack } from "./fake-teepod.js";
 
@@ -35,6 +39,23 @@ describe("what a person types next", () => {
     vi.spyOn(process, "cwd").mockReturnValue("/srv/elsewhere");
     vi.stubEnv("SUDO_UID", "1000");
     expect(cliFor({ dir: "/home/ann/.dstack" })).toBe(`sudo ${script} --home /home/ann/.dstack`);
+  });
+});
+
+it("P7: configures tproxy with a listener for operators, on loopback, with a token of its own", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "dstack-home-"));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  const home = await Home.open(dir);
+  await home.update({ ports: await choosePorts() });
+  const launch = bareLaunch("a test's image");
+  const image = { imagesDir: dir, image: "dstack-dev-0.1.0", launch };
+  await writeConfigs({ home, ...image, wireguardInterface: "dstack-test" });
+  expect(parse(await readFile(home.path("tproxy.toml"), "utf8"))).toMatchObject({
+    admin: {
+      host: "127.0.0.1",
+      port: home.ports.tproxyAdmin,
+      tokens: [{ name: "operator", token_file: home.path("tproxy.token") }],
+    },
   });
 });
 

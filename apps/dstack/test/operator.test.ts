@@ -83,6 +83,16 @@ describe("the configurations of an installation", () => {
     });
   });
 
+  it("P7: have tproxy serve operators on loopback, with the token of a file", async () => {
+    expect((await configs())["tproxy"]).toMatchObject({
+      admin: {
+        host: "127.0.0.1",
+        port: 9071,
+        tokens: [{ name: "operator", token_file: "/build/certs/tproxy.token" }],
+      },
+    });
+  });
+
   it("leave the passthrough port out where none is set", async () => {
     expect((await configs())["tproxy"]).toMatchObject({ proxy: { listen_port_passthrough: 9008 } });
     const { proxy } = (await configs({ TPROXY_LISTEN_PORT_PASSTHROUGH: "" }))["tproxy"] as { proxy: object };

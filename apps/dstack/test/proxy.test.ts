@@ -1,7 +1,12 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createApp, listenHttp, silentLogger } from "@dstack/daemon";
 import { RpcError, implement, mountPrpc } from "@dstack/prpc";
 import { tproxyAdmin } from "@dstack/proto";
 import { describe, expect, it, vi } from "vitest";
+import { Home } from "../src/local/home.js";
+import type { Ports } from "../src/local/home.js";
 import { dstack } from "./fake-teepod.js";
 
 const ID = "3327603e03f5bd1f830812ca4a789277fc31f577";
@@ -33,12 +38,16 @@ async function fakeTproxy() {
     drainNode: note("drainNode"),
     resumeNode: note("resumeNode"),
     removeNode: note("removeNode"),
+    getCertificate: async () => ({}),
+    verifyKey: async () => ({}),
+    getAuditLog: async () => ({}),
   });
   mountPrpc(app, [service]);
   const listener = await listenHttp({ app, address: { host: "127.0.0.1", port: 0 } });
   const run = (...args: string[]): Promise<string> =>
     dstack("proxy", ...args, "--admin", `http://127.0.0.1:${listener.port}`);
-  return { run, asked, [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose]() };
+  const { port } = listener;
+  return { run, asked, port, [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose]() };
 }
 
 describe("dstack proxy", () => {
@@ -73,6 +82,23 @@ describe("dstack proxy", () => {
     await expect(tproxy.run("ls")).rejects.toThrow(/who are you/);
     vi.stubEnv("DSTACK_TPROXY_TOKEN", undefined);
     await expect(tproxy.run("ls")).rejects.toThrow(/--token-file/);
+    vi.stubEnv("DSTACK_HOME", "/nowhere");
     await expect(dstack("proxy", "ls")).rejects.toThrow(/--admin/);
+  });
+
+  it("finds the local installation's tproxy and its token by itself", async () => {
+    vi.stubEnv("DSTACK_TPROXY_TOKEN", undefined);
+    await using tproxy = await fakeTproxy();
+    const dir = await mkdtemp(join(tmpdir(), "dstack-home-"));
+    const home = await Home.open(dir);
+    const names = ["pcs", "kms", "tproxy", "proxy", "wireguard", "registry", "teepod"];
+    const others = Object.fromEntries(names.map((name) => [name, 1]));
+    await home.update({ ports: { ...others, tproxyAdmin: tproxy.port } as Ports });
+    await writeFile(home.path("tproxy.token"), "secret\n", { mode: 0o600 });
+    vi.stubEnv("DSTACK_HOME", dir);
+    expect(await dstack("proxy", "ls")).toContain(ID);
+    vi.stubEnv("DSTACK_TPROXY_TOKEN", "wrong");
+    await expect(dstack("proxy", "ls")).rejects.toThrow(/who are you/);
+    await rm(dir, { recursive: true });
   });
 });

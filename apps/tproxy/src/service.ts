@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { InputError, errorMessage, readRegularFile } from "@dstack/core";
 import { ResourceStack, addHealthAndMetrics, createLogger, createRegistry } from "@dstack/daemon";
 import type { Logger } from "@dstack/daemon";
+import type { PageFiles } from "@dstack/dashboard";
 import { implement } from "@dstack/prpc";
 import type { ServiceImpl } from "@dstack/prpc";
 import { tproxy } from "@dstack/proto";
@@ -20,6 +21,7 @@ import { ProxyCertificate } from "./certificate/proxy-certificate.js";
 import { tunnelAddress } from "./config.js";
 import type { TproxyConfig } from "./config.js";
 import type { TproxyContext } from "./context.js";
+import { pageFiles } from "./dashboard/files.js";
 import { startDataPlane } from "./data-plane.js";
 import { registerMetrics } from "./metrics.js";
 import type { TproxyMetrics } from "./metrics.js";
@@ -57,6 +59,8 @@ export interface TproxyParts {
   /** Leads connections to instances elsewhere; with `engine = "js"`. */
   readonly dial: Dial;
   readonly resolveTxt: ResolveTxt;
+  /** The dashboard's files, instead of the ones that were built last. */
+  readonly page: PageFiles;
 }
 
 /** A running tproxy. */
@@ -296,7 +300,16 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     }),
   );
   const admin =
-    config.admin === undefined ? undefined : stack.use(await listenAdmin(config, context, identity));
+    config.admin === undefined
+      ? undefined
+      : stack.use(
+          await listenAdmin(config, context, {
+            identity,
+            verifier,
+            page: parts.page ?? (await pageFiles()),
+            warnings,
+          }),
+        );
   const loops = [
     tunnel.run(context.publishRoutes, stopping.signal),
     certificate.watch(stopping.signal),

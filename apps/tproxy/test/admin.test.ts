@@ -5,33 +5,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { connect } from "node:tls";
-import { createConnection, createServer } from "node:net";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
-import { createClient, httpTransport, unixTransport } from "@dstack/prpc";
+import { createClient, unixTransport } from "@dstack/prpc";
 import { tproxyAdmin } from "@dstack/proto";
 import { describe, expect, it, vi } from "vitest";
 import { TproxyConfig } from "../src/index.js";
 import type { Tproxy } from "../src/index.js";
+import { TOKEN, adminClient, adminSite, adminUrl } from "./admin-site.js";
+import { startApp } from "./app.js";
 import { getText } from "./http.js";
 import { BASE, idOf, makeSite, register, start } from "./site.js";
 import type { Site } from "./site.js";
 
-const TOKEN = "an operator's token of 32 letters".replaceAll(" ", "-");
-
-async function adminSite(admin: object = { port: 0 }): Promise<Site> {
-  const site = await makeSite();
-  await writeFile(join(site.dir, "admin.token"), `${TOKEN}\n`, { mode: 0o600 });
-  const tokens = [{ name: "alice", token_file: join(site.dir, "admin.token") }];
-  return { ...site, config: TproxyConfig.parse({ ...site.input, admin: { tokens, ...admin } }) };
-}
-
-function client(server: Pick<Tproxy, "adminPort">, token: string | undefined = TOKEN) {
-  const headers = token === "" ? {} : { authorization: `Bearer ${token}` };
-  return createClient(
-    tproxyAdmin.TproxyAdmin,
-    httpTransport({ baseUrl: `http://127.0.0.1:${server.adminPort}`, headers }),
-  );
-}
+const client = adminClient;
 
 /** A tproxy in a process of its own. */
 async function startProcess(
@@ -61,14 +47,6 @@ async function audit(site: Site): Promise<Record<string, unknown>[]> {
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line.slice(65)) as Record<string, unknown>);
-}
-
-/** An app on loopback that says who it is and keeps the connection. */
-async function startApp() {
-  const app = createServer((socket) => socket.on("error", () => {}).write("hello"));
-  app.listen(0, "127.0.0.1");
-  await once(app, "listening");
-  return app;
 }
 
 describe("P7: the admin listener", () => {
@@ -102,9 +80,11 @@ describe("P7: the admin listener", () => {
       await expect(client(server, token).listNodes({})).rejects.toMatchObject({ code: "unauthenticated" });
       await expect(client(server, token).drainNode({})).rejects.toMatchObject({ code: "unauthenticated" });
     }
-    for (const path of ["/", "/openapi.json", "/prpc/TproxyAdmin.Nothing"]) {
-      expect((await fetch(`http://127.0.0.1:${server.adminPort}${path}`)).status).toBe(401);
+    for (const path of ["/events", "/openapi.json", "/metrics", "/nothing", "/prpc/TproxyAdmin.Nothing"]) {
+      expect([path, (await fetch(`${adminUrl(server)}${path}`)).status]).toEqual([path, 401]);
     }
+    // A page's files are no secret, and this is what everybody is told by the other listener.
+    expect((await fetch(`${adminUrl(server)}/.dstack/acme-info`)).status).toBe(200);
     await expect(client(server).listNodes({})).resolves.toMatchObject({
       nodes: [{ self: true, alive: true }],
     });
@@ -242,11 +222,8 @@ describe("what operators change", () => {
 
   it("removing an instance takes its registration and ends its connections", async () => {
     await using site = await adminSite();
-    const app = await startApp();
-    const { port } = app.address() as { port: number };
-    await using server = await start(site, {
-      dial: () => createConnection({ port, host: "127.0.0.1", allowHalfOpen: true }),
-    });
+    await using app = await startApp();
+    await using server = await start(site, { dial: app.dial });
     await register(server, {}, generateKeyPair().publicKey);
     const servername = `${idOf("instance")}-80.${BASE}`;
     const visitor = connect({
@@ -267,7 +244,6 @@ describe("what operators change", () => {
     await admin.removeInstance({ id: idOf("instance") });
     await ended;
     expect(await admin.listInstances({})).toMatchObject({ instances: [] });
-    app.close();
   });
 
   it("P6: a certificate that does not fit is refused with the reason, and the old one stays", async () => {

@@ -13,11 +13,17 @@ export class MemoryWireGuard implements WireGuardDevice {
   closed = false;
   readonly #handshakes = new Map<string, number>();
   readonly #endpoints = new Map<string, string>();
+  readonly #traffic = new Map<string, { receivedBytes: number; sentBytes: number }>();
   #failure: Error | undefined;
 
   /** Sets when a peer was last heard, in Unix seconds; 0 for never. */
   setHandshake(publicKey: string, at: number): void {
     this.#handshakes.set(publicKey, at);
+  }
+
+  /** Sets what went through a peer's tunnel, in bytes. */
+  setTraffic(publicKey: string, receivedBytes: number, sentBytes: number): void {
+    this.#traffic.set(publicKey, { receivedBytes, sentBytes });
   }
 
   /** Sets where a peer was last heard. */
@@ -58,8 +64,7 @@ export class MemoryWireGuard implements WireGuardDevice {
         ...(endpoint === undefined ? {} : { endpoint }),
         allowedIps: /AllowedIPs = (.+)/.exec(section)?.[1]?.split(", ") ?? [],
         ...(latestHandshake === 0 ? {} : { latestHandshake }),
-        receivedBytes: 0,
-        sentBytes: 0,
+        ...(this.#traffic.get(publicKey) ?? { receivedBytes: 0, sentBytes: 0 }),
       };
     });
     return { listenPort: 0, peers };

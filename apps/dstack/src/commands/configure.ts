@@ -50,6 +50,7 @@ async function configure(dir: string, image: string, settings: Settings): Promis
   await keepKmsRoot(certs);
   await keepServerCertificate(certs, join(certs, "tproxy.pem"), join(certs, "tproxy.key"));
   await keepToken(join(certs, "teepod.token"));
+  await keepToken(join(certs, "tproxy.token"));
   if (settings.SIMULATED_TDX) {
     await keepSimulatedPlatform(join(certs, "simulator.seed"), join(certs, "simulated-root.pem"));
   }

@@ -21,8 +21,14 @@ export function registerProxy(program: Command): void {
     proxy
       .command(name)
       .description(description)
-      .option("--admin <address>", "URL or socket of tproxy's [admin] (default: $DSTACK_TPROXY_ADMIN)")
-      .option("--token-file <file>", "file of the token (default: the token in $DSTACK_TPROXY_TOKEN)")
+      .option(
+        "--admin <address>",
+        "URL or socket of tproxy's [admin] (default: $DSTACK_TPROXY_ADMIN, else the local one)",
+      )
+      .option(
+        "--token-file <file>",
+        "file of the token (default: the token in $DSTACK_TPROXY_TOKEN, else the local one)",
+      )
       .action(async (...args: unknown[]) => {
         const command = args.at(-1) as Command;
         const options = command.optsWithGlobals<ProxyOptions>();

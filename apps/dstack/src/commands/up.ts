@@ -205,7 +205,8 @@ function whatNext(home: Home, url: string, id: string): string[] {
     `  curl --cacert ${home.path("proxy", "ca.pem")} ${url}`,
     `  curl --cacert ${home.path("proxy", "ca.pem")} '${url}quote?nonce=00ff'`,
     `teepod:      http://127.0.0.1:${home.ports.teepod}/   (token in ${home.path("teepod.token")})`,
+    `tproxy:      http://127.0.0.1:${home.ports.tproxyAdmin}/   (token in ${home.path("tproxy.token")})`,
     "Next:",
-    ...["ls", `logs -f ${id}`, `verify ${id}`, "down"].map((rest) => `  ${cliFor(home)} ${rest}`),
+    ...["ls", "proxy ls", `logs -f ${id}`, `verify ${id}`, "down"].map((rest) => `  ${cliFor(home)} ${rest}`),
   ];
 }

@@ -18,6 +18,7 @@ const Ports = z.strictObject({
   pcs: z.int(),
   kms: z.int(),
   tproxy: z.int(),
+  tproxyAdmin: z.int(),
   proxy: z.int(),
   wireguard: z.int(),
   registry: z.int(),

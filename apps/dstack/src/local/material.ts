@@ -39,6 +39,7 @@ export async function prepareMaterial(home: Home): Promise<void> {
   }
   await keepSimulatedPlatform(home.path("simulator.seed"), home.path("simulated-root.pem"));
   await keepToken(home.path("teepod.token"));
+  await keepToken(home.path("tproxy.token"));
   const kmsCerts = home.path("kms", "certs");
   await keepKmsRoot(kmsCerts);
   await keepServerCertificate(kmsCerts, home.path("tproxy", "rpc.pem"), home.path("tproxy", "rpc.key"));

@@ -10,6 +10,7 @@ const PREFERRED: Ports = {
   pcs: 9081,
   kms: 9043,
   tproxy: 9070,
+  tproxyAdmin: 9071,
   proxy: 9443,
   wireguard: 9182,
   registry: 9050,

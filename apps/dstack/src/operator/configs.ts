@@ -1,6 +1,7 @@
 import type { AllowedImage } from "@dstack/attestation";
 import { join, resolve } from "node:path";
-import { HOST_FROM_GUEST } from "../local/config-files.js";
+import { kmsConfig, teepodConfig, tproxyConfig } from "../daemon-configs.js";
+import type { Config } from "../daemon-configs.js";
 import type { Settings } from "./settings.js";
 
 /** Port of the simulated platform's collateral, on loopback. */
@@ -16,8 +17,6 @@ export interface Site {
   readonly proxyCertificate: { readonly cert: string; readonly key: string };
 }
 
-type Config = Readonly<Record<string, unknown>>;
-
 /** The daemons' configurations by their names, to be written as TOML; no `certbot` where there is no token for its DNS. */
 export function operatorConfigs(site: Site): Readonly<Record<string, Config>> {
   const { settings } = site;
@@ -30,76 +29,61 @@ export function operatorConfigs(site: Site): Readonly<Record<string, Config>> {
   };
 }
 
-function kms({ dir, ...site }: Site): Config {
-  return {
-    // Guests reach it through the host's loopback.
-    host: "127.0.0.1",
+function kms(site: Site): Config {
+  return kmsConfig({
     port: site.settings.KMS_RPC_LISTEN_PORT,
-    tls: { key: join(dir, "certs", "server.key"), certs: join(dir, "certs", "server.pem") },
-    core: {
-      root_ca_cert: join(dir, "certs", "root-ca.pem"),
-      root_ca_key: join(dir, "certs", "root-ca.key"),
-      cert_log_dir: join(dir, "run", "kms", "log"),
-      upgrade_registry_dir: join(dir, "run", "kms", "upgrades"),
-      require_fresh_evidence: true,
-    },
-    attestation: attestation({ dir, ...site }, "kms"),
-  };
+    certsDir: join(site.dir, "certs"),
+    stateDir: join(site.dir, "run", "kms"),
+    attestation: attestation(site, "kms"),
+  });
 }
 
-function tproxy({ dir, settings, ...site }: Site): Config {
+function tproxy(site: Site): Config {
+  const { dir, settings, proxyCertificate } = site;
   const passthrough = settings.TPROXY_LISTEN_PORT_PASSTHROUGH;
-  return {
-    host: "127.0.0.1",
+  return tproxyConfig({
     port: settings.TPROXY_RPC_LISTEN_PORT,
-    state_dir: join(dir, "run", "tproxy"),
-    acme_account_file: resolve(dir, settings.CERBOT_WORKDIR, "acme-account.json"),
-    require_fresh_evidence: true,
+    adminPort: settings.TPROXY_ADMIN_LISTEN_PORT,
+    adminTokenFile: join(dir, "certs", "tproxy.token"),
+    stateDir: join(dir, "run", "tproxy"),
+    acmeAccountFile: resolve(dir, settings.CERBOT_WORKDIR, "acme-account.json"),
     tls: { key: join(dir, "certs", "tproxy.key"), certs: join(dir, "certs", "tproxy.pem") },
     wg: {
       interface: settings.TPROXY_WG_INTERFACE,
       ip: settings.TPROXY_WG_IP,
       client_ip_range: settings.TPROXY_WG_CLIENT_IP_RANGE,
       listen_port: settings.TPROXY_WG_LISTEN_PORT,
-      endpoint: `${HOST_FROM_GUEST}:${settings.TPROXY_WG_LISTEN_PORT}`,
       private_key_file: join(dir, "certs", "wg.key"),
     },
     proxy: {
-      cert_chain: site.proxyCertificate.cert,
-      cert_key: site.proxyCertificate.key,
+      cert_chain: proxyCertificate.cert,
+      cert_key: proxyCertificate.key,
       base_domain: settings.TPROXY_PUBLIC_DOMAIN,
       listen_port: settings.TPROXY_SERVE_PORT,
       ...(passthrough === undefined ? {} : { listen_port_passthrough: passthrough }),
     },
-    attestation: attestation({ dir, settings, ...site }, "tproxy"),
-  };
+    attestation: attestation(site, "tproxy"),
+  });
 }
 
 function teepod({ dir, settings }: Site): Config {
-  return {
-    host: "127.0.0.1",
+  return teepodConfig({
     port: settings.TEEPOD_RPC_LISTEN_PORT,
-    image_path: join(dir, "images"),
-    run_path: join(dir, "run", "vm"),
-    auth: {
-      tokens: [{ name: "operator", role: "operator", token_file: join(dir, "certs", "teepod.token") }],
-    },
+    tokenFile: join(dir, "certs", "teepod.token"),
+    imagesDir: join(dir, "images"),
+    runDir: join(dir, "run", "vm"),
+    caCert: join(dir, "certs", "root-ca.pem"),
+    kmsPort: settings.KMS_RPC_LISTEN_PORT,
+    tproxyPort: settings.TPROXY_RPC_LISTEN_PORT,
+    dockerRegistry: settings.DOCKER_REGISTRY,
     cvm: {
-      ca_cert: join(dir, "certs", "root-ca.pem"),
-      kms_url: `https://${HOST_FROM_GUEST}:${settings.KMS_RPC_LISTEN_PORT}`,
-      tproxy_url: `https://${HOST_FROM_GUEST}:${settings.TPROXY_RPC_LISTEN_PORT}`,
-      docker_registry: settings.DOCKER_REGISTRY,
       cid_start: settings.TEEPOD_CID_POOL_START,
       ...(settings.SIMULATED_TDX
         ? { simulator_seed_file: join(dir, "certs", "simulator.seed") }
         : { accel: "tdx" }),
     },
-    gateway: {
-      base_domain: settings.TPROXY_PUBLIC_DOMAIN,
-      port: settings.TPROXY_SERVE_PORT,
-      tappd_port: 8090,
-    },
-  };
+    gateway: { base_domain: settings.TPROXY_PUBLIC_DOMAIN, port: settings.TPROXY_SERVE_PORT },
+  });
 }
 
 function certbot(settings: Settings, token: string): Config {

@@ -22,6 +22,7 @@ export const Settings = z.object({
     .pipe(z.int().min(3)),
   KMS_RPC_LISTEN_PORT: port,
   TPROXY_RPC_LISTEN_PORT: port,
+  TPROXY_ADMIN_LISTEN_PORT: port,
   TPROXY_WG_INTERFACE: text,
   TPROXY_WG_LISTEN_PORT: port,
   TPROXY_WG_IP: z.string().refine(isIPv4, "must be an IPv4 address"),

@@ -1,3 +1,4 @@
+import type { OpenConnection } from "@dstack/tls-proxy";
 import type { AdminContext, AdminHandler } from "./admin-context.js";
 
 /** `TproxyAdmin.ListInstances`: every registered instance, and those that are only drained, by id. */
@@ -37,10 +38,15 @@ const MOST_CONNECTIONS = 10_000;
 /** `TproxyAdmin.ListConnections` */
 export const listConnections =
   ({ plane }: AdminContext): AdminHandler<"listConnections"> =>
-  async ({ most }) => {
-    const open = await plane.connections(Math.min(most === 0 ? USUAL_CONNECTIONS : most, MOST_CONNECTIONS));
+  async ({ most, search }) => {
+    const limit = Math.min(most === 0 ? USUAL_CONNECTIONS : most, MOST_CONNECTIONS);
+    const wanted = search.toLowerCase();
+    const open = await plane.connections(wanted === "" ? limit : MOST_CONNECTIONS);
+    const found =
+      wanted === "" ? open : open.filter((one) => textsOf(one).some((text) => text.includes(wanted)));
     return {
-      connections: open.map((connection) => ({
+      open: plane.stats().open,
+      connections: found.slice(0, limit).map((connection) => ({
         id: BigInt(connection.id),
         source: connection.source,
         serverName: connection.serverName ?? "",
@@ -53,3 +59,8 @@ export const listConnections =
       })),
     };
   };
+
+/** What a connection is found by; all of it is lower-case. */
+function textsOf({ source, serverName, appId, instanceId, state }: OpenConnection): string[] {
+  return [source, serverName ?? "", appId ?? "", instanceId ?? "", state];
+}

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { access, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { certificateKeyReportData } from "@dstack/attestation";
 import { fromHex, hex, readRegularFileIfAny, sha256, withDeadline, writeFileAtomic } from "@dstack/core";
@@ -56,6 +56,14 @@ export class KeyEvidenceStore {
     const bytes = await readRegularFileIfAny(this.#path(digest), MAX_FILE_BYTES);
     if (bytes === undefined) return undefined;
     return KeyEvidenceFile.parse(JSON.parse(Buffer.from(bytes).toString("utf8")));
+  }
+
+  /** Whether there is any, good or not. @param digest as for {@link get} */
+  async has(digest: string): Promise<boolean> {
+    return access(this.#path(digest)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /**

@@ -41,6 +41,7 @@ export class EtcdStore implements Store {
   readonly #tasks: Promise<void>[] = [];
   #session: EtcdSession | undefined;
   #trouble: string | undefined = "etcd was not reached yet";
+  #asOf = 0;
   /** Those who wait for a session. */
   #waiting: (() => void)[] = [];
   #leaseId: string | undefined;
@@ -80,6 +81,10 @@ export class EtcdStore implements Store {
 
   get trouble(): string | undefined {
     return this.#trouble;
+  }
+
+  get asOf(): number {
+    return this.#asOf;
   }
 
   get lease(): AbortSignal {
@@ -163,14 +168,18 @@ export class EtcdStore implements Store {
   /** Works with one member until it fails. */
   async #useMember(endpoint: string, signal: AbortSignal): Promise<void> {
     const { prefix, node, log } = this.#options;
+    const began = Date.now();
     const session = await EtcdSession.open(etcdClient(this.#options, endpoint), prefix, this.#table);
+    this.#asOf = began;
     const stop = AbortSignal.any([signal, session.over]);
     try {
-      for (let written = 0; ;) {
+      for (let [written, at] = [0, 0]; ;) {
         await this.#renewLease(session);
         // What went out must come back: a member that is cut off from the others answers, but hears nothing.
         if (session.seen < written) throw new Error("its watch does not follow");
+        this.#asOf = Math.max(this.#asOf, at);
         const alive = { set: { [ALIVE + node]: "" }, leased: true };
+        at = Date.now();
         written = (await session.commit(alive, this.#leaseId ?? 0)) ?? written;
         if (this.#session === undefined) {
           this.#session = session;

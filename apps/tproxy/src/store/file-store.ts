@@ -48,6 +48,11 @@ export class FileStore implements Store {
     return store;
   }
 
+  /** Nobody else writes. */
+  get asOf(): number {
+    return Date.now();
+  }
+
   get(key: string): StoreEntry | undefined {
     return this.#table.get(key);
   }

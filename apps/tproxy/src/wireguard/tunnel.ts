@@ -44,10 +44,17 @@ export function tunnelConfig(
   });
 }
 
+/** Bytes that went through the tunnel to and from a peer, since the interface knows it. */
+export interface Traffic {
+  readonly received: number;
+  readonly sent: number;
+}
+
 /** Keeps the interface's peers as the registry has them, and knows when each was last heard. */
 export class Tunnel {
   readonly #changes = new Serial();
   #handshakes: Handshakes = new Map();
+  #traffic: ReadonlyMap<string, Traffic> = new Map();
   readonly #routes = new Set<string>();
   #failure: Error | undefined;
   /** The interface may not have what the registry has. */
@@ -74,6 +81,11 @@ export class Tunnel {
   /** By public key; at most a few seconds old. */
   get handshakes(): Handshakes {
     return this.#handshakes;
+  }
+
+  /** By public key; as old as the handshakes are. */
+  get traffic(): ReadonlyMap<string, Traffic> {
+    return this.#traffic;
   }
 
   /** Sends packets for these blocks into the tunnel. */
@@ -131,6 +143,12 @@ export class Tunnel {
       for (const { publicKey, endpoint } of peers)
         if (endpoint !== undefined) this.#newcomers.delete(publicKey);
       this.#handshakes = new Map(peers.map((peer) => [peer.publicKey, peer.latestHandshake ?? 0]));
+      this.#traffic = new Map(
+        peers.map(({ publicKey, receivedBytes: received, sentBytes: sent }) => [
+          publicKey,
+          { received, sent },
+        ]),
+      );
       this.#failure = undefined;
     } catch (err) {
       // Said once; what was known stays, and stale entries age by themselves.

@@ -96,6 +96,19 @@ export class ChainedLog<T extends ChainLink> implements AsyncDisposable {
     return readPage(this.#file, this.#options.parse, Math.min(before, this.#size), limit);
   }
 
+  /**
+   * Reads the file as it is now and checks its whole chain, up to the head we know.
+   * @throws {ChainedLogError} `broken_chain`: somebody changed it, cut it or added to it since it was opened
+   */
+  check(): Promise<void> {
+    return this.#serial.run(async () => {
+      const { head } = await readChain(this.#file, this.path, this.#options, () => {});
+      if (head.hash === this.#head.hash) return;
+      const why = `ends with entry ${head.seq}, not with the last one we wrote`;
+      throw new ChainedLogError("broken_chain", `log ${this.path} ${why}`, { seq: head.seq });
+    });
+  }
+
   /** The file's bytes as of now, whole lines in chunks: whoever has them can check the chain. */
   async *bytes(): AsyncGenerator<Buffer> {
     const end = this.#size;

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tproxy_admin.proto.
  */
 export const file_tproxy_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChJ0cHJveHlfYWRtaW4ucHJvdG8SDHRwcm94eV9hZG1pbiIWCghJbnN0YW5jZRIKCgJpZBgBIAEoCSIUCgROb2RlEgwKBG5hbWUYASABKAkiewoMSW5zdGFuY2VJbmZvEgoKAmlkGAEgASgJEg4KBmFwcF9pZBgCIAEoCRIKCgJpcBgDIAEoCRIQCghkcmFpbmluZxgEIAEoCBIYChBsYXRlc3RfaGFuZHNoYWtlGAUgASgEEhcKD251bV9jb25uZWN0aW9ucxgGIAEoDSJGChVMaXN0SW5zdGFuY2VzUmVzcG9uc2USLQoJaW5zdGFuY2VzGAEgAygLMhoudHByb3h5X2FkbWluLkluc3RhbmNlSW5mbyKMAQoITm9kZUluZm8SDAoEbmFtZRgBIAEoCRIKCgJpcBgCIAEoCRIQCghlbmRwb2ludBgDIAEoCRIUCgxjbGllbnRfcmFuZ2UYBCABKAkSEAoIZHJhaW5pbmcYBSABKAgSDwoHcmVtb3ZlZBgGIAEoCBINCgVhbGl2ZRgHIAEoCBIMCgRzZWxmGAggASgIIjoKEUxpc3ROb2Rlc1Jlc3BvbnNlEiUKBW5vZGVzGAEgAygLMhYudHByb3h5X2FkbWluLk5vZGVJbmZvIiYKFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSDAoEbW9zdBgBIAEoDSKzAQoOQ29ubmVjdGlvbkluZm8SCgoCaWQYASABKAQSDgoGc291cmNlGAIgASgJEhMKC3NlcnZlcl9uYW1lGAMgASgJEg4KBmFwcF9pZBgEIAEoCRITCgtpbnN0YW5jZV9pZBgFIAEoCRINCgVzdGF0ZRgGIAEoCRINCgVzaW5jZRgHIAEoBBIUCgxieXRlc190b19hcHAYCCABKAQSFwoPYnl0ZXNfdG9fY2xpZW50GAkgASgEIkwKF0xpc3RDb25uZWN0aW9uc1Jlc3BvbnNlEjEKC2Nvbm5lY3Rpb25zGAEgAygLMhwudHByb3h5X2FkbWluLkNvbm5lY3Rpb25JbmZvIiwKGVJlbG9hZENlcnRpZmljYXRlUmVzcG9uc2USDwoHcmVmdXNhbBgBIAEoCTLJBQoLVHByb3h5QWRtaW4STAoNTGlzdEluc3RhbmNlcxIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRojLnRwcm94eV9hZG1pbi5MaXN0SW5zdGFuY2VzUmVzcG9uc2USPwoNRHJhaW5JbnN0YW5jZRIWLnRwcm94eV9hZG1pbi5JbnN0YW5jZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJACg5SZXN1bWVJbnN0YW5jZRIWLnRwcm94eV9hZG1pbi5JbnN0YW5jZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJACg5SZW1vdmVJbnN0YW5jZRIWLnRwcm94eV9hZG1pbi5JbnN0YW5jZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJECglMaXN0Tm9kZXMSFi5nb29nbGUucHJvdG9idWYuRW1wdHkaHy50cHJveHlfYWRtaW4uTGlzdE5vZGVzUmVzcG9uc2USNwoJRHJhaW5Ob2RlEhIudHByb3h5X2FkbWluLk5vZGUaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOAoKUmVzdW1lTm9kZRISLnRwcm94eV9hZG1pbi5Ob2RlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EjgKClJlbW92ZU5vZGUSEi50cHJveHlfYWRtaW4uTm9kZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJeCg9MaXN0Q29ubmVjdGlvbnMSJC50cHJveHlfYWRtaW4uTGlzdENvbm5lY3Rpb25zUmVxdWVzdBolLnRwcm94eV9hZG1pbi5MaXN0Q29ubmVjdGlvbnNSZXNwb25zZRJUChFSZWxvYWRDZXJ0aWZpY2F0ZRIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRonLnRwcm94eV9hZG1pbi5SZWxvYWRDZXJ0aWZpY2F0ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_empty]);
+  fileDesc("ChJ0cHJveHlfYWRtaW4ucHJvdG8SDHRwcm94eV9hZG1pbiIWCghJbnN0YW5jZRIKCgJpZBgBIAEoCSIUCgROb2RlEgwKBG5hbWUYASABKAkiewoMSW5zdGFuY2VJbmZvEgoKAmlkGAEgASgJEg4KBmFwcF9pZBgCIAEoCRIKCgJpcBgDIAEoCRIQCghkcmFpbmluZxgEIAEoCBIYChBsYXRlc3RfaGFuZHNoYWtlGAUgASgEEhcKD251bV9jb25uZWN0aW9ucxgGIAEoDSJGChVMaXN0SW5zdGFuY2VzUmVzcG9uc2USLQoJaW5zdGFuY2VzGAEgAygLMhoudHByb3h5X2FkbWluLkluc3RhbmNlSW5mbyKMAQoITm9kZUluZm8SDAoEbmFtZRgBIAEoCRIKCgJpcBgCIAEoCRIQCghlbmRwb2ludBgDIAEoCRIUCgxjbGllbnRfcmFuZ2UYBCABKAkSEAoIZHJhaW5pbmcYBSABKAgSDwoHcmVtb3ZlZBgGIAEoCBINCgVhbGl2ZRgHIAEoCBIMCgRzZWxmGAggASgIIjoKEUxpc3ROb2Rlc1Jlc3BvbnNlEiUKBW5vZGVzGAEgAygLMhYudHByb3h5X2FkbWluLk5vZGVJbmZvIjYKFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSDAoEbW9zdBgBIAEoDRIOCgZzZWFyY2gYAiABKAkiswEKDkNvbm5lY3Rpb25JbmZvEgoKAmlkGAEgASgEEg4KBnNvdXJjZRgCIAEoCRITCgtzZXJ2ZXJfbmFtZRgDIAEoCRIOCgZhcHBfaWQYBCABKAkSEwoLaW5zdGFuY2VfaWQYBSABKAkSDQoFc3RhdGUYBiABKAkSDQoFc2luY2UYByABKAQSFAoMYnl0ZXNfdG9fYXBwGAggASgEEhcKD2J5dGVzX3RvX2NsaWVudBgJIAEoBCJaChdMaXN0Q29ubmVjdGlvbnNSZXNwb25zZRIxCgtjb25uZWN0aW9ucxgBIAMoCzIcLnRwcm94eV9hZG1pbi5Db25uZWN0aW9uSW5mbxIMCgRvcGVuGAIgASgNIiwKGVJlbG9hZENlcnRpZmljYXRlUmVzcG9uc2USDwoHcmVmdXNhbBgBIAEoCSLFAQoWR2V0Q2VydGlmaWNhdGVSZXNwb25zZRIUCgxiYXNlX2RvbWFpbnMYASADKAkSEQoJbm90X2FmdGVyGAIgASgEEg8KB3JlZnVzYWwYAyABKAkSEwoLYWNjb3VudF91cmkYBCABKAkSCwoDY2FhGAUgAygJEhEKCWNhbl9xdW90ZRgGIAEoCBIqCgRrZXlzGAcgAygLMhwudHByb3h5X2FkbWluLkNlcnRpZmljYXRlS2V5EhAKCG51bV9rZXlzGAggASgNIkYKDkNlcnRpZmljYXRlS2V5Eg4KBmRpZ2VzdBgBIAEoCRIOCgZpbl91c2UYAiABKAgSFAoMaGFzX2V2aWRlbmNlGAMgASgIIiIKEFZlcmlmeUtleVJlcXVlc3QSDgoGZGlnZXN0GAEgASgJIkkKEVZlcmlmeUtleVJlc3BvbnNlEg8KB3JlZnVzYWwYASABKAkSDgoGYXBwX2lkGAIgASgJEhMKC2luc3RhbmNlX2lkGAMgASgJIkMKEkdldEF1ZGl0TG9nUmVxdWVzdBINCgVsaW1pdBgBIAEoDRITCgZiZWZvcmUYAiABKARIAIgBAUIJCgdfYmVmb3JlIpMBChNHZXRBdWRpdExvZ1Jlc3BvbnNlEikKB2VudHJpZXMYASADKAsyGC50cHJveHlfYWRtaW4uQXVkaXRFbnRyeRISCgVvbGRlchgCIAEoBEgAiAEBEhAKCGhlYWRfc2VxGAMgASgDEhEKCWhlYWRfaGFzaBgEIAEoCRIOCgZicm9rZW4YBSABKAlCCAoGX29sZGVyIqMBCgpBdWRpdEVudHJ5EgsKA3NlcRgBIAEoBBIKCgJhdBgCIAEoCRILCgN3aG8YAyABKAkSDAoEZnJvbRgEIAEoCRIPCgdyZXF1ZXN0GAUgASgJEg4KBm1ldGhvZBgGIAEoCRINCgVhYm91dBgHIAEoCRIPCgdvdXRjb21lGAggASgJEhQKB21lc3NhZ2UYCSABKAlIAIgBAUIKCghfbWVzc2FnZTK7BwoLVHByb3h5QWRtaW4STAoNTGlzdEluc3RhbmNlcxIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRojLnRwcm94eV9hZG1pbi5MaXN0SW5zdGFuY2VzUmVzcG9uc2USPwoNRHJhaW5JbnN0YW5jZRIWLnRwcm94eV9hZG1pbi5JbnN0YW5jZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJACg5SZXN1bWVJbnN0YW5jZRIWLnRwcm94eV9hZG1pbi5JbnN0YW5jZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJACg5SZW1vdmVJbnN0YW5jZRIWLnRwcm94eV9hZG1pbi5JbnN0YW5jZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJECglMaXN0Tm9kZXMSFi5nb29nbGUucHJvdG9idWYuRW1wdHkaHy50cHJveHlfYWRtaW4uTGlzdE5vZGVzUmVzcG9uc2USNwoJRHJhaW5Ob2RlEhIudHByb3h5X2FkbWluLk5vZGUaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOAoKUmVzdW1lTm9kZRISLnRwcm94eV9hZG1pbi5Ob2RlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EjgKClJlbW92ZU5vZGUSEi50cHJveHlfYWRtaW4uTm9kZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJeCg9MaXN0Q29ubmVjdGlvbnMSJC50cHJveHlfYWRtaW4uTGlzdENvbm5lY3Rpb25zUmVxdWVzdBolLnRwcm94eV9hZG1pbi5MaXN0Q29ubmVjdGlvbnNSZXNwb25zZRJUChFSZWxvYWRDZXJ0aWZpY2F0ZRIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRonLnRwcm94eV9hZG1pbi5SZWxvYWRDZXJ0aWZpY2F0ZVJlc3BvbnNlEk4KDkdldENlcnRpZmljYXRlEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GiQudHByb3h5X2FkbWluLkdldENlcnRpZmljYXRlUmVzcG9uc2USTAoJVmVyaWZ5S2V5Eh4udHByb3h5X2FkbWluLlZlcmlmeUtleVJlcXVlc3QaHy50cHJveHlfYWRtaW4uVmVyaWZ5S2V5UmVzcG9uc2USUgoLR2V0QXVkaXRMb2cSIC50cHJveHlfYWRtaW4uR2V0QXVkaXRMb2dSZXF1ZXN0GiEudHByb3h5X2FkbWluLkdldEF1ZGl0TG9nUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_empty]);
 
 /**
  * @generated from message tproxy_admin.Instance
@@ -198,6 +198,13 @@ export type ListConnectionsRequest = Message<"tproxy_admin.ListConnectionsReques
    * @generated from field: uint32 most = 1;
    */
   most: number;
+
+  /**
+   * Only those with this in source, server name, app id, instance id or state, among the newest 10,000.
+   *
+   * @generated from field: string search = 2;
+   */
+  search: string;
 };
 
 /**
@@ -280,6 +287,13 @@ export type ListConnectionsResponse = Message<"tproxy_admin.ListConnectionsRespo
    * @generated from field: repeated tproxy_admin.ConnectionInfo connections = 1;
    */
   connections: ConnectionInfo[];
+
+  /**
+   * Open on this node, whatever was searched for.
+   *
+   * @generated from field: uint32 open = 2;
+   */
+  open: number;
 };
 
 /**
@@ -307,6 +321,287 @@ export type ReloadCertificateResponse = Message<"tproxy_admin.ReloadCertificateR
  */
 export const ReloadCertificateResponseSchema: GenMessage<ReloadCertificateResponse> = /*@__PURE__*/
   messageDesc(file_tproxy_admin, 9);
+
+/**
+ * @generated from message tproxy_admin.GetCertificateResponse
+ */
+export type GetCertificateResponse = Message<"tproxy_admin.GetCertificateResponse"> & {
+  /**
+   * The proxy answers under these; the certificate names the wildcard of each.
+   *
+   * @generated from field: repeated string base_domains = 1;
+   */
+  baseDomains: string[];
+
+  /**
+   * Unix milliseconds at which the certificate in use runs out.
+   *
+   * @generated from field: uint64 not_after = 2;
+   */
+  notAfter: bigint;
+
+  /**
+   * Why what the files hold now is not in use; empty where it is.
+   *
+   * @generated from field: string refusal = 3;
+   */
+  refusal: string;
+
+  /**
+   * Empty where certbot has told of none: the certificate comes from elsewhere.
+   *
+   * @generated from field: string account_uri = 4;
+   */
+  accountUri: string;
+
+  /**
+   * As they stand in the DNS, to be compared.
+   *
+   * @generated from field: repeated string caa = 5;
+   */
+  caa: string[];
+
+  /**
+   * Whether keys get quotes: this node was told of the guest that it runs in.
+   *
+   * @generated from field: bool can_quote = 6;
+   */
+  canQuote: boolean;
+
+  /**
+   * The newest 100 of them, newest first.
+   *
+   * @generated from field: repeated tproxy_admin.CertificateKey keys = 7;
+   */
+  keys: CertificateKey[];
+
+  /**
+   * All there were.
+   *
+   * @generated from field: uint32 num_keys = 8;
+   */
+  numKeys: number;
+};
+
+/**
+ * Describes the message tproxy_admin.GetCertificateResponse.
+ * Use `create(GetCertificateResponseSchema)` to create a new message.
+ */
+export const GetCertificateResponseSchema: GenMessage<GetCertificateResponse> = /*@__PURE__*/
+  messageDesc(file_tproxy_admin, 10);
+
+/**
+ * @generated from message tproxy_admin.CertificateKey
+ */
+export type CertificateKey = Message<"tproxy_admin.CertificateKey"> & {
+  /**
+   * SHA-256 of the SubjectPublicKeyInfo, 64 hex digits.
+   *
+   * @generated from field: string digest = 1;
+   */
+  digest: string;
+
+  /**
+   * @generated from field: bool in_use = 2;
+   */
+  inUse: boolean;
+
+  /**
+   * @generated from field: bool has_evidence = 3;
+   */
+  hasEvidence: boolean;
+};
+
+/**
+ * Describes the message tproxy_admin.CertificateKey.
+ * Use `create(CertificateKeySchema)` to create a new message.
+ */
+export const CertificateKeySchema: GenMessage<CertificateKey> = /*@__PURE__*/
+  messageDesc(file_tproxy_admin, 11);
+
+/**
+ * @generated from message tproxy_admin.VerifyKeyRequest
+ */
+export type VerifyKeyRequest = Message<"tproxy_admin.VerifyKeyRequest"> & {
+  /**
+   * @generated from field: string digest = 1;
+   */
+  digest: string;
+};
+
+/**
+ * Describes the message tproxy_admin.VerifyKeyRequest.
+ * Use `create(VerifyKeyRequestSchema)` to create a new message.
+ */
+export const VerifyKeyRequestSchema: GenMessage<VerifyKeyRequest> = /*@__PURE__*/
+  messageDesc(file_tproxy_admin, 12);
+
+/**
+ * @generated from message tproxy_admin.VerifyKeyResponse
+ */
+export type VerifyKeyResponse = Message<"tproxy_admin.VerifyKeyResponse"> & {
+  /**
+   * Why it is not verified; empty where it is.
+   *
+   * @generated from field: string refusal = 1;
+   */
+  refusal: string;
+
+  /**
+   * Of the guest that made the quote.
+   *
+   * @generated from field: string app_id = 2;
+   */
+  appId: string;
+
+  /**
+   * @generated from field: string instance_id = 3;
+   */
+  instanceId: string;
+};
+
+/**
+ * Describes the message tproxy_admin.VerifyKeyResponse.
+ * Use `create(VerifyKeyResponseSchema)` to create a new message.
+ */
+export const VerifyKeyResponseSchema: GenMessage<VerifyKeyResponse> = /*@__PURE__*/
+  messageDesc(file_tproxy_admin, 13);
+
+/**
+ * @generated from message tproxy_admin.GetAuditLogRequest
+ */
+export type GetAuditLogRequest = Message<"tproxy_admin.GetAuditLogRequest"> & {
+  /**
+   * At most so many entries; 100 unless given.
+   *
+   * @generated from field: uint32 limit = 1;
+   */
+  limit: number;
+
+  /**
+   * GetAuditLogResponse.older of the page before.
+   *
+   * @generated from field: optional uint64 before = 2;
+   */
+  before?: bigint | undefined;
+};
+
+/**
+ * Describes the message tproxy_admin.GetAuditLogRequest.
+ * Use `create(GetAuditLogRequestSchema)` to create a new message.
+ */
+export const GetAuditLogRequestSchema: GenMessage<GetAuditLogRequest> = /*@__PURE__*/
+  messageDesc(file_tproxy_admin, 14);
+
+/**
+ * @generated from message tproxy_admin.GetAuditLogResponse
+ */
+export type GetAuditLogResponse = Message<"tproxy_admin.GetAuditLogResponse"> & {
+  /**
+   * @generated from field: repeated tproxy_admin.AuditEntry entries = 1;
+   */
+  entries: AuditEntry[];
+
+  /**
+   * Where older entries are to be asked for; absent when there are none.
+   *
+   * @generated from field: optional uint64 older = 2;
+   */
+  older?: bigint | undefined;
+
+  /**
+   * The last entry's number, -1 for none, and its hash: whoever keeps them sees a log that was cut or made anew.
+   *
+   * @generated from field: int64 head_seq = 3;
+   */
+  headSeq: bigint;
+
+  /**
+   * @generated from field: string head_hash = 4;
+   */
+  headHash: string;
+
+  /**
+   * What is wrong with the chain as the file has it now; empty where nothing is. Looked at with the newest page only.
+   *
+   * @generated from field: string broken = 5;
+   */
+  broken: string;
+};
+
+/**
+ * Describes the message tproxy_admin.GetAuditLogResponse.
+ * Use `create(GetAuditLogResponseSchema)` to create a new message.
+ */
+export const GetAuditLogResponseSchema: GenMessage<GetAuditLogResponse> = /*@__PURE__*/
+  messageDesc(file_tproxy_admin, 15);
+
+/**
+ * @generated from message tproxy_admin.AuditEntry
+ */
+export type AuditEntry = Message<"tproxy_admin.AuditEntry"> & {
+  /**
+   * From 0, without gaps.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * RFC 3339
+   *
+   * @generated from field: string at = 2;
+   */
+  at: string;
+
+  /**
+   * @generated from field: string who = 3;
+   */
+  who: string;
+
+  /**
+   * IP address
+   *
+   * @generated from field: string from = 4;
+   */
+  from: string;
+
+  /**
+   * @generated from field: string request = 5;
+   */
+  request: string;
+
+  /**
+   * @generated from field: string method = 6;
+   */
+  method: string;
+
+  /**
+   * The instance or node it is about.
+   *
+   * @generated from field: string about = 7;
+   */
+  about: string;
+
+  /**
+   * asked, done, refused or failed.
+   *
+   * @generated from field: string outcome = 8;
+   */
+  outcome: string;
+
+  /**
+   * @generated from field: optional string message = 9;
+   */
+  message?: string | undefined;
+};
+
+/**
+ * Describes the message tproxy_admin.AuditEntry.
+ * Use `create(AuditEntrySchema)` to create a new message.
+ */
+export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
+  messageDesc(file_tproxy_admin, 16);
 
 /**
  * What operators of a tproxy do. On the admin listener only, with a token. Changes hold on all nodes and over restarts.
@@ -406,6 +701,36 @@ export const TproxyAdmin: GenService<{
     methodKind: "unary";
     input: typeof EmptySchema;
     output: typeof ReloadCertificateResponseSchema;
+  },
+  /**
+   * The certificate in use, who may order the next one, and the keys of this and earlier ones.
+   *
+   * @generated from rpc tproxy_admin.TproxyAdmin.GetCertificate
+   */
+  getCertificate: {
+    methodKind: "unary";
+    input: typeof EmptySchema;
+    output: typeof GetCertificateResponseSchema;
+  },
+  /**
+   * Verifies the quote of a certificate's key, by the rules for guests that register.
+   *
+   * @generated from rpc tproxy_admin.TproxyAdmin.VerifyKey
+   */
+  verifyKey: {
+    methodKind: "unary";
+    input: typeof VerifyKeyRequestSchema;
+    output: typeof VerifyKeyResponseSchema;
+  },
+  /**
+   * What was asked of this node, newest first.
+   *
+   * @generated from rpc tproxy_admin.TproxyAdmin.GetAuditLog
+   */
+  getAuditLog: {
+    methodKind: "unary";
+    input: typeof GetAuditLogRequestSchema;
+    output: typeof GetAuditLogResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_tproxy_admin, 0);
