@@ -172,8 +172,12 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
       .poll(() => readFile(options("b").snapshot.path, "utf8").catch(() => ""), { timeout: 20_000 })
       .toContain('"1"');
 
+    const written = Date.now();
+    await expect.poll(() => a.asOf, { timeout: 10_000 }).toBeGreaterThan(written);
     own.signal("SIGSTOP"); // it does not refuse: it says nothing
+    const stopped = Date.now();
     await expect.poll(() => a.trouble, { timeout: 20_000 }).toBeDefined();
+    expect(a.asOf).toBeLessThanOrEqual(stopped);
     expect(a.get("x")?.value).toBe("1");
     const began = performance.now();
     const refused = expect(a.commit({ set: { x: "2" } })).rejects.toMatchObject({ code: "unavailable" });
@@ -182,6 +186,7 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
       await using restarted = await EtcdStore.open(options("b"));
       expect(restarted.get("x")?.value).toBe("1");
       expect(restarted.trouble).toBeDefined();
+      expect(restarted.asOf).toBe(0);
     }
     await Promise.all([refused, stranger]);
     expect(performance.now() - began).toBeLessThan(30_000);
@@ -190,6 +195,7 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
     await own.kill();
     await own.start();
     await expect.poll(() => [a.trouble, b.trouble], { timeout: 30_000 }).toEqual([undefined, undefined]);
+    expect(a.asOf).toBeGreaterThan(stopped);
     await b.commit({ set: { x: "3" } });
     await expect.poll(() => a.get("x")?.value, { timeout: 10_000 }).toBe("3");
   });

@@ -35,7 +35,7 @@ export interface Store extends AsyncDisposable {
   readonly node: string;
   /** Why what is read may be old, and changes are refused; undefined while all is well. */
   readonly trouble: string | undefined;
-  /** Everything written until then is in what is read, Unix milliseconds. */
+  /** Everything written until then is in what is read, Unix milliseconds; 0 where the store was not reached since the start. */
   readonly asOf: number;
   /** Aborts when records that were written `leased` before may be gone; a new signal each time. */
   readonly lease: AbortSignal;

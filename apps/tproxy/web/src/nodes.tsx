@@ -1,7 +1,7 @@
 import { Problem, State, TypedDialog, duration, useAction } from "@dstack/dashboard/web";
 import type { Mood } from "@dstack/dashboard/web";
 import { useSignal } from "@preact/signals";
-import type { NodeItem } from "../../src/dashboard/items.js";
+import type { NodeItem, SiteItem } from "../../src/dashboard/items.js";
 import { call } from "./api.js";
 import { nodeTime, nodes, site } from "./live.js";
 
@@ -9,6 +9,13 @@ function stateOf({ removed, alive, draining }: NodeItem): { status: string; mood
   if (removed) return { status: "removed", mood: "plain" };
   if (!alive) return { status: draining ? "down, drained" : "down", mood: "bad" };
   return draining ? { status: "drained", mood: "plain" } : { status: "up", mood: "good" };
+}
+
+/** How old what this node knows of the others is. */
+function lastSync({ kind, as_of: asOf, trouble }: SiteItem["store"]): string {
+  if (kind === "file") return "not needed: nobody else writes";
+  const when = asOf === 0 ? "not since this start" : `${duration(nodeTime.value - asOf)} ago`;
+  return trouble === undefined ? when : `${when}: ${trouble}`;
 }
 
 /** Where registrations are, and how far this node knows them. */
@@ -22,11 +29,7 @@ function StoreFacts() {
         {store.kind === "file" ? "a journal on this node: it is the only one" : "etcd, which all nodes share"}
       </dd>
       <dt>Last sync</dt>
-      <dd>
-        {store.kind === "file"
-          ? "not needed: nobody else writes"
-          : `${duration(nodeTime.value - store.as_of)} ago${store.trouble === undefined ? "" : `: ${store.trouble}`}`}
-      </dd>
+      <dd>{lastSync(store)}</dd>
     </dl>
   );
 }
