@@ -12,7 +12,7 @@ import type { Scenario } from "./scenario.js";
 const IDLE_CONNECTIONS = 9_500;
 /** How long the proxy may take to let go of all of them. */
 const RELEASE_MS = 5_000;
-const MAX_IDLE_BYTES_EACH = 512;
+const MAX_IDLE_BYTES_EACH = 640;
 const SMALL = { speech: "canned", atOnce: 32, requestsEach: 1, answerBytes: 200 } as const;
 
 /** Nearly ten thousand connections that say nothing take little, are let go of again, and others are served beside them. */
