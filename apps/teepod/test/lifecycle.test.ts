@@ -1,6 +1,6 @@
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { mkdir, readFile, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { appIdOfCompose, hex, sha256, utf8 } from "@dstack/core";
@@ -294,6 +294,21 @@ describe("creating", () => {
     await expect(pod.client.createVm(vmRequest())).rejects.toThrow("QEMU did not start: no memory");
     expect(await readdir(pod.site.runPath)).toEqual(AUDIT);
     expect((await pod.client.status()).vms).toEqual([]);
+  });
+
+  it("T1: a VM whose image has vanished is kept, and says so when it is started", async () => {
+    await using pod = await testpod({ hypervisor: new FakeHypervisor() });
+    const { id } = await pod.client.createVm(vmRequest());
+    await pod.client.stopVm({ id });
+    await rename(join(pod.site.images, "tiny-0.0.1"), join(pod.site.dir, "elsewhere"));
+    await expect(pod.client.startVm({ id })).rejects.toMatchObject({
+      code: "bad_request",
+      message: "its image tiny-0.0.1 cannot be used: there is no image of that name; there are none",
+    });
+    expect(await only(pod.client)).toMatchObject({ id, status: "stopped" });
+    await rename(join(pod.site.dir, "elsewhere"), join(pod.site.images, "tiny-0.0.1"));
+    await pod.client.startVm({ id });
+    expect(await only(pod.client)).toMatchObject({ status: "running" });
   });
 
   it("T1: an image that is not in the listing is refused", async () => {

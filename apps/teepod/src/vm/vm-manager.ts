@@ -149,7 +149,12 @@ export class VmManager implements AsyncDisposable {
         throw new VmError("wrong_state", "the VM is stopping; start it when it has stopped");
       }
       const { images, hypervisor, material, log, store, freeSpace } = this.parts;
-      const image = await images.get(vm.manifest.image);
+      const image = await images.get(vm.manifest.image).catch((err: unknown) => {
+        // Whoever starts a VM did not name its image.
+        throw err instanceof InputError
+          ? new InputError(`its image ${vm.manifest.image} cannot be used: ${err.message}`, { cause: err })
+          : err;
+      });
       const ports = portsOf(vm.manifest);
       await requirePortsFree(ports, this.rules.portAddress);
       await requireDiskSpace(store.root, this.rules.reserveBytes, freeSpace);

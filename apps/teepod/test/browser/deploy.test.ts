@@ -12,7 +12,7 @@ import { PLAIN_HOST, Tab, startBrowser } from "@dstack/dashboard/testing";
 import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { writeImage } from "../helpers/images.js";
-import { OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
+import { COMPOSE, OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
 
 const WEB = new URL("../../web/", import.meta.url);
 
@@ -253,6 +253,33 @@ describe("deploying and changing VMs in the dashboard", { timeout: 120_000 }, ()
     await other.page.getByText("Somebody else has changed this VM since you looked at it").waitFor();
     expect((await d.client.getInfo({ id })).info?.configuration?.composeFile).toContain("image: one");
     expect([...d.tab.complaints, ...other.complaints]).toEqual([]);
+  });
+
+  it("K7: changes secrets alone as one bundle, from the lines of an env file, and says which are lost", async () => {
+    await using d = await dashboard();
+    const document = JSON.stringify({ ...(JSON.parse(COMPOSE) as object), allowed_envs: ["A", "B", "C"] });
+    const { id } = await d.client.createVm(vmRequest({ composeFile: document }));
+    await d.tab.go(`#/vm/${id}/upgrade`);
+    await d.page.getByLabel("Name", { exact: true }).nth(2).waitFor();
+    await d.page.evaluate(`{
+      const clipboardData = new DataTransfer();
+      clipboardData.setData("text", "A=one\\n# not this\\nB=two=2\\n");
+      document.getElementById("secret-name-0")
+        .dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+    }`);
+    await d.page.getByRole("button", { name: "Look at what changes" }).click();
+    await d.page.getByText("The secrets; the document stays as it is.").waitFor();
+    await d.page.getByText("Without a value from now on: C.").waitFor();
+    await d.page.getByLabel("This is my KMS").check();
+    await d.page.getByRole("button", { name: "Upgrade", exact: true }).click();
+    await d.page.getByText("The VM has its new configuration.").waitFor();
+    const { configuration } = (await d.client.getInfo({ id })).info ?? {};
+    expect(configuration?.composeFile).toBe(document);
+    expect(decryptEnv(d.kms.secret, configuration?.encryptedEnv ?? new Uint8Array())).toEqual([
+      { key: "A", value: "one" },
+      { key: "B", value: "two=2" },
+    ]);
+    expect(d.tab.complaints).toEqual([]);
   });
 
   it("stops, resizes, clones and removes, the last only when the name was typed", async () => {

@@ -119,7 +119,8 @@ describe("access with tokens", () => {
     expect((await call("Status", VIEWER, 32 * 1024)).status).toBe(413);
     expect((await call("StopVm", OPERATOR, 32 * 1024)).status).toBe(413);
     expect((await call("CreateVm", OPERATOR, 32 * 1024)).status).toBe(400);
-    expect((await call("CreateVm", OPERATOR, 5 * 2 ** 20)).status).toBe(413);
+    for (const method of ["CreateVm", "UpgradeApp"])
+      expect((await call(method, OPERATOR, 10 * 2 ** 20)).status).toBe(413);
   });
 
   it("T3: a compose document and an environment of the largest size fit", async () => {

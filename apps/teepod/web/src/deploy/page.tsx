@@ -4,7 +4,7 @@ import { Problem, useAnswer } from "@dstack/dashboard/web";
 import type { AppDocument } from "../compose/document.js";
 import { Draft } from "./draft.js";
 import { DraftForm } from "./form.js";
-import { Review } from "./review.js";
+import { ReviewDraft } from "./review-draft.js";
 import { mayChange } from "../live.js";
 import { route } from "../route.js";
 
@@ -38,7 +38,7 @@ export function Deploy() {
         </div>
       )}
       {draft !== undefined && made.value !== undefined && (
-        <Review draft={draft} made={made.value} onBack={() => (made.value = undefined)} />
+        <ReviewDraft draft={draft} made={made.value} onBack={() => (made.value = undefined)} />
       )}
     </>
   );

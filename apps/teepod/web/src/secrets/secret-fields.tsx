@@ -32,6 +32,17 @@ function parseLines(text: string): Secret[] {
   });
 }
 
+/** Lines go to the rows of their names; for other names there are rows behind, the first in place of an empty one. */
+function withLines(rows: readonly Secret[], at: number, lines: readonly Secret[]): Secret[] {
+  const values = new Map(lines.map(({ key, value }) => [key, value]));
+  const filled = rows.filter(({ key }, i) => i !== at || key !== "");
+  const known = new Set(filled.map(({ key }) => key));
+  return [
+    ...filled.map(({ key, value }) => ({ key, value: values.get(key) ?? value })),
+    ...[...values].filter(([key]) => !known.has(key)).map(([key, value]) => ({ key, value })),
+  ];
+}
+
 /** Variables of the compose file whose values only the VM is to know. */
 export function SecretFields({ rows, hint }: { rows: Signal<readonly Secret[]>; hint: string }) {
   const set = (at: number, change: Partial<Secret>): void => {
@@ -41,7 +52,7 @@ export function SecretFields({ rows, hint }: { rows: Signal<readonly Secret[]>; 
     const lines = parseLines(event.clipboardData?.getData("text") ?? "");
     if (lines.length === 0) return;
     event.preventDefault();
-    rows.value = [...rows.value.slice(0, at), ...lines, ...rows.value.slice(at + 1)];
+    rows.value = withLines(rows.value, at, lines);
   };
   return (
     <fieldset>

@@ -40,14 +40,14 @@ export function upgradedDocument(
   const { text, notices } = toAppComposeText(compose, options);
   if (isAppCompose(compose)) return { ...describeDocument(text), notices };
   const { allowed_envs: _, ...others } = fields;
+  // Fields stay where they were, and a flag that was never there is only added to be set: else the document would be
+  // another one although nothing was changed.
   const made = {
-    ...others,
+    ...(allowedEnvs.length > 0 ? { ...fields, allowed_envs: allowedEnvs } : others),
     docker_compose_file: compose,
-    public_logs: flags.publicLogs,
-    public_sysinfo: flags.publicSysinfo,
-    // Documents that never spoke of it keep to that.
-    ...((flags.publicTcbinfo || "public_tcbinfo" in others) && { public_tcbinfo: flags.publicTcbinfo }),
-    ...(allowedEnvs.length > 0 && { allowed_envs: allowedEnvs }),
+    ...(("public_logs" in fields || flags.publicLogs) && { public_logs: flags.publicLogs }),
+    ...(("public_sysinfo" in fields || flags.publicSysinfo) && { public_sysinfo: flags.publicSysinfo }),
+    ...(("public_tcbinfo" in fields || flags.publicTcbinfo) && { public_tcbinfo: flags.publicTcbinfo }),
   };
   // Written as it was when only its spaces would change.
   const unchanged = readable(JSON.stringify(made)) === readable(JSON.stringify(JSON.parse(old)));

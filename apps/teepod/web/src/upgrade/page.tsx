@@ -1,96 +1,21 @@
 import { useSignal } from "@preact/signals";
-import { Problem, useAction, useAnswer, wordsOf } from "@dstack/dashboard/web";
+import { Problem, useAnswer, wordsOf } from "@dstack/dashboard/web";
 import { ComposeInput } from "../compose/compose-input.js";
 import type { AppDocument } from "../compose/document.js";
 import { FlagFields } from "../compose/flags.js";
-import { Preview } from "../compose/preview.js";
-import { fetchEnvKey } from "../secrets/env-key.js";
-import { KmsRoot, rememberConfirmed } from "../secrets/kms-root.js";
 import { SecretFields, givenSecrets } from "../secrets/secret-fields.js";
 import type { Secret } from "../secrets/secret-fields.js";
-import { sealSecrets } from "../secrets/seal.js";
 import { VmHeading } from "../vm/heading.js";
 import type { GetInfoResponse, VmInfo } from "../wire.js";
 import { Done } from "./done.js";
-import { diffLines } from "./diff.js";
-import { openDocument, readable, upgradedDocument } from "./documents.js";
+import { openDocument, upgradedDocument } from "./documents.js";
+import { ReviewUpgrade } from "./review-upgrade.js";
 import { call } from "../api.js";
-import { mayChange, vms } from "../live.js";
+import { vms } from "../live.js";
 import { route } from "../route.js";
 
 const SECRETS_HINT =
-  "Empty keeps the secrets the VM has. Whatever stands here replaces all of them, so give every one the new document needs.";
-
-function Diff({ before, after }: { before: string; after: string }) {
-  const lines = diffLines(before, after);
-  return (
-    <pre class="diff" tabIndex={0} role="region" aria-label="What changes">
-      {lines.map((line, i) => (
-        <div key={i} class={line.kind}>
-          {line.kind === "added" ? "+ " : line.kind === "removed" ? "- " : "  "}
-          {line.text}
-        </div>
-      ))}
-    </pre>
-  );
-}
-
-function Review(props: {
-  vm: VmInfo;
-  made: AppDocument;
-  secrets: readonly Secret[];
-  onBack: () => void;
-  onDone: (upgradedAppId: string) => void;
-}) {
-  const { vm, made, secrets } = props;
-  const { answer: key, problem: keyProblem } = useAnswer(
-    async () => (secrets.length === 0 ? undefined : fetchEnvKey(vm.app_id)),
-    [vm.app_id],
-  );
-  const confirmed = useSignal(false);
-  const { run, busy, problem } = useAction();
-  const ready = secrets.length === 0 || (key.value !== undefined && confirmed.value);
-  const same = made.text === vm.configuration.compose_file;
-  const upgrade = (): void =>
-    run(async () => {
-      if (key.value !== undefined) rememberConfirmed(key.value.fingerprint);
-      const { id } = await call<{ id: string }>("UpgradeApp", {
-        id: vm.id,
-        compose_file: made.text,
-        ...(key.value !== undefined && { encrypted_env: sealSecrets(key.value.publicKey, secrets) }),
-        expected_etag: vm.etag,
-      });
-      props.onDone(id);
-    });
-  return (
-    <>
-      <p>Nothing has been sent yet.</p>
-      <h2>What changes</h2>
-      {same ? (
-        <p>{secrets.length === 0 ? "Nothing." : "The secrets; the document stays as it is."}</p>
-      ) : (
-        <Diff before={readable(vm.configuration.compose_file)} after={readable(made.text)} />
-      )}
-      <Preview made={made} />
-      <Problem text={keyProblem.value} />
-      {key.value !== undefined && <KmsRoot fingerprint={key.value.fingerprint} confirmed={confirmed} />}
-      <Problem text={problem.value} />
-      <p class="bar">
-        <button
-          type="button"
-          class="primary"
-          disabled={!mayChange.value || busy.value || !ready || (same && secrets.length === 0)}
-          onClick={upgrade}
-        >
-          Upgrade
-        </button>
-        <button type="button" disabled={busy.value} onClick={props.onBack}>
-          Back
-        </button>
-      </p>
-    </>
-  );
-}
+  "Empty keeps the secrets the VM has. Nobody can read those, so to change one give all of them: paste the lines of your env file into a name.";
 
 function UpgradeForm({ vm, onDone }: { vm: VmInfo; onDone: (upgradedAppId: string) => void }) {
   const old = vm.configuration.compose_file;
@@ -128,7 +53,7 @@ function UpgradeForm({ vm, onDone }: { vm: VmInfo; onDone: (upgradedAppId: strin
         </p>
       </form>
       {made.value !== undefined && (
-        <Review
+        <ReviewUpgrade
           vm={vm}
           made={made.value}
           secrets={given()}
