@@ -71,18 +71,7 @@ describe.runIf(process.getuid?.() === 0)(
     it("the app's quote carries the caller's nonce, and dstack verify refuses it for another one", async () => {
       const path = join(machine.home, "quote.json");
       await writeFile(path, await curlApp("/quote?nonce=00ff"));
-      const image = await imageDir(machine);
-      const { ports } = await machine.state();
-      const common = [
-        "--app-id",
-        up.app_id,
-        "--image",
-        image,
-        "--pccs-url",
-        `http://127.0.0.1:${ports["pcs"]}`,
-        "--simulated-root",
-        join(machine.home, "simulated-root.pem"),
-      ];
+      const common = ["--app-id", up.app_id, ...(await trust(machine))];
       expect(await machine.dstack(["verify", path, "--nonce", "00ff", ...common])).toContain(
         "quote verified (simulated platform)",
       );
@@ -112,6 +101,27 @@ describe.runIf(process.getuid?.() === 0)(
         (await curlApp(`/logs/${name}?since=0&text`, 8090)).split("\n")[0] ?? "",
       );
       expect(first).toMatchObject({ channel: "stdout", message: "hello is serving on port 80\n" });
+    });
+
+    it("tappd's pages come through the tunnel, and the check they name verifies the guest by its own certificate", async () => {
+      const overview = await curlApp("/", 8090);
+      expect(overview.match(/Equal: replaying/g)).toHaveLength(4);
+      const address = /dstack verify (https:\S+)/.exec(overview)?.[1] ?? "";
+      expect(new URL(address).hostname).toBe(`${up.app_id}-8043s.${new URL(up.url).hostname.slice(41)}`);
+
+      const compose = join(machine.home, "app-compose.json");
+      await writeFile(compose, await curlApp("/app-compose.json", 8090));
+      expect(
+        await machine.dstack(["verify", address, "--compose", compose, ...(await trust(machine))]),
+      ).toContain("verified (simulated platform)");
+
+      const containers = await curlApp("/containers", 8090);
+      expect(containers).toContain("running: Up");
+      expect(containers).toMatch(/dstack\/hello@sha256:[0-9a-f]{64}/);
+      const log = /href="(\/containers\/[^"]+)"/.exec(containers)?.[1] ?? "";
+      expect(await curlApp(log, 8090)).toContain("hello is serving on port 80");
+      expect(await curlApp("/events", 8090)).toContain("is that of name and payload");
+      expect(await curlApp("/system", 8090)).toContain('aria-label="Processor: ');
     });
 
     it("teepod killed with -9 and started again still owns its running VM", async () => {
@@ -215,12 +225,8 @@ describe.runIf(process.getuid?.() === 0)(
           ]),
         ) as { info: { configuration: { compose_file: string } } };
         const app = /image: (dstack\/hello@sha256:[0-9a-f]{64})/.exec(info.configuration.compose_file)?.[1];
-        const { ports } = await machine.state();
         const began = Date.now();
-        await serveCustomDomain(machine, app ?? "", [
-          ...["--image", await imageDir(machine), "--pccs-url", `http://127.0.0.1:${ports["pcs"]}`],
-          ...["--simulated-root", join(machine.home, "simulated-root.pem")],
-        ]);
+        await serveCustomDomain(machine, app ?? "", await trust(machine));
         console.log(`the custom domain took ${((Date.now() - began) / 1000).toFixed(0)} s`);
       },
     );
@@ -237,9 +243,14 @@ describe.runIf(process.getuid?.() === 0)(
   },
 );
 
-async function imageDir(machine: Machine): Promise<string> {
+/** What `dstack verify` is told to trust: the image, and the simulated platform. */
+async function trust(machine: Machine): Promise<string[]> {
   const state = JSON.parse(await readFile(join(machine.home, "state.json"), "utf8")) as { image: string };
-  return join("images", "out", state.image);
+  const { ports } = await machine.state();
+  return [
+    ...["--image", join("images", "out", state.image), "--pccs-url", `http://127.0.0.1:${ports["pcs"]}`],
+    ...["--simulated-root", join(machine.home, "simulated-root.pem")],
+  ];
 }
 
 async function teepodUrl(machine: Machine): Promise<string> {
