@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { InputError, errorMessage } from "@dstack/core";
 import { ConfigError, createLogger, loadConfig, runDaemon } from "@dstack/daemon";
 import { Command } from "commander";
 import { CtMonitorConfig } from "./config.js";
+import { logTables } from "./log-list.js";
 import { checkOnce, startCtMonitor } from "./service.js";
 
 const DEFAULT_CONFIG = "ct-monitor.toml";
@@ -74,6 +76,19 @@ const program = new Command("ct_monitor")
     if (flags.once === true) return once(flags);
     const config = await load(flags);
     return runDaemon("ct-monitor", (signal) => startCtMonitor(config, { signal }));
+  });
+
+program
+  .command("logs <file>")
+  .description("print the [[log]] tables for a browser's log list that you have downloaded")
+  .action(async (file: string) => {
+    let list: unknown;
+    try {
+      list = JSON.parse(await readFile(file, "utf8"));
+    } catch (err) {
+      throw new InputError(`${file}: ${errorMessage(err)}`, { cause: err });
+    }
+    process.stdout.write(logTables(list, new Date()));
   });
 
 program.parseAsync().catch((err: unknown) => {

@@ -1,24 +1,15 @@
-import { createServer } from "node:net";
-import { realpath } from "node:fs/promises";
-import { dirname, basename, join } from "node:path";
-import { InputError, errorCode, errorMessage, hex, readRegularFile, sha256 } from "@dstack/core";
 import { type Checks, type Logger, ResourceStack, createLogger, startChecks } from "@dstack/daemon";
-import { raTlsAgent } from "@dstack/ra-rpc";
-import { PeerVerifier, describeCollateralEvent, pemToDer, splitPem } from "@dstack/ra-tls";
-import type { Dispatcher } from "undici";
+import type { PeerVerifier } from "@dstack/ra-tls";
 import type { Alert } from "./alerts.js";
 import type { CtMonitorConfig } from "./config.js";
 import { KnownKeys } from "./known-keys.js";
-import type { KeyJudge } from "./known-keys.js";
+import { lockState } from "./lock-state.js";
 import { MonitorMetrics } from "./metrics.js";
 import { Monitor } from "./monitor.js";
+import { keyJudge, reachTproxies, teller } from "./parts.js";
 import { CrtSh } from "./sources/crt-sh.js";
 import { CtLog } from "./sources/ct-log.js";
 import { MonitorState } from "./state.js";
-import { tellWebhook } from "./webhook.js";
-
-const MAX_PEM_BYTES = 256 * 1024;
-const MAX_SECRET_BYTES = 4096;
 
 export interface CtMonitorParts {
   readonly log?: Logger;
@@ -113,7 +104,7 @@ async function open(config: CtMonitorConfig, parts: CtMonitorParts, signal: Abor
   const state = await MonitorState.open(config.state_file, config.domain);
   if (!state.existed) log.warn({ path: config.state_file }, "there is no state yet: beginning anew");
   const metrics = new MonitorMetrics();
-  const judge = await keyJudge(config, parts, log, signal);
+  const judge = await keyJudge(config, parts.verifier, log, signal);
   metrics.trustInsteadOfEvidence.set(Number(judge.by === "trust"));
   const keys = new KnownKeys(
     {
@@ -155,87 +146,4 @@ async function open(config: CtMonitorConfig, parts: CtMonitorParts, signal: Abor
   );
   const held = stack.move();
   return { monitor, metrics, logs, log, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
-}
-
-async function keyJudge(
-  config: CtMonitorConfig,
-  parts: CtMonitorParts,
-  log: Logger,
-  signal: AbortSignal,
-): Promise<KeyJudge> {
-  if (config.attestation === undefined) {
-    log.warn("INSECURE: keys are taken on tproxy's word; whoever runs its host can add any");
-    return { by: "trust" };
-  }
-  const verifier =
-    parts.verifier ??
-    (await PeerVerifier.create(config.attestation, {
-      signal,
-      onCollateralEvent: (event) => {
-        const { level, fields, message } = describeCollateralEvent(event);
-        log[level](fields, message);
-      },
-    }));
-  if (verifier.simulatedRoots.length > 0) {
-    log.warn(
-      "INSECURE: simulated platforms are trusted; whoever has their seed can make evidence for any key",
-    );
-  }
-  if (verifier.policy.images.allow_all) log.warn("INSECURE: allow_all = true, any image's evidence counts");
-  const kmsCa = await readText("kms_ca", config.kms_ca ?? config.tproxy_ca ?? "", MAX_PEM_BYTES);
-  return {
-    by: "evidence",
-    verifier,
-    composeHashes: config.tproxy_compose_hashes,
-    kmsCaHashes: splitPem(kmsCa).map((pem) => hex(sha256(pemToDer(pem)))),
-  };
-}
-
-/** Without a CA of their own tproxies are reached as any web server, by the system's roots. */
-async function reachTproxies(
-  { tproxy_url: urls, tproxy_ca: ca }: CtMonitorConfig,
-  stack: ResourceStack,
-): Promise<Map<string, Dispatcher | undefined>> {
-  if (ca === undefined) return new Map(urls.map((url) => [url, undefined]));
-  const caPem = await readText("tproxy_ca", ca, MAX_PEM_BYTES);
-  return new Map(
-    urls.map((url) => {
-      const agent = raTlsAgent({ url, caPem });
-      stack.defer(() => agent.destroy());
-      return [url, agent];
-    }),
-  );
-}
-
-async function teller({ webhook, domain }: CtMonitorConfig) {
-  if (webhook === undefined) return undefined;
-  const secret =
-    webhook.secret_file === undefined
-      ? undefined
-      : (await readText("webhook.secret_file", webhook.secret_file, MAX_SECRET_BYTES)).trim();
-  return (alert: Alert, signal: AbortSignal) =>
-    tellWebhook({ url: webhook.url, secret }, domain, alert, signal);
-}
-
-async function readText(key: string, path: string, maxBytes: number): Promise<string> {
-  try {
-    return Buffer.from(await readRegularFile(path, maxBytes)).toString("utf8");
-  } catch (err) {
-    throw new InputError(`"${key}": ${errorMessage(err)}`, { cause: err });
-  }
-}
-
-/** Two monitors on one state file would undo each other's places. The kernel frees the lock however its process ends. */
-async function lockState(path: string): Promise<AsyncDisposable> {
-  const place = join(await realpath(dirname(path)), basename(path));
-  const server = createServer((socket) => socket.destroy());
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(`\0dstack-ct-monitor-${hex(sha256(place)).slice(0, 32)}`, resolve);
-  }).catch((err: unknown) => {
-    if (errorCode(err) !== "EADDRINUSE") throw err;
-    throw new InputError(`another ct-monitor works with ${path}`, { cause: err });
-  });
-  server.unref();
-  return { [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())) };
 }
