@@ -34,6 +34,8 @@ export interface CertbotOptions {
   attemptMs: number;
   /** Whether CAA records are kept as wanted. */
   setCaa: boolean;
+  /** Where the CAA records of a name are kept: for delegated names. At the name itself by default. */
+  caaAt?: ((name: string, signal: AbortSignal) => Promise<string>) | undefined;
   /** Makes others use the new certificate. One that throws is run again by each `renew` until it does not. */
   hook?: ((files: { certPath: string; keyPath: string }, signal: AbortSignal) => Promise<void>) | undefined;
   log: Log;
@@ -207,7 +209,8 @@ export class Certbot {
     const foreign: CaaRecord[] = [];
     for (const name of new Set(names.map(recordName))) {
       log.info({ domain: name }, `setting CAA records for ${name}`);
-      foreign.push(...(await setCaa(this.options, name, permissions, signal)));
+      const at = (await this.options.caaAt?.(name, signal)) ?? name;
+      foreign.push(...(await setCaa(this.options, at, permissions, signal)));
     }
     return foreign;
   }

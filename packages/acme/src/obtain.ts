@@ -142,8 +142,8 @@ async function placed(
 ): Promise<DnsChallenge[]> {
   return Promise.all(
     challenges.map(async (challenge) => {
-      const recordName = await authority.follow(challenge.recordName, signal);
-      if (recordName === challenge.recordName) return challenge;
+      const recordName = (await authority.aliases(challenge.recordName, signal)).at(-1);
+      if (recordName === undefined || recordName === challenge.recordName) return challenge;
       log.info(
         { domain: challenge.domain, at: recordName },
         `the challenge of ${challenge.domain} is delegated`,

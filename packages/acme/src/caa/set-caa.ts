@@ -68,7 +68,8 @@ export async function waitForCaa(
 }
 
 /**
- * The relevant record set of a name (RFC 8659 §3), read at the authoritative servers: the first non-empty one upwards.
+ * The relevant record set of a name (RFC 8659 §3), read at the authoritative servers: the first non-empty one upwards, of
+ * an alias the one where it leads.
  * @throws {DnsError} `unreachable` where no server of a zone answers: a CA would not issue either
  */
 export async function relevantCaa(
@@ -77,16 +78,18 @@ export async function relevantCaa(
   signal: AbortSignal,
 ): Promise<CaaRecord[]> {
   for (const suffix of suffixes(name)) {
-    const answers = await authority.caa(suffix, signal);
-    const heard = answers.find((answer) => "records" in answer);
-    if (heard === undefined || !("records" in heard)) {
-      const reasons = answers.map((answer) => ("failure" in answer ? answer.failure : "")).join(", ");
-      throw new DnsError(
-        "unreachable",
-        `no authoritative server tells the CAA records of ${suffix}: ${reasons}`,
-      );
+    for (const at of await authority.aliases(suffix, signal)) {
+      const answers = await authority.caa(at, signal);
+      const heard = answers.find((answer) => "records" in answer);
+      if (heard === undefined || !("records" in heard)) {
+        const reasons = answers.map((answer) => ("failure" in answer ? answer.failure : "")).join(", ");
+        throw new DnsError(
+          "unreachable",
+          `no authoritative server tells the CAA records of ${at}: ${reasons}`,
+        );
+      }
+      if (heard.records.length > 0) return heard.records;
     }
-    if (heard.records.length > 0) return heard.records;
   }
   return [];
 }

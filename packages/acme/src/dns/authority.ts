@@ -42,23 +42,24 @@ export class Authority {
   }
 
   /**
-   * Where a name leads: the end of its chain of CNAME records, the name itself where it has none.
-   * @throws {DnsError} `refused`: the chain has no end, or is too long; `unreachable`: no server says
+   * A name and, in order, those that its CNAME records lead to.
+   * @throws {DnsError} `refused`: the chain is too long; `unreachable`: no server says how it goes on
    */
-  async follow(name: string, signal: AbortSignal): Promise<string> {
-    let end = name;
-    for (let hops = 0; hops <= MAX_ALIASES; hops++) {
-      const answers = await this.#askAll(end, signal, (resolver) => resolver.resolveCname(end));
+  async aliases(name: string, signal: AbortSignal): Promise<[string, ...string[]]> {
+    const chain: [string, ...string[]] = [name];
+    for (let end = name; chain.length <= MAX_ALIASES + 1; chain.push(end)) {
+      const asked = end;
+      const answers = await this.#askAll(asked, signal, (resolver) => resolver.resolveCname(asked));
       const heard = answers.find((answer) => "records" in answer);
       if (heard === undefined || !("records" in heard)) {
         const reasons = answers.map((answer) => ("failure" in answer ? answer.failure : "")).join(", ");
         throw new DnsError(
           "unreachable",
-          `no authoritative server tells whether ${end} is an alias: ${reasons}`,
+          `no authoritative server tells whether ${asked} is an alias: ${reasons}`,
         );
       }
       const [target] = heard.records;
-      if (target === undefined) return end;
+      if (target === undefined) return chain;
       end = target.toLowerCase().replace(/\.$/, "");
     }
     throw new DnsError("refused", `${name} is an alias of an alias, more than ${MAX_ALIASES} times`);
