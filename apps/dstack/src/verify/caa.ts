@@ -24,39 +24,58 @@ export async function checkCaa(
   servers: readonly string[],
   signal: AbortSignal,
 ): Promise<CheckNode> {
+  const { records, at } = await checkRecords(domain, account, servers, signal);
   return group("DNS", [
-    await checkRecords(domain, account, servers, signal),
-    ...(await tellAlias(domain, servers)),
+    records,
+    ...(await tellAlias(at, servers)),
     notChecked("DNSSEC", "records are believed as the servers gave them"),
   ]);
 }
 
-/** RFC 8659 §3: the records of the closest name that has any, from the domain upwards. */
+/**
+ * RFC 8659 §3: the records of the closest name that has any, from the domain upwards; an alias has those where it leads.
+ * @returns at which name they stand, too
+ */
 async function checkRecords(
   domain: string,
   account: AcmeAccount,
   servers: readonly string[],
   signal: AbortSignal,
-): Promise<CheckNode> {
+): Promise<{ records: CheckNode; at: string }> {
   const authority = new Authority(servers.length === 0 ? {} : { servers });
   const labels = domain.split(".");
   for (const name of labels.map((_, i) => labels.slice(i).join("."))) {
-    const answers = await authority.caa(name, signal);
-    const sets = answers.flatMap((answer) => ("records" in answer ? [answer.records] : []));
-    const silent = answers.find((answer) => "failure" in answer);
-    if (silent !== undefined && "failure" in silent) {
-      return skipped(CHECK, `DNS server ${silent.server} gave no answer for ${name}: ${silent.failure}`);
+    for (const at of await namesOf(authority, name, signal)) {
+      const answers = await authority.caa(at, signal);
+      const sets = answers.flatMap((answer) => ("records" in answer ? [answer.records] : []));
+      const silent = answers.find((answer) => "failure" in answer);
+      if (silent !== undefined && "failure" in silent) {
+        const why = `DNS server ${silent.server} gave no answer for ${at}: ${silent.failure}`;
+        return { records: skipped(CHECK, why), at };
+      }
+      if (sets.every((set) => set.length === 0)) continue;
+      if (sets.some((set) => set.length === 0)) {
+        const why = `some servers of ${at} show records and others none`;
+        return { records: failed(CHECK, "caa_mismatch", why), at };
+      }
+      const why = whyOthersMayIssue(sets.flat(), account.caa, account.uri);
+      const records =
+        why === undefined
+          ? passed(CHECK, `${at} lets nobody issue but account ${account.uri}`)
+          : failed(CHECK, "caa_mismatch", `at ${at}: ${why}`);
+      return { records, at };
     }
-    if (sets.every((set) => set.length === 0)) continue;
-    if (sets.some((set) => set.length === 0)) {
-      return failed(CHECK, "caa_mismatch", `some servers of ${name} show records and others none`);
-    }
-    const why = whyOthersMayIssue(sets.flat(), account.caa, account.uri);
-    if (why !== undefined) return failed(CHECK, "caa_mismatch", `at ${name}: ${why}`);
-    return passed(CHECK, `${name} lets nobody issue but account ${account.uri}`);
   }
   const why = `there is none at ${domain} or above: any CA may issue a certificate for it to somebody else`;
-  return failed(CHECK, "caa_missing", why);
+  return { records: failed(CHECK, "caa_missing", why), at: domain };
+}
+
+/** A name with where it leads. Who cannot say that is asked for CAA records next, and then for a reason. */
+async function namesOf(authority: Authority, name: string, signal: AbortSignal): Promise<readonly string[]> {
+  return authority.aliases(name, signal).catch(() => {
+    signal.throwIfAborted();
+    return [name];
+  });
 }
 
 /** Records beside a CNAME are seen by whoever asks for them first; who has the CNAME already follows it. */

@@ -16,6 +16,7 @@ import {
   verify,
   verifyJson,
 } from "./site.js";
+import { startZoneServer } from "./zone-server.js";
 
 const DOMAIN = "shop.example.localhost";
 const ACCOUNT = "https://ca.test/acct/7";
@@ -157,6 +158,24 @@ describe("dstack verify https://<custom domain>", () => {
     const { out } = await verifyAt(server);
     await dns.setAlias(DOMAIN, undefined);
     expect(out).toMatch(/alias: shop\.example\.localhost is an alias of gateway\.example/);
+  });
+
+  it("goes by the records where a delegated domain leads, and refuses those of others there", async () => {
+    const certificate = certificateFor(DOMAIN);
+    const evidence = await Evidence.of(certificate.cert);
+    await using server = await serve(certificate, (path) => evidence.answer(path));
+    const aliases = { [DOMAIN]: "shop.delegated.test" };
+    for (const [value, code, said] of [
+      [OURS, 0, /^ok +CAA records: shop\.delegated\.test lets nobody issue but account/m],
+      ["ca.test", 1, /REFUSED: CAA records: at shop\.delegated\.test: another account may order/],
+    ] as const) {
+      // What stands above the domain does not count: the domain has records of its own, where it leads.
+      const caa = { "shop.delegated.test": value, "example.localhost": OURS };
+      await using zones = await startZoneServer(aliases, caa);
+      const outcome = await verify(`https://${DOMAIN}:${server.port}/`, "--dns", zones.address, ...site.all);
+      expect(outcome.code, outcome.out).toBe(code);
+      expect(outcome.out).toMatch(said);
+    }
   });
 
   it("could not tell: no evidence, a page in its place, DNS that is silent, nobody said which app", async () => {
