@@ -92,7 +92,7 @@ describe("the environment", () => {
     ["RENEW_INTERVAL", "1", "is not a number from 60"],
     ["DNS_PROVIDER", "linode", "only cloudflare is supported"],
     ["CHALLENGE_TYPE", "tls-alpn-01", "only dns-01 is supported"],
-    ["DELEGATION_ZONE", "example.net", "is not supported"],
+    ["DELEGATION_ZONE", "*.example.net", "must be one name"],
   ])("refuses %s=%s", (name, value, why) => {
     expect(() => readSettings({ ...SEED, [name]: value })).toThrow(`  ${name}: `);
     expect(() => readSettings({ ...SEED, [name]: value })).toThrow(why);

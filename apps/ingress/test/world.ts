@@ -37,16 +37,15 @@ export class World implements AsyncDisposable {
     private readonly stack: ResourceStack,
   ) {}
 
-  static async start(): Promise<World> {
+  /** @param zone the one that the API token may change */
+  static async start(zone = "example.localhost"): Promise<World> {
     await using stack = new ResourceStack();
     const dir = await mkdtemp(join(tmpdir(), "ingress-"));
     stack.defer(() => rm(dir, { recursive: true, force: true }));
     const dns = stack.use(await startChallengeDns());
     const pebble = stack.use(await startPebble(dns.address));
     const cloudflare = stack.use(
-      await startCloudflare([{ id: "z1", name: "example.localhost" }], (name, rows) =>
-        dns.setRecords(name, rows),
-      ),
+      await startCloudflare([{ id: "z1", name: zone }], (name, rows) => dns.setRecords(name, rows)),
     );
     const guest = stack.use(
       await bootGuest({ compose: { runner: "docker-compose", docker_compose_file: "services: {}" } }),

@@ -1,5 +1,6 @@
 import type { Cloudflare, Log } from "@dstack/acme";
 import type { Settings } from "../settings/settings.js";
+import type { PlaceOf } from "./places.js";
 
 /**
  * Makes each domain an alias of the gateway, and tells the gateway by a TXT record which app and port it leads to.
@@ -7,18 +8,19 @@ import type { Settings } from "../settings/settings.js";
  * @throws {DnsError}
  */
 export async function setDnsRecords(
-  parts: { readonly cloudflare: Cloudflare; readonly log: Log },
+  parts: { readonly cloudflare: Cloudflare; readonly placeOf: PlaceOf; readonly log: Log },
   settings: Pick<Settings, "routes" | "gatewayDomain" | "port" | "txtPrefix">,
   appId: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { cloudflare, log } = parts;
+  const { cloudflare, placeOf, log } = parts;
   const text = `${appId}:${settings.port}`;
   for (const domain of settings.routes.keys()) {
-    if (await cloudflare.setAlias(domain, settings.gatewayDomain, signal)) {
-      log.info({ domain, target: settings.gatewayDomain }, "set CNAME record");
+    const alias = await placeOf(domain, signal);
+    if (await cloudflare.setAlias(alias, settings.gatewayDomain, signal)) {
+      log.info({ domain: alias, target: settings.gatewayDomain }, "set CNAME record");
     }
-    const name = addressName(settings.txtPrefix, domain);
+    const name = await placeOf(addressName(settings.txtPrefix, domain), signal);
     const there = await cloudflare.list("TXT", name, signal);
     if (!there.some((record) => record.text === text)) {
       await cloudflare.add({ type: "TXT", name, text }, signal);

@@ -6,6 +6,7 @@ import { type Evidence, collectEvidence } from "../evidence/evidence.js";
 import type { GuestAgent } from "../guest-agent.js";
 import type { Settings } from "../settings/settings.js";
 import { setDnsRecords } from "./dns-records.js";
+import { type PlaceOf, places } from "./places.js";
 import { type ServedCertificate, readLiveCertificate } from "./live-certificate.js";
 
 /** For one certificate with all its waits. */
@@ -34,7 +35,7 @@ export class Keeper {
 
   private constructor(
     private readonly parts: KeeperParts,
-    private readonly cloudflare: Cloudflare,
+    private readonly dns: { readonly cloudflare: Cloudflare; readonly placeOf: PlaceOf },
     private readonly certbot: Certbot,
   ) {}
 
@@ -42,6 +43,8 @@ export class Keeper {
   static async open(parts: KeeperParts): Promise<Keeper> {
     const { settings, log } = parts;
     const cloudflare = new Cloudflare(settings.cloudflare);
+    const authority = new Authority({ servers: settings.dnsServers });
+    const placeOf = places(authority, settings.delegationZone);
     const certbot = await Certbot.open({
       workDir: settings.stateDir,
       names: [...settings.routes.keys()],
@@ -55,14 +58,15 @@ export class Keeper {
       ],
       email: settings.email,
       dns: cloudflare,
-      authority: new Authority({ servers: settings.dnsServers }),
+      authority,
       maxDnsWaitMs: DNS_LIMIT_MS,
       renewBeforeMs: settings.renewBeforeMs,
       attemptMs: ATTEMPT_LIMIT_MS,
       setCaa: settings.setCaa,
+      caaAt: placeOf,
       log,
     });
-    return new Keeper(parts, cloudflare, certbot);
+    return new Keeper(parts, { cloudflare, placeOf }, certbot);
   }
 
   /** Serves what an earlier run got, if it still can be: neither CA nor DNS need be there for that. */
@@ -80,7 +84,7 @@ export class Keeper {
         (limit) => agent.appId(limit),
         signal,
       );
-      await setDnsRecords({ cloudflare: this.cloudflare, log: this.parts.log }, settings, appId, signal);
+      await setDnsRecords({ ...this.dns, log: this.parts.log }, settings, appId, signal);
       const result = await this.certbot.renew(options, signal);
       if (!(await this.#load(signal))) throw new Error("the certificate there is cannot be served");
       return result;

@@ -71,6 +71,7 @@ const Variables = z.object({
     if (/^_[a-z0-9-]{1,62}$/.test(text)) return text;
     throw new InputError(`${JSON.stringify(text)} must be one label that begins with _`);
   }).default("_dstack-app-address"),
+  DELEGATION_ZONE: read(plainDomain).optional(),
   ACME_STAGING: flag.default(false),
   ACME_DIRECTORY_URL: httpUrl.optional(),
   ACME_CA_FILE: read((text) => text).optional(),
@@ -88,7 +89,6 @@ const Variables = z.object({
 const ONLY: Readonly<Record<string, string>> = {
   CHALLENGE_TYPE: "dns-01",
   DNS_PROVIDER: "cloudflare",
-  DELEGATION_ZONE: "",
 };
 
 /** Later names of the same. */
@@ -109,6 +109,8 @@ export interface Settings {
   readonly setCaa: boolean;
   readonly port: number;
   readonly txtPrefix: string;
+  /** All records are set in this zone, where those of the domains lead by CNAME. */
+  readonly delegationZone: string | undefined;
   readonly acmeDirectory: string;
   /** PEM file of roots to trust at the CA beside the system's. */
   readonly acmeCaFile: string | undefined;
@@ -134,7 +136,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   );
   const problems = Object.entries(ONLY)
     .filter(([name, only]) => (given[name] ?? only).toLowerCase() !== only)
-    .map(([name, only]) => `${name}: ${only === "" ? "is not supported" : `only ${only} is supported`}`);
+    .map(([name, only]) => `${name}: only ${only} is supported`);
   const parsed = Variables.safeParse(given);
   for (const { path, code, message } of parsed.error?.issues ?? []) {
     const name = path.join(".");
@@ -155,6 +157,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     setCaa: variables.SET_CAA,
     port: variables.PORT,
     txtPrefix: variables.TXT_PREFIX,
+    delegationZone: variables.DELEGATION_ZONE,
     acmeDirectory:
       variables.ACME_DIRECTORY_URL ?? (variables.ACME_STAGING ? LETSENCRYPT_STAGING : LETSENCRYPT),
     acmeCaFile: variables.ACME_CA_FILE,
