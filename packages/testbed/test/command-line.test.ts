@@ -30,7 +30,7 @@ describe("an app's life on the command line", { timeout: 180_000 }, () => {
     return JSON.parse(out) as Record<string, string>;
   }
 
-  it("K2, K7: deploy with a secret, open the app, logs, upgrade refused, allow, upgraded, stop, remove", async () => {
+  it("K2, K7: deploy with a secret, open the app, logs, upgrade refused, allow, upgraded, another secret, stop, remove", async () => {
     const file = join(dir, "docker-compose.yaml");
     await writeFile(file, "services:\n  web:\n    image: hello\n    environment: [GREETING]\n");
     const ca = ["--kms-ca", net.path("kms", "root-ca.pem")];
@@ -64,6 +64,17 @@ describe("an app's life on the command line", { timeout: 180_000 }, () => {
     expect((await net.settled(id)).bootProgress).toMatch(/^ready/);
     expect(await net.fetch(appId)).toMatchObject({ status: 200 });
 
+    // One variable changes, the other stays; only the guest ever has them in clear.
+    const env = join(dir, "prod.env");
+    await writeFile(env, "GREETING=s3cret\n");
+    await ask("env", "set", "hello", "GREETING=s3cond", "--env-file", env, ...ca);
+    await ask("restart", "hello", "--wait");
+    expect(net.hypervisor.guests.get(id)?.environment).toEqual({ GREETING: "s3cond" });
+
+    const address = ["--host", net.teepodDaemon.url, "--token", TEEPOD_TOKEN];
+    expect(await dstack("boot", "hello", ...address)).toContain("ready");
+    expect(await ask("show", "hello")).toMatchObject({ id, compose_hash: expect.stringContaining(upgraded) });
+    expect(Number((await ask("audit", "verify"))["entries"])).toBeGreaterThan(10);
     expect(await ask("stop", "hello")).toMatchObject({ id, status: "stopped" });
     expect(await ask("rm", "hello")).toMatchObject({ id, removed: true });
     expect((await net.teepod.status({})).vms).toEqual([]);

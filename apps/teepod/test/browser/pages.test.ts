@@ -107,6 +107,21 @@ describe("every page of the dashboard", { timeout: 180_000 }, () => {
       await tab.page.getByRole("dialog").waitFor();
       expect(["dialog", await seriousIssues(tab)]).toEqual(["dialog", []]);
       await picture(tab, `dialog-${colorScheme}`);
+      await tab.page.keyboard.press("Escape");
+      await pod.client.stopVm({ id: failed.id });
+      await tab.go(`#/vm/${failed.id}`);
+      for (const name of ["Resize…", "Remove…"]) {
+        await tab.page.getByRole("button", { name }).click();
+        await tab.page.getByRole("dialog").waitFor();
+        expect([name, await seriousIssues(tab)]).toEqual([name, []]);
+        await tab.page.keyboard.press("Escape");
+        await tab.page.getByRole("dialog").waitFor({ state: "detached" });
+      }
+      await tab.go(`#/vm/${id}/upgrade`);
+      await tab.page.getByLabel("New compose file").fill("services:\n  web:\n    image: other\n");
+      await tab.page.getByRole("button", { name: "Look at what changes" }).click();
+      await tab.page.getByRole("region", { name: "What changes" }).waitFor();
+      expect(["review", await seriousIssues(tab)]).toEqual(["review", []]);
       expect(tab.complaints).toEqual([]);
     });
   }
