@@ -2,7 +2,7 @@ import { createApp, silentLogger } from "@dstack/daemon";
 import { RpcError } from "@dstack/prpc";
 import { describe, expect, it } from "vitest";
 import type { TproxyContext } from "../src/context.js";
-import { tproxyService } from "../src/service.js";
+import { tproxyService } from "../src/rpc/tproxy-service.js";
 import { guardStatusRoutes, requireStatusAccess } from "../src/status-access.js";
 import { getText } from "./http.js";
 import { makeSite, rpcClient, start } from "./site.js";

@@ -116,7 +116,7 @@ export class Tunnel {
   }
 
   /** Looks at the interface soon and not only in a while: its peers may have to be told where they were. */
-  pollSoon(): void {
+  #pollSoon(): void {
     this.#restMs = NEWCOMER_POLL_MS;
     const at = performance.now() + NEWCOMER_POLL_MS;
     if (at >= this.#pollAt) return;
@@ -131,7 +131,7 @@ export class Tunnel {
     for (const { publicKey } of added) this.#newcomers.add(publicKey);
     if (added.length === 0) return;
     this.#newestAt = performance.now();
-    this.pollSoon();
+    this.#pollSoon();
   }
 
   /** Reads the handshakes of all peers. */

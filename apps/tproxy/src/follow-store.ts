@@ -1,0 +1,29 @@
+import type { TproxyContext } from "./context.js";
+
+/** What other nodes and operators change comes to the tunnel and to the data plane. */
+export function followStore(context: TproxyContext, signal: AbortSignal): void {
+  const { nodes, registry, tunnel, plane, log } = context;
+  const onError = (err: unknown): void => log.error({ err }, "following the store failed");
+  const follow = async (): Promise<void> => {
+    // An instance that is gone loses its routes before its address can lead to another one.
+    context.publishRoutes();
+    await tunnel.sync();
+    context.publishRoutes();
+  };
+  let accepting = true;
+  const followNodes = async (): Promise<void> => {
+    await tunnel.addRoutes(nodes.list().map(({ clientRange }) => clientRange));
+    const wanted = !nodes.self().draining;
+    if (wanted === accepting) return;
+    accepting = wanted;
+    await plane.setAccepting(wanted);
+    log.info(wanted ? "this node takes new connections again" : "this node is drained: no new connections");
+  };
+  registry.onChange(() => {
+    if (!signal.aborted) follow().catch(onError);
+  });
+  nodes.onChange(() => {
+    if (!signal.aborted) followNodes().catch(onError);
+  });
+  followNodes().catch(onError);
+}

@@ -1,0 +1,25 @@
+import type { PeerVerifier } from "@dstack/ra-tls";
+import type { TproxyContext } from "./context.js";
+
+/** A node that has lost its store still serves, and says so. @throws while it should get no connections */
+export function health({
+  tunnel,
+  nodes,
+  store,
+}: Pick<TproxyContext, "tunnel" | "nodes" | "store">): string[] {
+  tunnel.assertAlive();
+  if (nodes.self().draining) throw new Error("this node is drained");
+  return store.trouble === undefined ? [] : [`what is known of other nodes may be old: ${store.trouble}`];
+}
+
+/** What every surface says of a policy that lets in more than it should (E9, E10). */
+export function policyWarnings({ simulatedRoots, policy }: PeerVerifier): string[] {
+  const warnings: string[] = [];
+  if (simulatedRoots.length > 0) {
+    warnings.push(
+      "INSECURE: simulated platforms are trusted; whoever has their seed can register as any app",
+    );
+  }
+  if (policy.images.allow_all) warnings.push("INSECURE: allow_all = true, any image may register");
+  return warnings;
+}
