@@ -7,6 +7,8 @@ import { parseJson } from "./share.js";
 /** POSIX names; compose interpolates no others. */
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be the name of an environment variable");
 
+const port = z.int().min(1).max(65535);
+
 const AppComposeSchema = z.object({
   name: z.string().default(""),
   runner: z.string(),
@@ -20,7 +22,8 @@ const AppComposeSchema = z.object({
     .nullish(),
   features: z.array(z.string()).default([]),
   allowed_envs: z.array(envName).max(1024).default([]),
-  proxy_protocol_ports: z.array(z.int().min(1).max(65535)).max(16).default([]),
+  proxy_protocol_ports: z.array(port).max(16).default([]),
+  public_ports: z.array(port).max(64).optional(),
   sockets: z.unknown().optional(),
 });
 
@@ -41,6 +44,8 @@ export interface AppCompose {
   readonly allowedEnvs: readonly string[];
   /** On which tproxy says by the PROXY protocol (version 2) who the client is. */
   readonly proxyProtocolPorts: readonly number[];
+  /** On which the app is reached through the tunnel; on all of them where the document does not say. */
+  readonly publicPorts: readonly number[] | undefined;
   /** Whether tappd makes sockets beside its classic ones (G7), which are there when it answers. */
   readonly hasScopedSockets: boolean;
   /** SHA-256 of the document's exact bytes. */
@@ -79,6 +84,7 @@ export function parseAppCompose(bytes: Uint8Array): AppCompose {
     usesTproxy: parsed.features.includes("tproxy-net"),
     allowedEnvs: parsed.allowed_envs,
     proxyProtocolPorts: parsed.proxy_protocol_ports,
+    publicPorts: parsed.public_ports,
     hasScopedSockets: parseSockets(parsed.sockets).size > 0,
     hash: sha256(bytes),
     ownAppId: appIdOfCompose(bytes),

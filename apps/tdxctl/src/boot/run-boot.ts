@@ -74,10 +74,10 @@ async function boot(system: GuestSystem, steps: Stepper, stop: AbortSignal): Pro
     openEnvironment(keys.envKey, host.encryptedEnv, host.compose),
   );
   if (host.compose.usesTproxy) {
-    const { proxyProtocolPorts } = host.compose;
+    const { proxyProtocolPorts, publicPorts } = host.compose;
     await steps.run("wireguard", 180 * SECOND_MS, (signal) =>
       joinTunnel(
-        { ...peers, url: host.config.tproxyUrl, provider, events, identity, proxyProtocolPorts },
+        { ...peers, url: host.config.tproxyUrl, provider, events, identity, proxyProtocolPorts, publicPorts },
         signal,
       ),
     );

@@ -46,6 +46,7 @@ describe("parseAppCompose", () => {
       docker_config: { registry: "r.example", username: "u", token_key: "T" },
       allowed_envs: ["T"],
       proxy_protocol_ports: [8443],
+      public_ports: [8443, 80],
       unknown: 1,
     });
     expect(compose).toMatchObject({
@@ -54,12 +55,14 @@ describe("parseAppCompose", () => {
       login: { registry: "r.example", username: "u", tokenKey: "T" },
       allowedEnvs: ["T"],
       proxyProtocolPorts: [8443],
+      publicPorts: [8443, 80],
     });
     expect(parse({ docker_config: { registry: "", username: "", token_key: "" } }).login).toBeUndefined();
   });
 
   it.each([
     ["a port that is none", { proxy_protocol_ports: [0] }, "proxy_protocol_ports"],
+    ["a public port that is none", { public_ports: [65536] }, "public_ports"],
     ["another runner", { runner: "bash" }, "docker-compose"],
     ["no compose file", { docker_compose_file: undefined }, "docker_compose_file"],
     ["no KMS", { features: [] }, '"kms"'],

@@ -71,6 +71,7 @@ describe("renewTunnel", () => {
       "route 10.9.1.1/32",
     ]);
     expect(system.firewall).toContain("{ 10.9.0.1, 10.9.1.1 }");
+    expect(system.firewall).toContain("tcp dport != { 8043, 8090, 8443 } drop");
     for (const { publicKey } of nodes) expect(system.tunnel).toContain(publicKey);
     expect(await urlsIn(system)).toEqual([url, "https://192.0.2.1:9070"]);
   });

@@ -289,6 +289,7 @@ describe("runBoot", () => {
     await runBoot(system);
     expect(system.calls.indexOf("firewall")).toBeLessThan(system.calls.indexOf("wireguard"));
     expect(system.firewall).toContain("ip saddr != { 10.9.0.1 } drop");
+    expect(system.firewall).toContain("tcp dport != { 8043, 8090, 8443 } drop");
     expect(system.calls).toContain("address 10.9.0.2/32");
     expect(system.calls).toContain("route 10.9.0.1/32");
   });

@@ -174,6 +174,7 @@ export async function startSite(): Promise<Site> {
           features: ["kms", "tproxy-net"],
           allowed_envs: ["TOKEN"],
           proxy_protocol_ports: [8443],
+          public_ports: [8443],
           ...compose,
         }),
       ),

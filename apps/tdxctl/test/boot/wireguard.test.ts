@@ -115,8 +115,18 @@ describe("firewallRules", () => {
     expect(rules).toContain('iifname "wg0" tcp dport 22 drop');
   });
 
+  it("G5: lets in new connections to the ports that the app's compose names, and tappd's, and to no others", () => {
+    const tunnel = parseTunnel(answer());
+    expect(firewallRules(tunnel, [8080, 8090])).toContain(
+      'iifname "wg0" tcp flags & (syn | ack) == syn tcp dport != { 8043, 8090, 8080 } drop',
+    );
+    expect(firewallRules(tunnel, [])).toContain("tcp dport != { 8043, 8090 } drop");
+    expect(rules).not.toContain("tcp dport !=");
+  });
+
   it.each([
     [rules],
+    [firewallRules(parseTunnel(answer()), [80, 443])],
     [firewallRules(parseTunnel({ ...answer(), servers: [node(server.publicKey, "fd00::1")] }))],
   ])("G5: is a ruleset nft accepts, a second time too", (rules) => {
     // A network namespace of our own: nothing of the machine's is touched.

@@ -20,11 +20,13 @@ export async function joinTunnel(
     readonly identity: Identity;
     /** Of the app's compose: on which it wants to be told who its client is. */
     readonly proxyProtocolPorts: readonly number[];
+    /** Of the app's compose: on which it is reached through the tunnel. */
+    readonly publicPorts: readonly number[] | undefined;
   },
   signal: AbortSignal,
 ): Promise<void> {
   const { privateKey } = generateKeyPair();
-  const { proxyProtocolPorts } = peer;
+  const { proxyProtocolPorts, publicPorts } = peer;
   // The KMS has been measured since the first certificate, and fresh evidence must be of the guest in the certificate.
   const { keyPem } = peer.certificate;
   const certificate = await certificateFor(keyPem, peer.provider, peer.events, peer.identity, signal);
@@ -34,7 +36,7 @@ export async function joinTunnel(
     (transport) => register(transport, peer.events, { privateKey, proxyProtocolPorts }, signal),
     signal,
   );
-  await bringUpTunnel(peer.system, privateKey, tunnel, signal);
+  await bringUpTunnel(peer.system, { wireguardKey: privateKey, publicPorts }, tunnel, signal);
   const { appId, instanceId } = peer.identity;
   const saved = {
     appId,
@@ -42,6 +44,7 @@ export async function joinTunnel(
     tlsKey: keyPem,
     wireguardKey: privateKey,
     proxyProtocolPorts,
+    publicPorts,
     caPem: peer.caPem,
     urls: urlsOf(peer.url ?? "", tunnel),
   };

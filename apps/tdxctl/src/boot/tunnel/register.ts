@@ -6,6 +6,7 @@ import type { WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
 import { publicKeyOf } from "@dstack/wireguard-tools-wrapper";
 import { withFreshEvidence } from "../fresh-evidence.js";
 import type { GuestSystem } from "../guest-system.js";
+import type { SavedTunnel } from "./saved-tunnel.js";
 import { firewallRules, hostCidr, parseTunnel, tunnelConfig } from "./tunnel.js";
 import type { Tunnel } from "./tunnel.js";
 
@@ -49,14 +50,14 @@ export async function register(
 /** Brings the tunnel up, or makes the one that is up another one; firewall first (G5). */
 export async function bringUpTunnel(
   system: Pick<GuestSystem, "applyFirewall" | "openWireGuard">,
-  privateKey: WireGuardPrivateKey,
+  { wireguardKey, publicPorts }: Pick<SavedTunnel, "wireguardKey" | "publicPorts">,
   tunnel: Tunnel,
   signal: AbortSignal,
 ): Promise<void> {
-  await system.applyFirewall(firewallRules(tunnel), signal);
+  await system.applyFirewall(firewallRules(tunnel, publicPorts), signal);
   const wireguard = await system.openWireGuard();
   await wireguard.setAddress(hostCidr(tunnel.ip));
   const { listenPort } = await wireguard.dump();
-  await wireguard.syncconf(tunnelConfig(privateKey, tunnel, listenPort));
+  await wireguard.syncconf(tunnelConfig(wireguardKey, tunnel, listenPort));
   for (const server of tunnel.servers) await wireguard.addRoute(hostCidr(server.ip));
 }

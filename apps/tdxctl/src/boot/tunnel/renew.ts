@@ -38,7 +38,7 @@ export async function renewTunnel(system: RenewSystem, signal: AbortSignal): Pro
         (stop) => at(url, saved, chainPem, events, stop),
         signal,
       );
-      await bringUpTunnel(system, saved.wireguardKey, tunnel, signal);
+      await bringUpTunnel(system, saved, tunnel, signal);
       await system.writeRunFile(
         SAVED_TUNNEL,
         writeSavedTunnel({ ...saved, urls: urlsOf(saved.urls[0] ?? url, tunnel) }),

@@ -23,6 +23,8 @@ export interface SavedTunnel {
   readonly caPem: string;
   /** Of the app's compose: on which it wants to be told who its client is. */
   readonly proxyProtocolPorts: readonly number[];
+  /** Of the app's compose: on which it is reached through the tunnel; undefined for all. */
+  readonly publicPorts: readonly number[] | undefined;
   /** Where to register, the first one first. */
   readonly urls: readonly string[];
 }
@@ -35,6 +37,7 @@ const SavedFile = z.strictObject({
   wireguard_key: z.string().transform(parsePrivateKey),
   ca: z.string(),
   proxy_protocol_ports: z.array(z.int()),
+  public_ports: z.array(z.int()).optional(),
   urls: z.array(z.url({ protocol: /^https$/ })).min(1),
 });
 
@@ -47,6 +50,7 @@ export function writeSavedTunnel(saved: SavedTunnel): string {
     wireguard_key: saved.wireguardKey,
     ca: saved.caPem,
     proxy_protocol_ports: [...saved.proxyProtocolPorts],
+    public_ports: saved.publicPorts && [...saved.publicPorts],
     urls: [...saved.urls],
   };
   return JSON.stringify(file);
@@ -64,6 +68,7 @@ export async function readSavedTunnel(path: string): Promise<SavedTunnel> {
       wireguardKey: file.wireguard_key,
       caPem: file.ca,
       proxyProtocolPorts: file.proxy_protocol_ports,
+      publicPorts: file.public_ports,
       urls: file.urls,
     };
   } catch (err) {

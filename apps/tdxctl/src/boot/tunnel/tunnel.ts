@@ -82,12 +82,24 @@ export function tunnelConfig(privateKey: WireGuardPrivateKey, tunnel: Tunnel, li
   });
 }
 
+/** tappd decides by itself what it tells. */
+const TAPPD_PORTS = [8043, 8090];
+
+/** New connections only: what the guest asked for may be answered. */
+function onlyPorts(ports: readonly number[]): string {
+  return (
+    `    iifname "${WIREGUARD_INTERFACE}" tcp flags & (syn | ack) == syn ` +
+    `tcp dport != { ${ports.join(", ")} } drop`
+  );
+}
+
 /**
  * An nftables ruleset: through the tunnel only tproxy's addresses are heard, by the guest and by its containers (G5).
  * It hooks in ahead of Docker's address translation, so that published ports are covered. SSH exists in development
  * images only, and even there nobody gets to it from the internet.
+ * @param publicPorts on which the app is reached, beside tappd's own; on all of them unless its compose document says
  */
-export function firewallRules(tunnel: Tunnel): string {
+export function firewallRules(tunnel: Tunnel, publicPorts?: readonly number[]): string {
   const of = (family: 4 | 6): string =>
     tunnel.servers.flatMap(({ ip }) => (isIP(ip) === family ? [ip] : [])).join(", ");
   const only = (name: "ip" | "ip6", protocol: "ipv4" | "ipv6", servers: string): string =>
@@ -103,6 +115,7 @@ export function firewallRules(tunnel: Tunnel): string {
     only("ip", "ipv4", of(4)),
     only("ip6", "ipv6", of(6)),
     `    iifname "${WIREGUARD_INTERFACE}" tcp dport 22 drop`,
+    ...(publicPorts === undefined ? [] : [onlyPorts([...new Set([...TAPPD_PORTS, ...publicPorts])])]),
     "  }",
     "}",
     "",
