@@ -25,20 +25,22 @@ function ImageField({ draft }: { draft: Draft }) {
     const [only] = images;
     if (draft.image.value === "" && only !== undefined) draft.image.value = only.name;
   }, [answer.value]);
-  const gone =
-    draft.image.value !== "" &&
-    answer.value !== undefined &&
-    !images.some((i) => i.name === draft.image.value);
+  const chosen = draft.image.value;
+  const isListed = images.some((image) => image.name === chosen);
   return (
     <div class="grow">
       <label for="image">Guest image</label>
       <select
         id="image"
         required
-        value={draft.image.value}
+        value={chosen}
         onChange={(event) => (draft.image.value = event.currentTarget.value)}
       >
-        {gone && <option value={draft.image.value}>{draft.image.value} (not on this host)</option>}
+        {chosen !== "" && !isListed && (
+          <option value={chosen}>
+            {answer.value === undefined ? chosen : `${chosen} (not on this host)`}
+          </option>
+        )}
         {images.map((image) => (
           <option key={image.name} value={image.name}>
             {image.name}: {image.description}
