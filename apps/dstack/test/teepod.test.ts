@@ -1,7 +1,11 @@
 import { withDeadline } from "@dstack/core";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { RpcError } from "@dstack/prpc";
 import { describe, expect, it, vi } from "vitest";
-import { teepodAddress, teepodClient } from "../src/teepod.js";
+import { Home } from "../src/local/home.js";
+import { localClient, teepodAddress, teepodClient } from "../src/teepod.js";
 import { fakeTeepod } from "./fake-teepod.js";
 
 describe("the client of a teepod", () => {
@@ -39,5 +43,31 @@ describe("the client of a teepod", () => {
     vi.stubEnv("DSTACK_TEEPOD_URL", host);
     await expect(teepodAddress({})).rejects.toThrow("must be a URL such as http://127.0.0.1:9080");
     vi.unstubAllEnvs();
+  });
+
+  it("of this installation is asked by `up` and `down`, whatever teepod the environment names", async () => {
+    await using here = await fakeTeepod({ status: async () => ({ vms: [] }) });
+    const dir = await mkdtemp(join(tmpdir(), "dstack-home-"));
+    vi.stubEnv("DSTACK_TEEPOD_URL", "http://127.0.0.1:1");
+    try {
+      const home = await Home.open(dir);
+      await expect(localClient(home)).rejects.toThrow("`dstack up` does it");
+      const teepod = Number(new URL(here.url).port);
+      const ports = {
+        pcs: 0,
+        kms: 0,
+        tproxy: 0,
+        tproxyAdmin: 0,
+        proxy: 0,
+        wireguard: 0,
+        registry: 0,
+        teepod,
+      };
+      await home.update({ ports });
+      expect((await (await localClient(home)).status({})).vms).toEqual([]);
+    } finally {
+      vi.unstubAllEnvs();
+      await rm(dir, { recursive: true });
+    }
   });
 });
