@@ -22,7 +22,7 @@ it.skipIf(reason !== undefined)(
     await allAnswer();
     const { namespace } = node.machine;
     const show = await namespace.run("wg", "show", node.site.input.wg.interface, "allowed-ips");
-    expect([...show.matchAll(/\t(.*)$/gm)].map(([, ips]) => ips).toSorted()).toEqual([
+    expect([...show.matchAll(/\t(.*)$/gm)].map(([, ips = ""]) => ips).toSorted()).toEqual([
       "fd77::2/128",
       "fd77::3/128",
     ]);
