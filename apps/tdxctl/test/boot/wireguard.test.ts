@@ -124,6 +124,12 @@ describe("firewallRules", () => {
     expect(rules).not.toContain("tcp dport !=");
   });
 
+  it("G5: lets nothing but TCP, and pings, in beside the ports that the app's compose names", () => {
+    const only = 'iifname "wg0" meta l4proto != { tcp, icmp, ipv6-icmp } drop';
+    expect(firewallRules(parseTunnel(answer()), [80])).toContain(only);
+    expect(rules).not.toContain("l4proto");
+  });
+
   it.each([
     [rules],
     [firewallRules(parseTunnel(answer()), [80, 443])],

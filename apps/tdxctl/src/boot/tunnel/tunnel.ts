@@ -85,12 +85,13 @@ export function tunnelConfig(privateKey: WireGuardPrivateKey, tunnel: Tunnel, li
 /** tappd decides by itself what it tells. */
 const TAPPD_PORTS = [8043, 8090];
 
-/** New connections only: what the guest asked for may be answered. */
-function onlyPorts(ports: readonly number[]): string {
-  return (
-    `    iifname "${WIREGUARD_INTERFACE}" tcp flags & (syn | ack) == syn ` +
-    `tcp dport != { ${ports.join(", ")} } drop`
-  );
+/** New connections only: what the guest asked for may be answered, pings too. tproxy speaks nothing but TCP to apps. */
+function onlyPorts(ports: readonly number[]): string[] {
+  const tunnel = `    iifname "${WIREGUARD_INTERFACE}"`;
+  return [
+    `${tunnel} meta l4proto != { tcp, icmp, ipv6-icmp } drop`,
+    `${tunnel} tcp flags & (syn | ack) == syn tcp dport != { ${ports.join(", ")} } drop`,
+  ];
 }
 
 /**
@@ -115,7 +116,7 @@ export function firewallRules(tunnel: Tunnel, publicPorts?: readonly number[]): 
     only("ip", "ipv4", of(4)),
     only("ip6", "ipv6", of(6)),
     `    iifname "${WIREGUARD_INTERFACE}" tcp dport 22 drop`,
-    ...(publicPorts === undefined ? [] : [onlyPorts([...new Set([...TAPPD_PORTS, ...publicPorts])])]),
+    ...(publicPorts === undefined ? [] : onlyPorts([...new Set([...TAPPD_PORTS, ...publicPorts])])),
     "  }",
     "}",
     "",
