@@ -1,11 +1,11 @@
-import { errorCode, readRegularFileIfAny } from "@dstack/core";
+import { errorCode, parseAppId, readRegularFileIfAny } from "@dstack/core";
 import type { AppId } from "@dstack/core";
 import { encryptEnv, requireEnvKeyOfKms } from "@dstack/ra-tls";
 import type { EnvVariable } from "@dstack/ra-tls";
 import { X509Certificate } from "node:crypto";
 import { readHosts } from "./hosts.js";
 import { Home } from "./local/home.js";
-import { CliError } from "./output.js";
+import { CliError, printable } from "./output.js";
 import { readTextFile } from "./read-file.js";
 import type { TeepodClient, TeepodOptions } from "./teepod.js";
 
@@ -14,6 +14,43 @@ const MAX_CA_BYTES = 64 * 1024;
 export interface KmsCaOptions extends TeepodOptions {
   /** PEM file of the KMS root CA; default: the host's, else `DSTACK_KMS_CA`, else the local installation's. */
   kmsCa?: string;
+}
+
+export interface MeantAppOptions extends KmsCaOptions {
+  /** Whose CVM it is, from whoever deployed it. */
+  appId?: string;
+}
+
+/**
+ * The app that new variables of a CVM are encrypted to. Which app a CVM is, its teepod says, and it could name an app of
+ * its own: the KMS signs the keys of all apps. Only the local installation's is believed (K7).
+ * @param wanted what the CVM was asked for by: its app id will do
+ * @throws {CliError} the app is not known from here, or is another one
+ */
+export function meantApp(
+  vm: { readonly name: string; readonly appId: string },
+  wanted: string,
+  options: MeantAppOptions,
+): AppId {
+  const known = options.appId ?? (/^[0-9a-f]{40}$/.test(wanted) ? wanted : undefined);
+  if (known === undefined) {
+    if (isLocal(options)) return parseAppId(vm.appId);
+    throw new CliError(
+      `say which app ${wanted} is, for its teepod could name another one: --app-id <id>, as \`dstack deploy\` told it`,
+      2,
+    );
+  }
+  const appId = parseAppId(known);
+  if (appId !== vm.appId)
+    throw new CliError(
+      `the teepod says that ${wanted} is the app ${printable(vm.appId)}, not ${appId}: nothing was encrypted`,
+    );
+  return appId;
+}
+
+/** Whether the teepod of the installation here is meant. */
+function isLocal(options: TeepodOptions): boolean {
+  return (options.host ?? process.env["DSTACK_TEEPOD_URL"]) === undefined;
 }
 
 /** The root CA of the KMS one means, from this machine: a host could name its own. @throws {CliError} none is known */
@@ -41,7 +78,7 @@ async function kmsRootCa(options: KmsCaOptions): Promise<string> {
 
 /** Of the installation here, when it is its teepod that is meant. */
 async function localRootCa(options: TeepodOptions): Promise<string | undefined> {
-  if ((options.host ?? process.env["DSTACK_TEEPOD_URL"]) !== undefined) return undefined;
+  if (!isLocal(options)) return undefined;
   const home = await Home.openIfAny(Home.locate(options.home));
   const bytes = await readRegularFileIfAny(
     home?.path("kms", "certs", "root-ca.pem") ?? "",

@@ -69,11 +69,12 @@ describe("dstack env", () => {
   });
   afterEach(() => rm(dir, { recursive: true }));
 
-  const env = (verb: string, ...args: string[]) =>
+  const env = (verb: string, ...args: string[]) => envOf("web", verb, ...args, "--app-id", APP);
+  const envOf = (wanted: string, verb: string, ...args: string[]) =>
     dstack(
       "env",
       verb,
-      "web",
+      wanted,
       ...args,
       "--host",
       pod.url,
@@ -126,6 +127,34 @@ describe("dstack env", () => {
     await writeFile(join(dir, "ca.pem"), stranger.certPem);
     await expect(env("set", "A=9")).rejects.toThrow("not signed by that KMS");
     expect(await readFile(file, "utf8")).toBe("A=1\nB=2\n");
+  });
+
+  it("K7: seals to no app that only the teepod names: its key is signed by the KMS as well", async () => {
+    await expect(envOf("web", "push")).rejects.toThrow("say which app web is");
+    const meant = "1".repeat(40);
+    await expect(envOf("web", "push", "--app-id", meant)).rejects.toThrow(`is the app ${APP}, not ${meant}`);
+    const compose = join(dir, "compose.yaml");
+    await writeFile(compose, "services: { web: { image: nginx } }\n");
+    const upgrade = [
+      "upgrade",
+      "web",
+      compose,
+      "--host",
+      pod.url,
+      "--env",
+      "A=1",
+      "--kms-ca",
+      join(dir, "ca.pem"),
+    ];
+    await expect(dstack(...upgrade)).rejects.toThrow("say which app web is");
+    await expect(dstack(...upgrade, "--app-id", meant)).rejects.toThrow(`is the app ${APP}, not ${meant}`);
+    expect(sent).toBeUndefined();
+    await dstack(...upgrade, "--app-id", APP);
+    expect(opened()).toEqual([{ key: "A", value: "1" }]);
+    // Who asks for the CVM by its app has said which one it is.
+    await writeFile(file, "A=2\n");
+    await envOf(APP, "push");
+    expect(opened()).toEqual([{ key: "A", value: "2" }]);
   });
 
   it("says what is left to do when the VM was changed meanwhile", async () => {

@@ -67,7 +67,7 @@ describe("an app's life on the command line", { timeout: 180_000 }, () => {
     // One variable changes, the other stays; only the guest ever has them in clear.
     const env = join(dir, "prod.env");
     await writeFile(env, "GREETING=s3cret\n");
-    await ask("env", "set", "hello", "GREETING=s3cond", "--env-file", env, ...ca);
+    await ask("env", "set", "hello", "GREETING=s3cond", "--env-file", env, "--app-id", appId, ...ca);
     await ask("restart", "hello", "--wait");
     expect(net.hypervisor.guests.get(id)?.environment).toEqual({ GREETING: "s3cond" });
 

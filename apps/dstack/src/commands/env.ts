@@ -1,18 +1,19 @@
-import { InputError, errorCode, parseAppId, readRegularFileIfAny, writeFileAtomic } from "@dstack/core";
+import { InputError, errorCode, readRegularFileIfAny, writeFileAtomic } from "@dstack/core";
 import type { teepod } from "@dstack/proto";
 import type { EnvVariable } from "@dstack/ra-tls";
 import type { Command } from "commander";
 import { resolve } from "node:path";
-import { sealVariables } from "../env-key.js";
-import type { KmsCaOptions } from "../env-key.js";
+import { meantApp, sealVariables } from "../env-key.js";
+import type { MeantAppOptions } from "../env-key.js";
 import { editEnvFile, mergeVariables, parseEnvFile, parseVariable } from "../environment.js";
 import { CliError, columns, printResult } from "../output.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
-import { addKmsCaOption, vmCommand } from "./options.js";
+import type { TeepodOptions } from "../teepod.js";
+import { addAppIdOption, addKmsCaOption, vmCommand } from "./options.js";
 
 const MAX_ENV_FILE_BYTES = 1024 * 1024;
 
-interface EnvOptions extends KmsCaOptions {
+interface EnvOptions extends MeantAppOptions {
   envFile: string;
 }
 
@@ -28,17 +29,19 @@ Nobody but the CVM can read the values it has, this command included: they come 
 and each change encrypts all of them anew (docs/decisions/env-updates.md). A change applies at the next start.`,
     );
   const add = (name: string, description: string): Command =>
-    addKmsCaOption(
-      vmCommand(env, name, description).requiredOption(
-        "--env-file <file>",
-        "the file with all of its variables",
+    addAppIdOption(
+      addKmsCaOption(
+        vmCommand(env, name, description).requiredOption(
+          "--env-file <file>",
+          "the file with all of its variables",
+        ),
       ),
     );
 
   vmCommand(env, "list", "list the variables that a CVM's document allows")
     .option("--env-file <file>", "also tell which have a value there")
     .action(async (wanted: string, _: unknown, command: Command) => {
-      const options = command.optsWithGlobals<KmsCaOptions & { envFile?: string }>();
+      const options = command.optsWithGlobals<TeepodOptions & { envFile?: string }>();
       const vm = await findVm(teepodClient(await teepodAddress(options)), wanted);
       const file = options.envFile;
       const known = file === undefined ? undefined : names(parseEnvFile((await readEnvFile(file)) ?? ""));
@@ -114,6 +117,7 @@ async function send(
   const before = await readEnvFile(file);
   const client = teepodClient(await teepodAddress(options));
   const vm = await findVm(client, wanted);
+  const appId = meantApp(vm, wanted, options);
   const allowed = allowedNames(vm);
   const text = editEnvFile(before ?? "", set, unset);
   const variables = mergeVariables(parseEnvFile(text));
@@ -130,7 +134,7 @@ async function send(
       `there is no ${file}, and nobody can read the values that the CVM has: make it, with all of ${allowed.join(", ")}`,
     );
   }
-  const sealed = await sealVariables(client, parseAppId(vm.appId), variables, options);
+  const sealed = await sealVariables(client, appId, variables, options);
   // First here, so that what the CVM gets is never lost.
   if (text !== before) await writeFileAtomic(resolve(file), text, { mode: 0o600 });
   try {

@@ -43,6 +43,14 @@ export function addKmsCaOption(command: Command): Command {
   );
 }
 
+/** Adds `--app-id`, for variables of a CVM that is there already. */
+export function addAppIdOption(command: Command): Command {
+  return command.option(
+    "--app-id <id>",
+    "which app the CVM is, as its deploy told it: variables for another machine are encrypted to no app that only its teepod names",
+  );
+}
+
 /** Adds `--name`, `--public-logs`, `--public-sysinfo` and `--public-tcbinfo`: what a compose file's document says beside it. */
 export function addDocumentOptions(command: Command): Command {
   return command

@@ -1,28 +1,29 @@
 import { isAppCompose } from "@dstack/app-compose";
-import { parseAppId } from "@dstack/core";
 import type { Command } from "commander";
 import { join } from "node:path";
 import { toAppCompose } from "../compose.js";
-import { sealVariables } from "../env-key.js";
-import type { KmsCaOptions } from "../env-key.js";
+import { meantApp, sealVariables } from "../env-key.js";
+import type { MeantAppOptions } from "../env-key.js";
 import { readVariables } from "../environment.js";
 import { Home } from "../local/home.js";
 import { printResult } from "../output.js";
 import { readTextFile } from "../read-file.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
-import { addVariableOptions, vmCommand } from "./options.js";
+import { addAppIdOption, addVariableOptions, vmCommand } from "./options.js";
 
-interface UpgradeOptions extends KmsCaOptions {
+interface UpgradeOptions extends MeantAppOptions {
   env: string[];
   envFile?: string;
 }
 
 /** `dstack upgrade` */
 export function registerUpgrade(program: Command): void {
-  addVariableOptions(
-    vmCommand(program, "upgrade", "give a CVM a new compose file; it keeps its app id and disk").argument(
-      "<file>",
-      "docker-compose.yaml or app-compose document",
+  addAppIdOption(
+    addVariableOptions(
+      vmCommand(program, "upgrade", "give a CVM a new compose file; it keeps its app id and disk").argument(
+        "<file>",
+        "docker-compose.yaml or app-compose document",
+      ),
     ),
   )
     .addHelpText(
@@ -55,7 +56,7 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
     id: vm.id,
     composeFile: compose.text,
     ...(variables.length > 0 && {
-      encryptedEnv: await sealVariables(client, parseAppId(vm.appId), variables, options),
+      encryptedEnv: await sealVariables(client, meantApp(vm, wanted, options), variables, options),
     }),
     // What was read above is what is replaced, or nothing is. A teepod older than etags gives none.
     ...(vm.etag !== "" && { expectedEtag: vm.etag }),
