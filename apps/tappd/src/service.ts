@@ -1,6 +1,5 @@
 import { constants } from "node:crypto";
-import { mkdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { stat } from "node:fs/promises";
 import { Server as TlsServer } from "node:tls";
 import type { SecureContextOptions, TlsOptions } from "node:tls";
 import { InputError } from "@dstack/core";
@@ -20,14 +19,13 @@ import { LogSlots } from "./http/log-slots.js";
 import { Measurements } from "./quote/measurements.js";
 import { Quotes } from "./quote/quotes.js";
 import { scopedRights } from "./rpc/socket-rights.js";
+import { SOCKET_MODE, listenScoped } from "./scoped-sockets.js";
 import { SystemHistory } from "./system/history.js";
 import { SYSTEM_PATHS } from "./system/system-info.js";
 import type { SystemPaths } from "./system/system-info.js";
 import { issueExternalCertificate, renewExternalCertificate } from "./tls/external-certificate.js";
 import type { ServerCertificate } from "./tls/external-certificate.js";
 
-/** Any container a socket is mounted into may use it, whatever user it runs as. */
-const SOCKET_MODE = 0o666;
 /** Logs read at once, over both external listeners. */
 const MAX_LOG_STREAMS = 32;
 const HANDSHAKE_MS = 10_000;
@@ -131,11 +129,8 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
   const { sockets } = config;
   const scopedSockets = new Map<string, string>();
   for (const [name, scopes] of compose.sockets) {
-    const directory = join(sockets.scoped_dir, name);
-    // Containers mount the directory: what they see in it is the present socket, after a restart too.
-    await mkdir(directory, { recursive: true, mode: 0o755 });
     const app = tappdSocketApp(context, scopedRights(scopes));
-    const listener = stack.use(await listenSocket(app, join(directory, "tappd.sock"), undefined));
+    const listener = stack.use(await listenScoped(app, sockets.scoped_dir, name));
     scopedSockets.set(name, listener.address);
   }
   const dstack = stack.use(

@@ -1,4 +1,8 @@
 import { hex } from "@dstack/core";
+import { once } from "node:events";
+import { mkdir, readdir } from "node:fs/promises";
+import { createServer } from "node:net";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { curl } from "./support/curl.js";
 import { bootGuest } from "./support/tappd-fixture.js";
@@ -97,6 +101,27 @@ describe("G7: a socket that the compose document scopes", () => {
     expect([...tappd.scopedSockets]).toEqual([]);
     const { status } = await curl("--unix-socket", tappd.sockets.tappd, "http://dstack/GetKey?path=any");
     expect(status).toBe(200);
+  });
+
+  it("G7: what a container left in its directory keeps no guest agent from starting", async () => {
+    await using other = await bootGuest({ compose: { sockets: { worker: ["quote"], web: [] } } });
+    const before = await other.start();
+    const [worker = "", web = ""] = before.scopedSockets.values();
+    await before[Symbol.asyncDispose]();
+    expect(await readdir(dirname(worker))).toEqual([]);
+    // A socket of its own that is listened on, and a directory of the name.
+    const impostor = createServer().listen(worker);
+    await once(impostor, "listening");
+    await mkdir(join(web, "sub"), { recursive: true });
+    try {
+      const after = await other.start();
+      for (const path of after.scopedSockets.values()) {
+        const { status } = await curl("--unix-socket", path, "http://dstack/Version");
+        expect([path, status]).toEqual([path, 200]);
+      }
+    } finally {
+      impostor.close();
+    }
   });
 
   it("G7: a scope that is none stops the start", async () => {

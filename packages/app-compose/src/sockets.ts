@@ -43,5 +43,9 @@ function parseScope(name: string, scope: unknown): SocketScope {
     throw new InputError(
       `socket "${name}": a scope must be "quote", "cert:<path prefix>" or "key:<path prefix>"`,
     );
-  return { kind, prefix: prefix.replace(/\/+$/, "") };
+  const trimmed = prefix.replace(/\/+$/, "");
+  // It would cover paths that do not begin with a slash too.
+  if (trimmed === "" && prefix !== "")
+    throw new InputError(`socket "${name}": "${kind}:" is for all paths, "${scope as string}" is for none`);
+  return { kind, prefix: trimmed };
 }

@@ -25,6 +25,7 @@ describe("G7: sockets of an app-compose document", () => {
     [{ a: ["key"] }, /a scope must be/],
     [{ a: [7] }, /a scope must be/],
     [{ a: ["key:x\n"] }, /a scope must be/],
+    [{ a: ["key:/"] }, /"key:" is for all paths/],
     [{ a: [`key:${"x".repeat(256)}`] }, /a scope must be/],
     [Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`s${index}`, []])), /16 at most/],
   ])("refuses %j", (value, message) => {
