@@ -1,13 +1,7 @@
-import { errorCode, errorMessage } from "@dstack/core";
+import { errorCode } from "@dstack/core";
 import { CommanderError } from "commander";
-import { CliError, causeOf } from "./output.js";
+import { CliError, causeOf, explain } from "./output.js";
 import { createProgram } from "./program.js";
-
-/** One sentence for a person; `DSTACK_DEBUG=1` adds where it came from. */
-function explain(err: unknown): string {
-  if (process.env["DSTACK_DEBUG"] === "1" && err instanceof Error) return err.stack ?? err.message;
-  return errorMessage(err);
-}
 
 // `dstack logs … | head`: a reader that has seen enough is no failure.
 process.stdout.on("error", (err) => {

@@ -1,3 +1,4 @@
+import { errorMessage } from "@dstack/core";
 import { styleText } from "node:util";
 
 /** Options every command takes. */
@@ -51,8 +52,9 @@ export function printResult(options: GlobalOptions, value: unknown, text: () => 
   process.stdout.write(options.json === true ? `${JSON.stringify(value, null, 2)}\n` : `${text()}\n`);
 }
 
-/** Rows of text as columns two blanks apart. */
-export function columns(rows: readonly (readonly string[])[]): string {
+/** Rows of text as columns two blanks apart, a row a line: the teepod wrote most of it. */
+export function columns(given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map((cell) => printable(cell).replaceAll("\n", " ")));
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
   return rows
     .map((row) =>
@@ -62,6 +64,12 @@ export function columns(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join("\n");
+}
+
+/** One sentence for a person, whoever wrote it; `DSTACK_DEBUG=1` adds where it came from. */
+export function explain(err: unknown): string {
+  const stack = process.env["DSTACK_DEBUG"] === "1" && err instanceof Error ? err.stack : undefined;
+  return printable(stack ?? errorMessage(err));
 }
 
 /** Text from a VM or a daemon, made safe for a terminal: control characters become visible, line ends plain. */

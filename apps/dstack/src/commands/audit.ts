@@ -6,7 +6,7 @@ import { createReadStream } from "node:fs";
 import { LOG_KINDS, checkChain } from "../audit-chain.js";
 import type { ChainVerdict } from "../audit-chain.js";
 import { getFromTeepod } from "../http-get.js";
-import { CliError, columns, printResult, printable } from "../output.js";
+import { CliError, columns, printResult } from "../output.js";
 import { teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
 import { addTeepodOptions, interruptSignal, wholeNumber } from "./options.js";
@@ -40,11 +40,8 @@ export function registerAudit(program: Command): void {
                 `${e.who} (${e.role})`,
                 e.from,
                 e.method,
-                printable(e.vm).replaceAll("\n", " "),
-                printable(e.message === undefined ? e.outcome : `${e.outcome}: ${e.message}`).replaceAll(
-                  "\n",
-                  " ",
-                ),
+                e.vm,
+                e.message === undefined ? e.outcome : `${e.outcome}: ${e.message}`,
               ]),
             ]),
       );

@@ -21,9 +21,9 @@ export function registerBoot(program: Command): void {
               ["SECONDS", "STEP", "STATE", ""],
               ...steps.map(({ at, step, state, message }) => [
                 ((Date.parse(at) - began) / 1000).toFixed(1).padStart(7),
-                printable(step),
+                step,
                 state,
-                printable(message).replaceAll("\n", " "),
+                message,
               ]),
             ]),
       );

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { columns, printResult, printable } from "../output.js";
+import { columns, printResult } from "../output.js";
 import { teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
 import { addTeepodOptions } from "./options.js";
@@ -14,10 +14,7 @@ export function registerImages(program: Command): void {
       printResult(options, rows, () =>
         rows.length === 0
           ? "this host has no guest image; `scripts/build-image` makes one"
-          : columns([
-              ["NAME", "WHAT"],
-              ...rows.map(({ name, description }) => [printable(name), printable(description)]),
-            ]),
+          : columns([["NAME", "WHAT"], ...rows.map(({ name, description }) => [name, description])]),
       );
     },
   );

@@ -89,7 +89,7 @@ function print(options: TeepodOptions & { all?: boolean }, listed: readonly List
     if (listed.length === 0) return "no CVMs yet; `dstack deploy <docker-compose.yaml>` makes one";
     const table = listed.map(({ vm, host }) => {
       const app = appUrls(vm).app_url ?? vm.appId;
-      const row = [vm.id.slice(0, 8), printable(vm.name), stateOf(vm), vm.uptime, app];
+      const row = [vm.id.slice(0, 8), vm.name, stateOf(vm), vm.uptime, app];
       return host === undefined ? row : [host, ...row];
     });
     const head = ["ID", "NAME", "STATE", "UP", "APP"];

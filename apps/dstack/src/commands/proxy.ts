@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { tproxyAdmin } from "@dstack/proto";
-import { CliError, columns, printResult, printable } from "../output.js";
+import { CliError, columns, printResult } from "../output.js";
 import { proxyClient } from "../tproxy-admin.js";
 import type { ProxyOptions } from "../tproxy-admin.js";
 
@@ -67,7 +67,7 @@ async function list(client: Client, _what: string, options: ProxyOptions): Promi
     [
       columns([
         ["NODE", "STATE", "ADDRESS", "ENDPOINT"],
-        ...nodes.map((node) => [printable(node.name), nodeState(node), node.ip, printable(node.endpoint)]),
+        ...nodes.map((node) => [node.name, nodeState(node), node.ip, node.endpoint]),
       ]),
       columns([
         ["INSTANCE", "APP", "ADDRESS", "HEARD", "OPEN", ""],
@@ -110,7 +110,7 @@ async function connections(client: Client, _what: string, options: ProxyOptions)
         ago(Date.parse(connection.since)),
         String(connection.bytes_to_app),
         String(connection.bytes_to_client),
-        printable(connection.server_name),
+        connection.server_name,
       ]),
     ]),
   );

@@ -1,6 +1,6 @@
 import { hex, sha256 } from "@dstack/core";
 import type { Command } from "commander";
-import { columns, printResult, printable } from "../output.js";
+import { columns, printResult } from "../output.js";
 import { appUrls, findVm, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
 import { stateOf } from "./ls.js";
@@ -39,24 +39,22 @@ export function registerShow(program: Command): void {
       };
       const upgraded = composeHash.slice(0, 40) !== vm.appId;
       printResult(options, value, () =>
-        columns(
-          [
-            ["id", vm.id],
-            ["name", vm.name],
-            ["state", [stateOf(vm), vm.notice].filter(Boolean).join(": ")],
-            ["up", vm.uptime],
-            ["app", value.app_url ?? "none: the host has no gateway, or the app does not join it"],
-            ["app id", vm.appId],
-            ["compose hash", `${composeHash}${upgraded ? " (upgraded: the KMS must allow it)" : ""}`],
-            ["instance", vm.instanceId ?? "none yet: it has not booted"],
-            ["image", value.image],
-            ["shape", `${value.vcpu} vCPU, ${value.memory} MB memory, ${value.disk_size} GB disk`],
-            ...(ports.length > 0 ? [["ports", ports.join(", ")]] : []),
-            ["variables", value.variables ? `encrypted; \`dstack env list ${vm.id}\` names them` : "none"],
-            ...(vm.exitedAt === undefined ? [] : [["ended", vm.exitedAt]]),
-            ...(vm.bootError ? [["boot error", vm.bootError]] : []),
-          ].map((row) => row.map(printable)),
-        ),
+        columns([
+          ["id", vm.id],
+          ["name", vm.name],
+          ["state", [stateOf(vm), vm.notice].filter(Boolean).join(": ")],
+          ["up", vm.uptime],
+          ["app", value.app_url ?? "none: the host has no gateway, or the app does not join it"],
+          ["app id", vm.appId],
+          ["compose hash", `${composeHash}${upgraded ? " (upgraded: the KMS must allow it)" : ""}`],
+          ["instance", vm.instanceId ?? "none yet: it has not booted"],
+          ["image", value.image],
+          ["shape", `${value.vcpu} vCPU, ${value.memory} MB memory, ${value.disk_size} GB disk`],
+          ...(ports.length > 0 ? [["ports", ports.join(", ")]] : []),
+          ["variables", value.variables ? `encrypted; \`dstack env list ${vm.id}\` names them` : "none"],
+          ...(vm.exitedAt === undefined ? [] : [["ended", vm.exitedAt]]),
+          ...(vm.bootError ? [["boot error", vm.bootError]] : []),
+        ]),
       );
     },
   );

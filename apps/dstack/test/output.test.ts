@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest";
+import { columns, explain } from "../src/output.js";
+import { dstack, fakeTeepod } from "./fake-teepod.js";
+
+describe("T6: what others wrote steers no terminal", () => {
+  it("T6: cells of a table are text on one line", () => {
+    expect(
+      columns([
+        ["NAME", "STATE"],
+        ["a\u001b]0;x\u0007", "up\nb  down"],
+      ]),
+    ).toBe("NAME           STATE\na\\x1b]0;x\\x07  up b  down");
+  });
+
+  it("T6: so are errors, whose text is the teepod's", () => {
+    expect(explain(new Error("no \u001b[2Jscreen"))).toBe("no \\x1b[2Jscreen");
+  });
+
+  it("T6: an audit log and the names of variables", async () => {
+    const composeFile = JSON.stringify({ allowed_envs: ["A\u001b[2J"] });
+    await using pod = await fakeTeepod({
+      getAuditLog: async () => ({
+        entries: [{ at: "\u001b[1m", who: "\u001b[2m", from: "\u001b[3m", method: "\u009b4m" }],
+      }),
+      status: async () => ({
+        vms: [{ id: "cb4bf9a0-a3d9-40d9-8be5-99560f557345", name: "web", configuration: { composeFile } }],
+      }),
+    });
+    for (const args of [
+      ["audit", "ls"],
+      ["env", "list", "web"],
+    ]) {
+      const out = await dstack(...args, "--host", pod.url);
+      expect(out).toContain("\\x1b[2");
+      expect(out).not.toMatch(/[\u001b\u009b]/);
+    }
+  });
+});
