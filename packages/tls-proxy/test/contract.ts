@@ -33,6 +33,7 @@ import {
   wildcard,
 } from "./apps.js";
 import { makeCertificate } from "./certificates.js";
+import { blockedContract } from "./contract-blocked.js";
 import { helloMessage, records } from "./hello.js";
 import { parseProxyHeader } from "../src/proxy-header.js";
 import { binary } from "./proxy-headers.js";
@@ -524,6 +525,8 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       open[1]?.destroy();
     });
   });
+
+  blockedContract(start);
 
   describe("a client that does more than it should", () => {
     it("P4: a refused one counts for its source until it is really gone", async () => {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import type { Socket } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { checkCertificate, createNativeDataPlane } from "../src/index.js";
 import type { DataPlane, NativeDataPlaneOptions } from "../src/index.js";
@@ -19,9 +20,10 @@ import {
   wildcard,
 } from "./apps.js";
 import { weakCertificate } from "./certificates.js";
+import { resetWhileBlockedContract } from "./contract-blocked.js";
 import { dataPlaneContract } from "./contract.js";
 import { helloMessage, records } from "./hello.js";
-import { childrenOf } from "./processes.js";
+import { childrenOf, wakeUpsOf } from "./processes.js";
 
 const certificate = checkCertificate({ ...wildcard, baseDomains: [BASE], now: new Date() });
 
@@ -32,6 +34,7 @@ const echo = (socket: Socket): void => void socket.pipe(socket);
 
 describe("native data plane", () => {
   dataPlaneContract(createNativeDataPlane);
+  resetWhileBlockedContract(start);
 
   it("starts a dead engine again, with the routes, the certificate and the port of the one before", async () => {
     const troubles: Error[] = [];
@@ -69,6 +72,31 @@ describe("native data plane", () => {
     await expect(connectTcp(plane)).rejects.toThrow(/ECONNREFUSED/);
     await plane.setAccepting(true);
     (await connectTcp(plane)).destroy();
+  });
+
+  it("P4: is not woken by who sends while the app does not read", async () => {
+    await using app = await startApp((socket) => socket.pause());
+    await using plane = await start({ threads: 1 });
+    const client = await connectTcp(plane);
+    client.on("error", () => {});
+    client.write(records(helloMessage({ serverName: `${APP}-${app.port}s.${BASE}` })));
+    // A little at a time until some of it stays in the kernel: there must be room for what comes then.
+    for (let before = -1; ;) {
+      await wait(100);
+      const taken = (await plane.connections(1))[0]?.bytesToApp ?? 0;
+      if (taken === before) break;
+      before = taken;
+      client.write(Buffer.alloc(256 << 10));
+    }
+    await wait(300);
+    const [engine = 0] = await childrenOf(process.pid, "tls_proxy.node");
+    const before = await wakeUpsOf(engine);
+    for (let i = 0; i < 100; i++) {
+      client.write("x");
+      await wait(5);
+    }
+    expect((await wakeUpsOf(engine)) - before).toBeLessThan(50);
+    client.destroy();
   });
 
   it("P4: waits with accepting when descriptors run out, and can still connect whom it has accepted", async () => {

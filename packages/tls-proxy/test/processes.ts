@@ -14,3 +14,12 @@ export async function childrenOf(parent: number, text: string): Promise<number[]
   }
   return found;
 }
+
+/** How often a process, all threads together, has slept and was woken since its start. */
+export async function wakeUpsOf(pid: number): Promise<number> {
+  const threads = await readdir(`/proc/${pid}/task`);
+  const texts = await Promise.all(
+    threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/status`, "utf8")),
+  );
+  return texts.reduce((sum, text) => sum + Number(/^voluntary_ctxt_switches:\s*(\d+)$/m.exec(text)?.[1]), 0);
+}

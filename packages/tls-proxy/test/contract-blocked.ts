@@ -1,0 +1,134 @@
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import type { ConnectionReport, DataPlane, DataPlaneOptions, Limits } from "../src/index.js";
+import { APP, BASE, closeOf, connectTcp, connectThrough, readAll, startApp } from "./apps.js";
+import type { App } from "./apps.js";
+import { helloMessage, records } from "./hello.js";
+
+type Start = (options?: Partial<DataPlaneOptions> & { limits?: Partial<Limits> }) => Promise<DataPlane>;
+
+/** Far more than all buffers on the way hold. */
+const MUCH_BYTES = 200 << 20;
+const BLOCK_BYTES = 256 << 10;
+/** In which somebody who can send would have sent. */
+const STILL_MS = 300;
+
+const digestOf = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
+
+/** Sends block by block until nobody takes any more. @returns the digest of all it was given */
+async function sendUntilBlocked(socket: Socket): Promise<string> {
+  const sent = createHash("sha256");
+  for (let total = 0; total < MUCH_BYTES; total += BLOCK_BYTES) {
+    const block = randomBytes(BLOCK_BYTES);
+    sent.update(block);
+    if (socket.write(block)) continue;
+    const drained = await Promise.race([once(socket, "drain"), wait(STILL_MS)]);
+    if (drained === undefined) return sent.digest("hex");
+  }
+  throw new Error("everything was taken: nobody is blocked");
+}
+
+/** Reads on to the end, also where reading was stopped. @returns the digest of what came */
+async function readOn(socket: Socket): Promise<string> {
+  const all = readAll(socket);
+  socket.resume();
+  return digestOf(await all);
+}
+
+type Kind = "passthrough" | "termination";
+const KINDS: Kind[] = ["passthrough", "termination"];
+
+/** A connection through the proxy and the app's end of it, which does not read beyond the ClientHello. */
+const join = async (plane: DataPlane, app: App, kind: Kind) => {
+  let client: Socket;
+  if (kind === "termination") client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
+  else {
+    const hello = records(helloMessage({ serverName: `${APP}-${app.port}s.${BASE}` }));
+    client = await connectTcp(plane);
+    client.write(hello);
+  }
+  client.on("error", () => {});
+  await expect.poll(() => app.sockets.length).toBe(1);
+  const [inside] = app.sockets as [Socket];
+  if (kind === "passthrough") {
+    inside.resume();
+    await once(inside, "data");
+  }
+  inside.pause();
+  return { client, inside };
+};
+
+/** One side does not read for a while: the engine stops listening to the other one. */
+export function blockedContract(start: Start): void {
+  describe("a side that does not read", () => {
+    describe.each(KINDS)("%s", (kind) => {
+      it("P4: blocks only what is for it; once it reads, every byte is there, and each end behind its bytes", async () => {
+        await using app = await startApp((socket) => socket.pause());
+        await using plane = await start();
+        const { client, inside } = await join(plane, app, kind);
+        const up = await sendUntilBlocked(client);
+        client.end(); // behind what cannot be sent yet
+        const down = randomBytes(8 << 20);
+        const received = readOn(client);
+        inside.end(down); // the other direction goes on, up to its end
+        expect(await received).toBe(digestOf(down));
+        expect(await readOn(inside)).toBe(up);
+        await expect.poll(() => plane.stats().open).toBe(0);
+      });
+
+      it("P4: the same where the client does not read, and goes on when it stops again and again", async () => {
+        await using app = await startApp((socket) => socket.pause());
+        await using plane = await start();
+        const { client, inside } = await join(plane, app, kind);
+        client.pause();
+        const down = await sendUntilBlocked(inside);
+        inside.end();
+        const up = randomBytes(1 << 20);
+        const request = readOn(inside);
+        client.end(up);
+        expect(await request).toBe(digestOf(up));
+        const received = createHash("sha256");
+        let chunks = 0;
+        for await (const chunk of client.iterator({ destroyOnReturn: false })) {
+          received.update(chunk as Buffer);
+          if (++chunks % 50 === 0) await wait(2);
+        }
+        expect(received.digest("hex")).toBe(down);
+        await expect.poll(() => plane.stats().open).toBe(0);
+      });
+
+      it("P4: one who does not read for the idle time is let go, and so is who waits for it", async () => {
+        const seen: ConnectionReport[] = [];
+        await using app = await startApp((socket) => socket.pause());
+        await using plane = await start({
+          limits: { idleMs: 2_000 },
+          onConnection: (report) => seen.push(report),
+        });
+        const { client, inside } = await join(plane, app, kind);
+        await sendUntilBlocked(client);
+        await expect.poll(() => seen.map((report) => report.outcome), { timeout: 10_000 }).toEqual(["idle"]);
+        await Promise.all([closeOf(client), closeOf(inside)]);
+      });
+    });
+  });
+}
+
+/** Only where the kernel itself tells of resets: Node hears of none on a socket it does not read, until the idle time. */
+export function resetWhileBlockedContract(start: Start): void {
+  it.each(KINDS)("P4: %s: a reset by the one who sends reaches the one who does not read", async (kind) => {
+    const seen: ConnectionReport[] = [];
+    await using app = await startApp((socket) => socket.pause());
+    await using plane = await start({ onConnection: (report) => seen.push(report) });
+    const { client, inside } = await join(plane, app, kind);
+    inside.pause();
+    client.pause();
+    await sendUntilBlocked(inside);
+    inside.resetAndDestroy();
+    // Told while the client still does not read.
+    await expect.poll(() => seen.map((report) => report.outcome)).toEqual(["reset"]);
+    await closeOf(client); // "ended" or "reset": Linux says so or so where bytes came before
+  });
+}
