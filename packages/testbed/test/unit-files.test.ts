@@ -29,6 +29,17 @@ describe.skipIf(!existsSync("/usr/bin/systemd-analyze"))("the units that are shi
     expect((await stat(join(dir, "run", "certbot"))).isDirectory()).toBe(true);
   });
 
+  it.each(["$HOME", "it's", "a b", "50%", "a|b"])(
+    "are not written for a path with %s in it",
+    async (name) => {
+      const odd = join(dir, name);
+      await execa("mkdir", [odd]);
+      const { exitCode, stderr } = await execa(UNITS, [odd], { reject: false });
+      expect([exitCode, stderr]).toEqual([2, expect.stringContaining("may only have letters")]);
+      expect(await readdir(odd)).toEqual([]);
+    },
+  );
+
   it("are written one by one where only one is wanted", async () => {
     const alone = join(dir, "alone");
     await execa("mkdir", [alone]);
