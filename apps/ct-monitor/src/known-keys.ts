@@ -1,5 +1,5 @@
 import { certificateKeyReportData } from "@dstack/attestation";
-import { InputError, errorMessage, fromHex, hex, sha256 } from "@dstack/core";
+import { InputError, errorMessage, fromHex, hex, sha256, withDeadline } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import type { PeerVerifier } from "@dstack/ra-tls";
 import { z } from "zod";
@@ -8,6 +8,8 @@ import { getJson } from "./http.js";
 import type { KeyGuest, MonitorState } from "./state.js";
 
 const LIMIT_MS = 30_000;
+/** For all questions to one tproxy at one look: sources are read after it, and it must not keep us from them. */
+const LOOK_LIMIT_MS = 120_000;
 /** Ten thousand keys of RSA 2048 in hex. */
 const MAX_INFO_BYTES = 8 * 2 ** 20;
 const MAX_EVIDENCE_BYTES = 1024 * 1024;
@@ -39,6 +41,8 @@ export interface KnownKeysOptions {
   readonly now: () => number;
   /** Keys that a tproxy tells and that have no good evidence, at the last look. */
   readonly onRefused: (url: string, count: number) => void;
+  /** Of a look at one tproxy, in place of {@link LOOK_LIMIT_MS}. */
+  readonly lookLimitMs?: number | undefined;
 }
 
 /**
@@ -47,7 +51,8 @@ export interface KnownKeysOptions {
  */
 export class KnownKeys {
   readonly #told = new Map<string, number>();
-  readonly #complaints = new Map<string, string>();
+  /** By tproxy: what was wrong with which key at the last look. Who makes up new ones all the time fills nothing. */
+  readonly #complaints = new Map<string, ReadonlyMap<string, string>>();
 
   constructor(
     private readonly options: KnownKeysOptions,
@@ -74,16 +79,25 @@ export class KnownKeys {
 
   /**
    * Asks one tproxy. A key without good evidence does not keep others from being known.
-   * @throws when it cannot be asked
+   * @throws when it cannot be asked, or not to the end in time: the keys that were verified by then stay known
    */
   async refresh(url: string, signal: AbortSignal): Promise<void> {
+    await withDeadline(
+      `asking ${url} for its keys`,
+      this.options.lookLimitMs ?? LOOK_LIMIT_MS,
+      (limit) => this.#refresh(url, limit),
+      signal,
+    );
+  }
+
+  async #refresh(url: string, signal: AbortSignal): Promise<void> {
     const { log, onRefused } = this.options;
     const told = this.#told.get(url);
     log[told === undefined ? "info" : "debug"]({ url }, `fetching known public keys from ${url}`);
     const { hist_keys: keys } = AcmeInfo.parse(
       await this.#get(`${url}/.dstack/acme-info`, MAX_INFO_BYTES, url, signal),
     );
-    let refused = 0;
+    const complaints = new Map<string, string>();
     for (const key of keys) {
       const spki = fromHex(key);
       const digest = hex(sha256(spki));
@@ -95,10 +109,17 @@ export class KnownKeys {
         log.info({ url, key_sha256: digest, guest }, "a new key of tproxy is known");
       } catch (err) {
         signal.throwIfAborted();
-        refused += 1;
-        this.#complain(url, digest, errorMessage(err));
+        const why = errorMessage(err);
+        complaints.set(digest, why);
+        if (this.#complaints.get(url)?.get(digest) === why) continue;
+        log.warn(
+          { url, key_sha256: digest, why },
+          "a key that tproxy tells has no good evidence and does not count",
+        );
       }
     }
+    this.#complaints.set(url, complaints);
+    const refused = complaints.size;
     onRefused(url, refused);
     const known = keys.length - refused;
     if (known !== told) log.info({ url, refused }, `got ${known} known public keys`);
@@ -129,15 +150,6 @@ export class KnownKeys {
       );
     }
     return guest;
-  }
-
-  #complain(url: string, digest: string, why: string): void {
-    if (this.#complaints.get(url + digest) === why) return;
-    this.#complaints.set(url + digest, why);
-    this.options.log.warn(
-      { url, key_sha256: digest, why },
-      "a key that tproxy tells has no good evidence and does not count",
-    );
   }
 
   #get(address: string, maxBytes: number, tproxy: string, signal: AbortSignal): Promise<unknown> {

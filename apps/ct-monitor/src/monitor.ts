@@ -1,4 +1,4 @@
-import { errorMessage, hex, sha256, sleep } from "@dstack/core";
+import { errorMessage, hex, sha256, sleep, withDeadline } from "@dstack/core";
 import { isNameOf, mentions, readIssued } from "@dstack/ct";
 import type { IssuedCertificate } from "@dstack/ct";
 import type { Logger } from "@dstack/daemon";
@@ -13,6 +13,8 @@ import type { MonitorState } from "./state.js";
 
 /** Longest list of names an alert repeats. */
 const MAX_NAMES_TOLD = 20;
+/** For one source at one look: the others are read again, and alerts told, when all are done. It goes on with the next. */
+const SCAN_LIMIT_MS = 900_000;
 
 export interface MonitorOptions {
   readonly domain: string;
@@ -26,6 +28,8 @@ export interface MonitorOptions {
   readonly now: () => number;
   readonly log: Logger;
   readonly metrics: MonitorMetrics;
+  /** Of a look at one source, in place of {@link SCAN_LIMIT_MS}. */
+  readonly scanLimitMs?: number | undefined;
 }
 
 /**
@@ -70,9 +74,7 @@ export class Monitor {
     await Promise.all(
       this.keys.urls.map((url) => attempt(`tproxy ${url}`, () => this.keys.refresh(url, signal))),
     );
-    await Promise.all(
-      this.sources.map((source) => attempt(source.name, () => source.scan(this.#watch(source), signal))),
-    );
+    await Promise.all(this.sources.map((source) => attempt(source.name, () => this.#scan(source, signal))));
     await attempt("state", () => this.#decide(signal));
     return failures;
   }
@@ -83,6 +85,16 @@ export class Monitor {
       await sleep(Math.max(0, next - this.options.now()), signal);
       await this.#decide(signal);
     }
+  }
+
+  #scan(source: Source, signal: AbortSignal): Promise<void> {
+    const limitMs = this.options.scanLimitMs ?? SCAN_LIMIT_MS;
+    return withDeadline(
+      `reading ${source.name}`,
+      limitMs,
+      (limit) => source.scan(this.#watch(source), limit),
+      signal,
+    );
   }
 
   /** Judges what waits by the keys of now, writes all down, and hands alerts on. */
