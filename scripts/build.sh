@@ -48,7 +48,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 "$repo/scripts/setup"
-dstack() { node "$repo/apps/dstack/dist/dstack.mjs" "$@"; }
+dstack() { node -- "$repo/apps/dstack/dist/dstack.mjs" "$@"; }
 dstack configure check || exit 2
 
 if [ "$(id -u)" -eq 0 ]; then as_root=(); else as_root=(sudo --preserve-env=DSTACK_DEBIAN_MIRROR env "PATH=$PATH"); fi
