@@ -93,6 +93,11 @@ const wg = z
     message: "needs private_key_file or private_key, and not both",
   });
 
+/** Nobody on the network reads along: whoever can write to etcd says where every app is. */
+function isPrivateWay(endpoint: string): boolean {
+  return /^https:|^http:\/\/(127(\.\d+){3}|localhost|\[::1\])(:\d+)?$/.test(endpoint);
+}
+
 const etcd = z
   .strictObject({
     /** `http://host:port` or `https://host:port` of the members. */
@@ -117,6 +122,9 @@ const etcd = z
   })
   .refine((value) => (value.username === undefined) === (value.password_file === undefined), {
     message: "username and password_file go together",
+  })
+  .refine((value) => value.username === undefined || value.endpoints.every(isPrivateWay), {
+    message: "a password goes to https endpoints only, or to this machine's own",
   });
 
 const tproxyConfig = z.strictObject({

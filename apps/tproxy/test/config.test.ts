@@ -58,4 +58,16 @@ describe("tproxy.toml", () => {
   ])("refuses %s", async (_, change, problem) => {
     expect(await problemOf(change)).toMatch(problem);
   });
+
+  it("sends etcd's password to nobody in clear text, but on this machine", async () => {
+    const problemWith = (...endpoints: string[]): Promise<string> =>
+      problemOf((input) => {
+        const access = { ca: "ca.pem", username: "tproxy", password_file: "etcd.password" };
+        Object.assign(input, { store: "etcd", etcd: { endpoints, ...access } });
+      });
+    for (const url of ["http://10.0.0.2:2379", "http://127.0.0.1.example.org", "http://localhost@etcd:1"]) {
+      expect(await problemWith("https://etcd-1:2379", url)).toMatch(/password goes to https endpoints only/);
+    }
+    expect(await problemWith("https://etcd-1:2379", "http://127.0.0.1:2379", "http://[::1]:2379")).toBe("");
+  });
 });
