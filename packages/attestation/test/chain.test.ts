@@ -6,6 +6,7 @@ import { bitString, sequence } from "../../tdx-attest/src/simulated/der.js";
 import { SigningKey } from "../../tdx-attest/src/simulated/signing-key.js";
 import { readChain } from "../src/chain.js";
 import { authenticateCollateral, parseQuote, quoteCollateralKeys, verifyQuote } from "../src/index.js";
+import { readPckChain } from "../src/pck-chain.js";
 import { AT, replaceChain } from "./support/edit-quote.js";
 import { NOW, SEED, codeOf, makeCase } from "./support/platform.js";
 
@@ -45,18 +46,22 @@ function verdict(changes: Partial<CertificateSpec>, rootChanges: Partial<Certifi
   return codeOf(() => readChain<2>(text, ["tcb-signer", "root"], "chain"));
 }
 
-/** A certificate that has an extension nobody knows where its basic constraints would be. */
-function withoutConstraints(spec: CertificateSpec): Uint8Array {
-  const der = hex(certificate(spec));
-  const [, body = ""] = /^3082.{4}(3082.*)300a06082a8648ce3d040302/.exec(der) ?? [];
-  const edited = body.replace(
-    /0603551d130101ff04(?:02(3000)|05(30030101ff))/,
-    (_, leaf?: string, ca = "") => `0603551d6304${leaf === undefined ? "08" : "05"}000000${leaf ?? ca}`,
-  );
-  const bytes = fromHex(edited);
+/** A certificate whose body is changed in hex, in place, before it is signed. */
+function edited(spec: CertificateSpec, change: (body: string) => string): Uint8Array {
+  const [, body = ""] = /^3082.{4}(3082.*)300a06082a8648ce3d040302/.exec(hex(certificate(spec))) ?? [];
+  const bytes = fromHex(change(body));
   const algorithm = fromHex("300a06082a8648ce3d040302");
   return sequence(bytes, algorithm, bitString(spec.issuerKey.signDer(bytes)));
 }
+
+/** A certificate that has an extension nobody knows where its basic constraints would be. */
+const withoutConstraints = (spec: CertificateSpec): Uint8Array =>
+  edited(spec, (body) =>
+    body.replace(
+      /0603551d130101ff04(?:02(3000)|05(30030101ff))/,
+      (_, leaf?: string, ca = "") => `0603551d6304${leaf === undefined ? "08" : "05"}000000${leaf ?? ca}`,
+    ),
+  );
 
 describe("E1: certificate chains", () => {
   it("takes a leaf that its root issued", () => expect(verdict({})).toBe("accepted"));
@@ -87,6 +92,32 @@ describe("E1: certificate chains", () => {
     const bareRoot = pem(withoutConstraints(root));
     const chain = pem(certificate(signer)) + bareRoot;
     expect(codeOf(() => readChain<2>(chain, ["tcb-signer", "root"], "chain"))).toBe("chain_invalid");
+  });
+
+  it.each([
+    [
+      "an unknown extension where its key usage would be",
+      "0603551d63" + "0407" + "00".repeat(7),
+      "chain_invalid",
+    ],
+    [
+      "a bit string of more unused bits than a byte has",
+      "0603551d0f0101ff" + "0404030208c0",
+      "certificate_malformed",
+    ],
+    ["a key usage of a second byte", "0603551d0f" + "0407" + "030507c0800000", "certificate_malformed"],
+  ])("refuses a signer with %s", (_, extension, expected) => {
+    const leaf = edited(signer, (body) => body.replace("0603551d0f0101ff0404030206c0", extension));
+    const chain = pem(leaf) + pem(certificate(root));
+    expect(codeOf(() => readChain<2>(chain, ["tcb-signer", "root"], "chain"))).toBe(expected);
+  });
+
+  it("takes a signer whose key may sign and nothing else", () => {
+    expect(verdict({ keyUsage: 0x80 })).toBe("accepted");
+  });
+
+  it("names the PCK certificate chain when that is what cannot be read", () => {
+    expect(() => readPckChain("")).toThrow(/PCK certificate chain/);
   });
 
   it("E11: refuses a serial number that is too long", () => {

@@ -97,6 +97,10 @@ describe("replayEventLog", () => {
     expect(r3).toEqual(sha384(new Uint8Array(48), bytes("b")));
     expect([r1, r2]).toEqual([new Uint8Array(48), new Uint8Array(48)]);
   });
+
+  it("E11: refuses a digest that is none, and says so", () => {
+    expect(() => replayEventLog([{ ...event, digest: "00" }])).toThrow(/event digest/);
+  });
 });
 
 describe("checkRuntimeEvents", () => {

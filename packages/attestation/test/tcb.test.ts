@@ -66,6 +66,8 @@ describe("the level that is reached", () => {
   it("tells since when there is a better one: a later one above it", () => {
     expect([8, 6, 4, 2].map((n) => reached(n).outdatedSince)).toEqual([undefined, 300, 300, 200]);
     expect([8, 6, 4, 2].map((n) => reached(n).date)).toEqual([300, 200, 200, 100]);
+    const laterBelow = [level(8, 300, "UpToDate"), level(6, 200, "OutOfDate"), level(4, 250, "OutOfDate")];
+    expect(enclaveLevel(laterBelow, 6, "enclave").outdatedSince).toBe(300);
   });
 });
 
