@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { AddressBlock } from "../src/registry/address-block.js";
 import { NodeRegistry } from "../src/registry/nodes.js";
 import type { NodeDescription } from "../src/registry/nodes.js";
-import { addressKey, instanceKey, ownerKey, writeInstance } from "../src/registry/records.js";
+import { addressKey, instanceKey, ownerKey, readBoot, writeInstance } from "../src/registry/records.js";
 import type { Registration } from "../src/registry/registration.js";
 import { InstanceRegistry, QUARANTINE_S } from "../src/registry/registry.js";
 import { EtcdStore } from "../src/store/etcd-store.js";
@@ -421,4 +421,10 @@ describe.skipIf(reason !== undefined)("registry of several nodes", { timeout: 60
       expect(a.list().at(1)).toMatchObject({ name: "b", removed: true });
     });
   });
+});
+
+it("says what to do about a record of another version", () => {
+  expect(() => readBoot('{"spki":"00"}')).toThrow(
+    /not the record of a boot, or one that another version of tproxy wrote: .*Start that version, or put the store aside/s,
+  );
 });

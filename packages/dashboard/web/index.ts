@@ -1,5 +1,6 @@
 export { ApiError, post, request, wordsOf } from "./api.js";
 export { useAction, useAnswer } from "./ask.js";
+export { AuditLog } from "./audit.js";
 export { later } from "./later.js";
 export { connection, createLive, now, restarted } from "./live.js";
 export { Dialog, Problem, State } from "./parts.js";

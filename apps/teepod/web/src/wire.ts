@@ -46,6 +46,7 @@ export interface ImageInfo {
 }
 
 export interface AuditEntry {
+  readonly seq: number;
   readonly at: string;
   readonly who: string;
   readonly role: string;

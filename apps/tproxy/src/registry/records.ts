@@ -101,6 +101,10 @@ function read<T>(schema: z.ZodType<T>, text: string, what: string): T {
   try {
     return schema.parse(JSON.parse(text));
   } catch (err) {
-    throw new InputError(`not the record of ${what}: ${errorMessage(err)}`, { cause: err });
+    throw new InputError(
+      `not the record of ${what}, or one that another version of tproxy wrote: ${errorMessage(err)}. Start that version, or ` +
+        "put the store aside: guests are known again once they boot anew",
+      { cause: err },
+    );
   }
 }
