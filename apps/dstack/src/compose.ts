@@ -1,5 +1,5 @@
-import { nameOfAppCompose, toAppComposeText } from "@dstack/app-compose";
-import type { AppComposeOptions, AppComposeText } from "@dstack/app-compose";
+import { isAppCompose, nameOfAppCompose, toAppComposeText, upgradeAppComposeText } from "@dstack/app-compose";
+import type { AppComposeOptions, AppComposeText, UpgradeChange } from "@dstack/app-compose";
 import { appIdOfCompose, hex, sha256, utf8 } from "@dstack/core";
 import type { AppId } from "@dstack/core";
 import { basename, dirname, resolve } from "node:path";
@@ -16,7 +16,18 @@ export interface AppCompose extends AppComposeText {
  * @throws {InputError} neither YAML with services nor an app-compose document
  */
 export function toAppCompose(fileText: string, options: AppComposeOptions): AppCompose {
-  const made = toAppComposeText(fileText, options);
+  return identified(toAppComposeText(fileText, options));
+}
+
+/**
+ * The document a compose file becomes in the place of one that a CVM has, with its hash.
+ * @throws {InputError} neither YAML with services nor an app-compose document, or the CVM has none
+ */
+export function toUpgradedCompose(before: string, fileText: string, change: UpgradeChange): AppCompose {
+  return identified(upgradeAppComposeText(before, fileText, change));
+}
+
+function identified(made: AppComposeText): AppCompose {
   return { ...made, composeHash: hex(sha256(made.text)), appId: appIdOfCompose(utf8(made.text)) };
 }
 
@@ -40,6 +51,13 @@ export async function readAppCompose(
   const publicSysinfo = options.publicSysinfo === true;
   const publicTcbinfo = options.publicTcbinfo === true;
   return { name, ...toAppCompose(text, { name, publicLogs, publicSysinfo, publicTcbinfo, allowedEnvs }) };
+}
+
+/** The variables that a CVM's document allows; the document is the teepod's to give, and may be anything. */
+export function allowedNames(document: string | undefined): string[] {
+  if (document === undefined || !isAppCompose(document)) return [];
+  const { allowed_envs: names } = JSON.parse(document) as Record<string, unknown>;
+  return Array.isArray(names) ? names.map(String) : [];
 }
 
 /** Its hash and app id, for people. */

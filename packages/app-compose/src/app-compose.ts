@@ -34,7 +34,8 @@ export function toAppComposeText(fileText: string, options: AppComposeOptions): 
   return made;
 }
 
-function requireSize(what: string, text: string): void {
+/** @throws {InputError} `what` is larger than a VM takes */
+export function requireSize(what: string, text: string): void {
   if (new TextEncoder().encode(text).length > MAX_COMPOSE_BYTES)
     throw new InputError(`${what} is larger than ${MAX_COMPOSE_BYTES / 1024} KiB`);
 }

@@ -1,2 +1,6 @@
 export { MAX_COMPOSE_BYTES, isAppCompose, nameOfAppCompose, toAppComposeText } from "./app-compose.js";
 export type { AppComposeOptions, AppComposeText } from "./app-compose.js";
+export { diffLines } from "./diff.js";
+export type { DiffLine } from "./diff.js";
+export { readable, upgradeAppComposeText } from "./upgrade.js";
+export type { UpgradeChange } from "./upgrade.js";

@@ -1,8 +1,8 @@
 import { InputError, errorCode, readRegularFileIfAny, writeFileAtomic } from "@dstack/core";
-import type { teepod } from "@dstack/proto";
 import type { EnvVariable } from "@dstack/ra-tls";
 import type { Command } from "commander";
 import { resolve } from "node:path";
+import { allowedNames } from "../compose.js";
 import { meantApp, sealVariables } from "../env-key.js";
 import type { MeantAppOptions } from "../env-key.js";
 import { editEnvFile, mergeVariables, parseEnvFile, parseVariable } from "../environment.js";
@@ -45,7 +45,7 @@ and each change encrypts all of them anew (docs/decisions/env-updates.md). A cha
       const vm = await findVm(teepodClient(await teepodAddress(options)), wanted);
       const file = options.envFile;
       const known = file === undefined ? undefined : names(parseEnvFile((await readEnvFile(file)) ?? ""));
-      const rows = allowedNames(vm).map((name) => ({
+      const rows = allowedNames(vm.configuration?.composeFile).map((name) => ({
         name,
         ...(known !== undefined && { in_file: known.includes(name) }),
       }));
@@ -84,14 +84,6 @@ and each change encrypts all of them anew (docs/decisions/env-updates.md). A cha
 
 const names = (variables: readonly EnvVariable[]): string[] => variables.map(({ key }) => key);
 
-function allowedNames(vm: teepod.VmInfo): string[] {
-  const { allowed_envs: allowed } = JSON.parse(vm.configuration?.composeFile ?? "{}") as Record<
-    string,
-    unknown
-  >;
-  return Array.isArray(allowed) ? allowed.map(String) : [];
-}
-
 async function readEnvFile(path: string): Promise<string | undefined> {
   try {
     const bytes = await readRegularFileIfAny(resolve(path), MAX_ENV_FILE_BYTES);
@@ -118,7 +110,7 @@ async function send(
   const client = teepodClient(await teepodAddress(options));
   const vm = await findVm(client, wanted);
   const appId = meantApp(vm, wanted, options);
-  const allowed = allowedNames(vm);
+  const allowed = allowedNames(vm.configuration?.composeFile);
   const text = editEnvFile(before ?? "", set, unset);
   const variables = mergeVariables(parseEnvFile(text));
   const strange = [...names(variables), ...unset].filter((name) => !allowed.includes(name));

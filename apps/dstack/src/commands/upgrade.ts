@@ -1,17 +1,19 @@
-import { isAppCompose } from "@dstack/app-compose";
+import { diffLines, isAppCompose, readable } from "@dstack/app-compose";
+import { parseAppId } from "@dstack/core";
 import type { Command } from "commander";
 import { join } from "node:path";
-import { toAppCompose } from "../compose.js";
+import { allowedNames, describeIdentity, toUpgradedCompose } from "../compose.js";
 import { meantApp, sealVariables } from "../env-key.js";
 import type { MeantAppOptions } from "../env-key.js";
 import { readVariables } from "../environment.js";
 import { Home } from "../local/home.js";
-import { printResult } from "../output.js";
+import { Progress, printResult, printable } from "../output.js";
 import { readTextFile } from "../read-file.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
 import { addAppIdOption, addVariableOptions, vmCommand } from "./options.js";
 
 interface UpgradeOptions extends MeantAppOptions {
+  dryRun?: boolean;
   env: string[];
   envFile?: string;
 }
@@ -20,17 +22,26 @@ interface UpgradeOptions extends MeantAppOptions {
 export function registerUpgrade(program: Command): void {
   addAppIdOption(
     addVariableOptions(
-      vmCommand(program, "upgrade", "give a CVM a new compose file; it keeps its app id and disk").argument(
-        "<file>",
-        "docker-compose.yaml or app-compose document",
-      ),
+      vmCommand(program, "upgrade", "give a CVM a new compose file; it keeps its app id and disk")
+        .argument("<file>", "docker-compose.yaml or app-compose document")
+        .option("--dry-run", "only show what changes, the new document, its hash and its id"),
     ),
   )
     .addHelpText(
       "after",
-      "\nWithout --env and --env-file the CVM keeps its variables; with them it has those alone, so give all of them.",
+      "\nA docker-compose.yaml takes the place of the one in the CVM's document, whose other fields stay (sockets, public_ports, …):" +
+        "\nwhat changes is shown on stderr. An app-compose document is taken byte for byte." +
+        "\nWithout --env and --env-file the CVM keeps its variables; with them it has those alone, so give all of them.",
     )
     .action(upgrade);
+}
+
+/** The lines that go and come, as the teepod's page shows them; `[]` when the document stays as it is. */
+function changesBetween(before: string, after: string): string[] {
+  if (before === after) return [];
+  return diffLines(readable(before), readable(after))
+    .filter(({ kind }) => kind !== "same")
+    .map(({ kind, text }) => `${kind === "added" ? "+" : "-"} ${text}`);
 }
 
 async function upgrade(wanted: string, file: string, _: unknown, command: Command): Promise<void> {
@@ -39,20 +50,38 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
   const text = await readTextFile(file);
   const client = teepodClient(await teepodAddress(options));
   const vm = await findVm(client, wanted);
-  const before = JSON.parse(vm.configuration?.composeFile ?? "{}") as Record<string, unknown>;
+  const appId = parseAppId(vm.appId);
+  const before = vm.configuration?.composeFile ?? "";
   const names = variables.map(({ key }) => key);
-  const allowed: unknown[] = Array.isArray(before["allowed_envs"]) ? before["allowed_envs"] : [];
-  const compose = toAppCompose(text, {
-    name: vm.name,
-    publicLogs: before["public_logs"] === true,
-    publicSysinfo: before["public_sysinfo"] === true,
-    publicTcbinfo: before["public_tcbinfo"] === true,
+  const compose = toUpgradedCompose(before, text, {
     // A wrapped file goes on allowing what the VM may have; a document that is one already says it itself.
-    allowedEnvs: isAppCompose(text) ? names : [...new Set([...allowed.map(String), ...names])],
+    allowedEnvs: isAppCompose(text) ? names : [...new Set([...allowedNames(before), ...names])],
   });
+  const changes = changesBetween(before, compose.text);
+  const progress = new Progress(options.json);
+  for (const notice of compose.notices) progress.step(`note: ${notice}`);
+  progress.step(changes.length === 0 ? "the document stays as it is" : "what changes of the document:");
+  for (const line of changes) progress.step(`  ${printable(line)}`);
+  if (options.dryRun === true) {
+    printResult(
+      options,
+      {
+        id: vm.id,
+        app_id: appId,
+        upgraded_app_id: compose.appId,
+        compose_hash: compose.composeHash,
+        app_compose: compose.text,
+        changes,
+        notices: compose.notices,
+      },
+      () => `${compose.text}\n\n${describeIdentity(compose)}`,
+    );
+    return;
+  }
   // The script finds the local installation's KMS by itself unless --home named it.
   const registry = options.home === undefined ? "" : `-c ${join(Home.locate(options.home), "kms.toml")} `;
-  const { id: newAppId } = await client.upgradeApp({
+  // Its answer is not needed: the id to allow is of the document that was made here, whatever the teepod says it is (K2).
+  await client.upgradeApp({
     id: vm.id,
     composeFile: compose.text,
     ...(variables.length > 0 && {
@@ -61,12 +90,10 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
     // What was read above is what is replaced, or nothing is. A teepod older than etags gives none.
     ...(vm.etag !== "" && { expectedEtag: vm.etag }),
   });
-  const allow = `./scripts/kms-allow-upgrade.sh ${registry}${vm.appId} ${newAppId}`;
+  const allow = `./scripts/kms-allow-upgrade.sh ${registry}${appId} ${compose.appId}`;
   printResult(
     options,
-    { id: vm.id, app_id: vm.appId, upgraded_app_id: newAppId, allow_command: allow },
-    () =>
-      `${compose.notices.map((notice) => `note: ${notice}\n`).join("")}` +
-      `the KMS must allow this upgrade first:\n  ${allow}\nthen apply it:\n  dstack restart ${vm.id}`,
+    { id: vm.id, app_id: appId, upgraded_app_id: compose.appId, allow_command: allow, changes },
+    () => `the KMS must allow this upgrade first:\n  ${allow}\nthen apply it:\n  dstack restart ${vm.id}`,
   );
 }

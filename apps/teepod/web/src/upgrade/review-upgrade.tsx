@@ -1,8 +1,8 @@
+import { diffLines, readable } from "@dstack/app-compose";
 import type { AppDocument } from "../compose/document.js";
 import type { Secret } from "../secrets/secret-fields.js";
 import type { VmInfo } from "../wire.js";
-import { diffLines } from "./diff.js";
-import { openDocument, readable } from "./documents.js";
+import { openDocument } from "./documents.js";
 import { call } from "../api.js";
 import { Review } from "../review.js";
 
@@ -36,13 +36,13 @@ export function ReviewUpgrade(props: {
   const lost =
     given.length === 0 ? [] : openDocument(made.text).allowedEnvs.filter((name) => !given.includes(name));
   const upgrade = async (sealed: string | undefined): Promise<void> => {
-    const { id } = await call<{ id: string }>("UpgradeApp", {
+    await call("UpgradeApp", {
       id: vm.id,
       compose_file: made.text,
       ...(sealed !== undefined && { encrypted_env: sealed }),
       expected_etag: vm.etag,
     });
-    props.onDone(id);
+    props.onDone(made.appId);
   };
   return (
     <Review

@@ -1,0 +1,78 @@
+import { appIdOfCompose, utf8 } from "@dstack/core";
+import type { teepod } from "@dstack/proto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { dstack, fakeTeepod } from "./fake-teepod.js";
+
+const ID = "cb4bf9a0-a3d9-40d9-8be5-99560f557345";
+const APP = "6ab2ce5c2e591092dfd51d75ab2a2751dbcd7c7b";
+const FIELDS = {
+  name: "shop",
+  runner: "docker-compose",
+  docker_compose_file: "services:\n  web:\n    image: one\n",
+  public_logs: true,
+  sockets: { worker: ["quote"] },
+  public_ports: [80],
+  allowed_envs: ["A"],
+};
+const YAML = "services:\n  web:\n    image: two\n";
+const UPGRADED = JSON.stringify({ ...FIELDS, docker_compose_file: YAML });
+const NEW_ID = appIdOfCompose(utf8(UPGRADED));
+
+let dir: string;
+let file: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "dstack-upgrade-"));
+  file = join(dir, "docker-compose.yaml");
+  await writeFile(file, YAML);
+});
+afterAll(() => rm(dir, { recursive: true }));
+
+async function pod({ appId = APP, composeFile = JSON.stringify(FIELDS) } = {}) {
+  const sent: teepod.UpgradeAppRequest[] = [];
+  const daemon = await fakeTeepod({
+    // What a VM is called with a teepod need not be what its document says.
+    status: async () => ({
+      vms: [{ id: ID, name: "web", appId, etag: "e1", configuration: { composeFile } }],
+    }),
+    upgradeApp: async (request: teepod.UpgradeAppRequest) => {
+      sent.push(request);
+      return { id: "f".repeat(40) };
+    },
+  });
+  return { ...daemon, sent };
+}
+
+describe("dstack upgrade", () => {
+  it("G5, G7, G8: a compose file leaves the document's other fields as they are, and shows what changes", async () => {
+    await using host = await pod();
+    const out = await dstack("upgrade", "web", file, "--host", host.url, "--json");
+    expect(host.sent.map(({ composeFile }) => composeFile)).toEqual([UPGRADED]);
+    expect(JSON.parse(out)).toMatchObject({ changes: ["-     image: one", "+     image: two"] });
+  });
+
+  it("K2: the id to allow is that of the document made here, whatever the teepod answers", async () => {
+    await using host = await pod();
+    const out = await dstack("upgrade", "web", file, "--host", host.url);
+    expect(out).toContain(`kms-allow-upgrade.sh ${APP} ${NEW_ID}\n`);
+    expect(out).not.toContain("ffff");
+    await using liar = await pod({ appId: `${APP}; reboot` });
+    await expect(dstack("upgrade", "web", file, "--host", liar.url)).rejects.toThrow("app id");
+  });
+
+  it("--dry-run tells document and id, and sends nothing", async () => {
+    await using host = await pod();
+    const out = await dstack("upgrade", "web", file, "--host", host.url, "--dry-run");
+    expect(out).toContain(`${UPGRADED}\n`);
+    expect(out).toContain(`app id       ${NEW_ID}`);
+    expect(host.sent).toEqual([]);
+  });
+
+  it("says so when what the VM has is no app-compose document", async () => {
+    await using host = await pod({ composeFile: "" });
+    await expect(dstack("upgrade", "web", file, "--host", host.url)).rejects.toThrow("not an app-compose");
+    expect(host.sent).toEqual([]);
+  });
+});
