@@ -3,7 +3,7 @@
 const LEVELS = [
   ["core", "proto"],
   ["daemon", "prpc", "attestation", "app-compose", "wireguard-tools-wrapper", "tls-proxy", "acme", "ct"],
-  ["tdx-attest", "ra-tls", "dashboard"],
+  ["tdx-attest", "ra-tls", "dashboard", "store"],
   ["ra-rpc"],
 ];
 const PACKAGE = "(^|/)packages";

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { AttestationConfig } from "@dstack/ra-tls";
+import { NodeName, etcdConfig } from "@dstack/store";
 import { DEFAULT_LIMITS, parsePrefix, parseServerName } from "@dstack/tls-proxy";
 import { parseInterfaceName } from "@dstack/wireguard-tools-wrapper";
 import { z } from "zod";
@@ -93,40 +94,6 @@ const wg = z
     message: "needs private_key_file or private_key, and not both",
   });
 
-/** Nobody on the network reads along: whoever can write to etcd says where every app is. */
-function isPrivateWay(endpoint: string): boolean {
-  return /^https:|^http:\/\/(127(\.\d+){3}|localhost|\[::1\])(:\d+)?$/.test(endpoint);
-}
-
-const etcd = z
-  .strictObject({
-    /** `http://host:port` or `https://host:port` of the members. */
-    endpoints: z.array(z.string().regex(/^https?:\/\/[^/]+$/, "must be http(s)://host:port")).min(1),
-    /** Under which keys everything is. */
-    prefix: z
-      .string()
-      .regex(/^[!-~]*\/$/, "must end with a slash")
-      .default("/dstack/tproxy/"),
-    /** PEM files: the CA of the members, and what we show to them. */
-    ca: path.optional(),
-    cert: path.optional(),
-    key: path.optional(),
-    username: z.string().min(1).optional(),
-    password_file: path.optional(),
-  })
-  .refine((value) => value.ca !== undefined || value.endpoints.every((url) => url.startsWith("http:")), {
-    message: "https endpoints need ca",
-  })
-  .refine((value) => (value.cert === undefined) === (value.key === undefined), {
-    message: "cert and key go together",
-  })
-  .refine((value) => (value.username === undefined) === (value.password_file === undefined), {
-    message: "username and password_file go together",
-  })
-  .refine((value) => value.username === undefined || value.endpoints.every(isPrivateWay), {
-    message: "a password goes to https endpoints only, or to this machine's own",
-  });
-
 const tproxyConfig = z.strictObject({
   /** Where guests and monitors call. */
   host: z.string().min(1).default("0.0.0.0"),
@@ -142,12 +109,9 @@ const tproxyConfig = z.strictObject({
   state_dir: path,
   /** Where registrations are: a file here, or etcd, which several nodes share. */
   store: z.enum(["file", "etcd"]).default("file"),
-  etcd: etcd.optional(),
+  etcd: etcdConfig("/dstack/tproxy/").optional(),
   /** The name of this node among others. */
-  node: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, "must be a name such as node-1")
-    .default("tproxy"),
+  node: NodeName.default("tproxy"),
   /** Where guests of other nodes reach our RPC: `https://host:port`. */
   rpc_url: z
     .string()

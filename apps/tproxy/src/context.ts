@@ -1,5 +1,6 @@
 import type { Logger } from "@dstack/daemon";
 import type { Challenges } from "@dstack/ra-rpc";
+import type { Store } from "@dstack/store";
 import type { DataPlane } from "@dstack/tls-proxy";
 import type { KeyEvidenceStore } from "./certificate/key-evidence.js";
 import type { KeyHistory } from "./certificate/key-history.js";
@@ -7,7 +8,6 @@ import type { ProxyCertificate } from "./certificate/proxy-certificate.js";
 import type { TproxyMetrics } from "./metrics.js";
 import type { NodeRegistry } from "./registry/nodes.js";
 import type { InstanceRegistry } from "./registry/registry.js";
-import type { Store } from "./store/store.js";
 import type { Tunnel } from "./wireguard/tunnel.js";
 
 /** What guests are told of the site, whichever node they ask. */

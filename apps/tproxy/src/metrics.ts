@@ -1,9 +1,9 @@
 import { Counter, Gauge, Histogram } from "@dstack/daemon";
 import type { Registry } from "@dstack/daemon";
+import type { Store } from "@dstack/store";
 import type { ConnectionReport, DataPlane } from "@dstack/tls-proxy";
 import type { NodeRegistry } from "./registry/nodes.js";
 import type { InstanceRegistry } from "./registry/registry.js";
-import type { Store } from "./store/store.js";
 
 /** What operators watch. The two `insecure` gauges say when registrations must not be trusted. */
 export interface TproxyMetrics {

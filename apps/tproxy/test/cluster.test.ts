@@ -2,7 +2,7 @@ import { namespacesUnavailable } from "@dstack/wireguard-tools-wrapper/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "./cluster/cluster.js";
 import type { ClusterGuest, ClusterNode } from "./cluster/cluster.js";
-import { etcdUnavailable } from "./etcd-server.js";
+import { etcdUnavailable } from "../../../packages/store/test/support/etcd-server.js";
 import { idOf } from "./site.js";
 
 const reason = namespacesUnavailable() ?? etcdUnavailable();

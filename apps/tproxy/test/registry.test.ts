@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAppId, parseInstanceId } from "@dstack/core";
 import { silentLogger } from "@dstack/daemon";
+import { FileStore, etcdConfig, openEtcd } from "@dstack/store";
+import type { Store } from "@dstack/store";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AddressBlock } from "../src/registry/address-block.js";
@@ -11,11 +13,7 @@ import type { NodeDescription } from "../src/registry/nodes.js";
 import { addressKey, instanceKey, ownerKey, readBoot, writeInstance } from "../src/registry/records.js";
 import type { Registration } from "../src/registry/registration.js";
 import { InstanceRegistry, QUARANTINE_S } from "../src/registry/registry.js";
-import { EtcdStore } from "../src/store/etcd-store.js";
-import { FileStore } from "../src/store/file-store.js";
-import { SnapshotFile } from "../src/store/snapshot-file.js";
-import type { Store } from "../src/store/store.js";
-import { EtcdServer, etcdUnavailable } from "./etcd-server.js";
+import { EtcdServer, etcdUnavailable } from "../../../packages/store/test/support/etcd-server.js";
 
 let now = 1_000_000;
 const nodeKey = generateKeyPair().publicKey;
@@ -274,11 +272,10 @@ describe.skipIf(reason !== undefined)("registry of several nodes", { timeout: 60
     dir = await mkdtemp(join(tmpdir(), "tproxy-registry-"));
     stores = await Promise.all(
       ["a", "b", "c"].map((node) =>
-        EtcdStore.open({
-          endpoints: [server.endpoint],
-          prefix: `/registry-${prefix}/`,
+        openEtcd(etcdConfig(`/registry-${prefix}/`).parse({ endpoints: [server.endpoint] }), {
           node,
-          snapshot: new SnapshotFile(join(dir, `${node}.json`)),
+          snapshotPath: join(dir, `${node}.json`),
+          maxBytes: 2 ** 20,
           log: silentLogger(),
         }),
       ),

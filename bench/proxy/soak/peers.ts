@@ -4,7 +4,7 @@ import { parseAppId, parseInstanceId } from "../../../packages/core/src/index.js
 import { parsePublicKey } from "../../../packages/wireguard-tools-wrapper/src/index.js";
 import { AddressBlock } from "../../../apps/tproxy/src/registry/address-block.js";
 import { InstanceRegistry } from "../../../apps/tproxy/src/registry/registry.js";
-import { FileStore } from "../../../apps/tproxy/src/store/file-store.js";
+import { FileStore } from "../../../packages/store/src/index.js";
 import { makeIds } from "../site.js";
 import type { Scenario } from "./scenario.js";
 

@@ -1,4 +1,4 @@
-import type { StoreEntry } from "../store/store.js";
+import type { StoreEntry } from "@dstack/store";
 import { readBoot } from "./records.js";
 import type { BootRecord } from "./records.js";
 import type { Registration } from "./registration.js";

@@ -1,6 +1,6 @@
 import type { InstanceId } from "@dstack/core";
-import { MAX_CHANGE_KEYS } from "../store/store.js";
-import type { Change, Store } from "../store/store.js";
+import { MAX_CHANGE_KEYS } from "@dstack/store";
+import type { Change, Store } from "@dstack/store";
 import { isOldBoot, recycledBoot } from "./boots.js";
 import type { Instance } from "./instance.js";
 import type { InstanceTable } from "./instance-table.js";

@@ -1,7 +1,7 @@
 import { InputError, errorMessage, parseAppId, parseInstanceId } from "@dstack/core";
 import type { AppId, InstanceId } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
-import type { Store } from "../store/store.js";
+import type { Store } from "@dstack/store";
 import type { Instance } from "./instance.js";
 import { DRAINS, INSTANCES, drainKey, instanceKey, readInstance } from "./records.js";
 

@@ -1,7 +1,7 @@
 import type { Logger } from "@dstack/daemon";
+import { StoreError } from "@dstack/store";
 import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
 import type { TproxyConfig } from "../config.js";
-import { StoreError } from "../store/store.js";
 import type { NodeRegistry } from "./nodes.js";
 
 /**

@@ -1,9 +1,9 @@
 import { InputError, errorMessage } from "@dstack/core";
+import { ALIVE } from "@dstack/store";
+import type { Store, StoreEntry } from "@dstack/store";
 import { parsePublicKey } from "@dstack/wireguard-tools-wrapper";
 import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
 import { z } from "zod";
-import { ALIVE } from "../store/store.js";
-import type { Store, StoreEntry } from "../store/store.js";
 import { parseIpRange, rangeContains, rangesOverlap } from "./ip-range.js";
 
 /** What a node tells the others and the guests of itself. */

@@ -1,8 +1,8 @@
 import { CodedError } from "@dstack/core";
 import type { InstanceId } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
+import type { Store } from "@dstack/store";
 import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
-import type { Store } from "../store/store.js";
 import type { AddressBlock } from "./address-block.js";
 import { NOT_THE_BOOT_KEY, isBootKeyOf, newBoot } from "./boots.js";
 import { Departures } from "./departures.js";

@@ -4,12 +4,12 @@ import type { Handler } from "@dstack/prpc";
 import type { tproxy } from "@dstack/proto";
 import { requireAttested } from "@dstack/ra-rpc";
 import type { VerifiedPeer } from "@dstack/ra-tls";
+import { StoreError } from "@dstack/store";
 import { parsePublicKey } from "@dstack/wireguard-tools-wrapper";
 import type { TproxyContext } from "../context.js";
 import { identityOf, requireOwnKey } from "../registry/own-key.js";
 import type { NodeRegistry } from "../registry/nodes.js";
 import { RegistryError } from "../registry/registry.js";
-import { StoreError } from "../store/store.js";
 
 type RegisterCvm = (typeof tproxy.Tproxy)["method"]["registerCvm"];
 

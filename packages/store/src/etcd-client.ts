@@ -13,6 +13,8 @@ export interface EtcdAccess {
   readonly cert?: Buffer;
   readonly key?: Buffer;
   readonly auth?: { readonly username: string; readonly password: string };
+  /** No answer is larger: one has all records. */
+  readonly maxBytes: number;
 }
 
 /** One question to etcd waits this long: it answers in milliseconds, after an election within two seconds. */
@@ -30,7 +32,7 @@ export function etcdClient(access: EtcdAccess, endpoint: string): Etcd3 {
     defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + CALL_MS }),
     faultHandling: { host: () => noop, global: noop },
     // No keepalive pings: etcd drops who pings more often than every five seconds, and EtcdStore finds out by itself.
-    grpcOptions: { "grpc.max_receive_message_length": -1 },
+    grpcOptions: { "grpc.max_receive_message_length": access.maxBytes },
     ...(access.ca === undefined
       ? {}
       : {

@@ -210,7 +210,8 @@ export class EtcdStore implements Store {
     if (this.#lease.aborted) {
       const lease = new AbortController();
       this.#lease = lease.signal;
-      this.#endLease = () => lease.abort();
+      this.#endLease = () =>
+        lease.abort(new StoreError("unavailable", "this node's lease in etcd has ended"));
     }
     clearTimeout(this.#leaseTimer);
     const left = LEASE_SECONDS * 1000 - LEASE_MARGIN_MS - (performance.now() - from);
@@ -227,7 +228,9 @@ export class EtcdStore implements Store {
   async #keepSnapshot(signal: AbortSignal): Promise<void> {
     let changed = true;
     this.onChange((keys) => (changed ||= [...keys].some((key) => !key.startsWith(ALIVE))));
-    while (!signal.aborted) {
+    // Once more at the end: a program that runs for a moment has written since.
+    for (let last = false; !last;) {
+      last = signal.aborted;
       if (changed && this.#trouble === undefined) {
         changed = false;
         const records = [...this.list("")].filter(([key]) => !key.startsWith(ALIVE));

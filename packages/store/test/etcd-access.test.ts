@@ -4,17 +4,15 @@ import { join } from "node:path";
 import { silentLogger } from "@dstack/daemon";
 import { CertificateAuthority } from "@dstack/ra-tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { TproxyConfig } from "../src/index.js";
-import { openStore } from "../src/store/open-store.js";
-import type { Store } from "../src/store/store.js";
-import { EtcdServer, etcdUnavailable, issuePair } from "./etcd-server.js";
-import { makeSite } from "./site.js";
-import type { Site } from "./site.js";
+import { etcdConfig } from "../src/etcd-config.js";
+import { openEtcd } from "../src/open-etcd.js";
+import type { Store } from "../src/store.js";
+import { EtcdServer, etcdUnavailable, issuePair } from "./support/etcd-server.js";
 
 const reason = etcdUnavailable();
 if (reason !== undefined) console.warn(`skipping etcd with TLS and users: ${reason}`);
 
-const PREFIX = "/dstack/tproxy/";
+const PREFIX = "/dstack/test/";
 const USER = { username: "tproxy", password_file: "etcd.password" };
 const PAIR = { cert: "client.pem", key: "client.key" };
 
@@ -23,7 +21,6 @@ describe.skipIf(reason !== undefined)(
   { timeout: 120_000 },
   () => {
     let server: EtcdServer;
-    let site: Site;
     let dir: string;
     beforeAll(async () => {
       const ca = await CertificateAuthority.create({ commonName: "etcd CA" });
@@ -43,28 +40,26 @@ describe.skipIf(reason !== undefined)(
         await writeFile(join(dir, name), text, { mode: 0o600 });
       server = await EtcdServer.startWithTls(ca);
       await server.requireUser("tproxy", "the password of tproxy", PREFIX);
-      site = await makeSite();
     }, 120_000);
     afterAll(async () => {
       await server[Symbol.asyncDispose]();
-      await site[Symbol.asyncDispose]();
       await rm(dir, { recursive: true, force: true });
     });
 
-    /** As tproxy opens it with this section; the values of files are names in `dir`. */
+    /** As a program opens it with this section; the values of files are names in `dir`. */
     async function open(section: Record<string, string>, endpoint = server.endpoint): Promise<Store> {
       const isFile = (key: string): boolean => ["ca", "cert", "key", "password_file"].includes(key);
-      const etcd = Object.fromEntries(
-        Object.entries(section).map(([key, value]) => [key, isFile(key) ? join(dir, value) : value]),
-      );
-      const input = {
-        ...site.input,
-        store: "etcd",
+      const files = Object.entries(section).map(([key, value]) => [
+        key,
+        isFile(key) ? join(dir, value) : value,
+      ]);
+      const config = etcdConfig(PREFIX).parse({ endpoints: [endpoint], ...Object.fromEntries(files) });
+      return openEtcd(config, {
         node: "node-1",
-        state_dir: await mkdtemp(join(dir, "state-")), // one that was never in the cluster
-        etcd: { endpoints: [endpoint], ...etcd },
-      };
-      return openStore(TproxyConfig.parse(input), silentLogger());
+        snapshotPath: join(await mkdtemp(join(dir, "state-")), "snapshot.json"), // one that was never in the cluster
+        maxBytes: 2 ** 20,
+        log: silentLogger(),
+      });
     }
 
     it("is used with all of them, also after it forgot who was let in", async () => {

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import { whileLeading } from "../src/store/leader.js";
-import { ALIVE } from "../src/store/store.js";
-import type { Change, Store } from "../src/store/store.js";
+import { leaderOf, whileLeading } from "../src/leader.js";
+import { ALIVE } from "../src/store.js";
+import type { Change, Store } from "../src/store.js";
 
 /** A place for the state of one test. */
 export interface StorePlace extends AsyncDisposable {
@@ -103,15 +103,23 @@ export function storeContract(makePlace: () => Promise<StorePlace>): void {
   it("gives a job to one at a time, and gives it free at its end, also of a failure", async () => {
     await using place = await makePlace();
     await using store = await place.open();
-    const result = await whileLeading(store, "certificate", async (signal) => {
-      expect(await whileLeading(store, "certificate", async () => "second")).toBeUndefined();
-      expect(await whileLeading(store, "another", async () => "beside it")).toBe("beside it");
+    const result = await whileLeading(store, ["certificate"], async (signal) => {
+      expect(await whileLeading(store, ["certificate"], async () => "second")).toBeUndefined();
+      expect(await whileLeading(store, ["another"], async () => "beside it")).toBe("beside it");
+      const both = ["another", "certificate"];
+      expect(await whileLeading(store, both, async () => "one of them is taken")).toBeUndefined();
+      expect(leaderOf(store, both)).toBe(store.node);
+      expect(leaderOf(store, ["another"])).toBeUndefined(); // what was had with it is free
       expect(signal.aborted).toBe(false);
       return "first";
     });
     expect(result).toBe("first");
-    const failing = whileLeading(store, "certificate", () => Promise.reject(new Error("no luck")));
+    expect(leaderOf(store, ["certificate"])).toBeUndefined();
+    await store.commit({ set: { "leader/certificate": "\u001b[2J" } });
+    expect(leaderOf(store, ["certificate"])).toBe("a node without a name");
+    await store.commit({ set: { "leader/certificate": undefined } });
+    const failing = whileLeading(store, ["certificate"], () => Promise.reject(new Error("no luck")));
     await expect(failing).rejects.toThrow("no luck");
-    expect(await whileLeading(store, "certificate", async () => "again")).toBe("again");
+    expect(await whileLeading(store, ["certificate"], async () => "again")).toBe("again");
   });
 }

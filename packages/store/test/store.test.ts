@@ -3,17 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "@dstack/daemon";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { EtcdStore } from "../src/store/etcd-store.js";
-import { FileStore } from "../src/store/file-store.js";
-import { whileLeading } from "../src/store/leader.js";
-import { SnapshotFile } from "../src/store/snapshot-file.js";
-import { ALIVE } from "../src/store/store.js";
-import { EtcdServer, etcdUnavailable } from "./etcd-server.js";
+import { EtcdStore } from "../src/etcd-store.js";
+import { FileStore } from "../src/file-store.js";
+import { whileLeading } from "../src/leader.js";
+import { SnapshotFile } from "../src/snapshot-file.js";
+import { ALIVE } from "../src/store.js";
+import { EtcdServer, etcdUnavailable } from "./support/etcd-server.js";
 import { storeContract } from "./store-contract.js";
 import type { StorePlace } from "./store-contract.js";
 
 async function makeDirectory(): Promise<{ dir: string } & AsyncDisposable> {
-  const dir = await mkdtemp(join(tmpdir(), "tproxy-store-"));
+  const dir = await mkdtemp(join(tmpdir(), "store-"));
   return { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
 }
 
@@ -89,6 +89,8 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
     await directory[Symbol.asyncDispose]();
   });
 
+  const snapshotOf = (node: string): string => join(directory.dir, `${places}-${node}.json`);
+
   async function etcdPlace(): Promise<StorePlace> {
     const place = ++places;
     const open = (node = "here"): Promise<EtcdStore> =>
@@ -97,6 +99,7 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
         prefix: `/test-${place}/`,
         node,
         snapshot: new SnapshotFile(join(directory.dir, `${place}-${node}.json`)),
+        maxBytes: 2 ** 20,
         log: silentLogger(),
       });
     const abandoned: EtcdStore[] = [];
@@ -138,7 +141,7 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
     let atWork = 0;
     const turns = await Promise.all(
       nodes.map((node) =>
-        whileLeading(node, "job", async () => {
+        whileLeading(node, ["job"], async () => {
           expect(++atWork).toBe(1);
           await new Promise((resolve) => setTimeout(resolve, 200));
           atWork--;
@@ -158,6 +161,7 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
       prefix: "/away/",
       node,
       snapshot: new SnapshotFile(join(outside.dir, `${node}.json`)),
+      maxBytes: 2 ** 20,
       log: silentLogger(),
     });
     await using a = await EtcdStore.open(options("a"));
@@ -165,7 +169,7 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
     await using b = await EtcdStore.open(options("b")); // and writes down at once what it knows
     const leading = whileLeading(
       a,
-      "job",
+      ["job"],
       (signal) => new Promise((resolve) => signal.addEventListener("abort", resolve)),
     );
     await expect
@@ -198,5 +202,31 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
     expect(a.asOf).toBeGreaterThan(stopped);
     await b.commit({ set: { x: "3" } });
     await expect.poll(() => a.get("x")?.value, { timeout: 10_000 }).toBe("3");
+  });
+
+  it("writes down what it knows when it is closed, too", async () => {
+    await using place = await etcdPlace();
+    const store = await place.open("brief");
+    await expect.poll(() => readFile(snapshotOf("brief"), "utf8").catch(() => "")).toContain("records");
+    await store.commit({ set: { late: "1" } });
+    await store[Symbol.asyncDispose]();
+    expect(await readFile(snapshotOf("brief"), "utf8")).toContain('"late"');
+  });
+
+  it("reads no more than it was told to, whatever others have put there", async () => {
+    const options = (node: string, maxBytes: number) => ({
+      endpoints: [server.endpoint],
+      prefix: "/bounded/",
+      node,
+      snapshot: new SnapshotFile(join(directory.dir, `bounded-${node}.json`)),
+      maxBytes,
+      log: silentLogger(),
+    });
+    await using flooder = await EtcdStore.open(options("flooder", 2 ** 20));
+    await flooder.commit({ set: { a: "x".repeat(100_000) } });
+    await expect(EtcdStore.open(options("here", 65_536))).rejects.toThrow("message larger than max");
+    await flooder.commit({ set: { a: undefined } });
+    await using store = await EtcdStore.open(options("here", 65_536));
+    expect(store.trouble).toBeUndefined();
   });
 });
