@@ -6,6 +6,7 @@ import { connect as connectTls } from "node:tls";
 import { sleep } from "@dstack/core";
 import { checkCertificate, createNativeDataPlane } from "../src/index.js";
 import type { Backend, DataPlane, RouteTable } from "../src/index.js";
+import { resetConnection } from "../src/js/reset.js";
 import { makeCertificate } from "../test/certificates.js";
 import { helloMessage, records } from "../test/hello.js";
 import { proxyHeaders } from "../test/proxy-headers.js";
@@ -123,14 +124,14 @@ function misbehavingApp(socket: Socket): void {
   setTimeout(() => socket.destroy(), 3_000).unref();
   const after = (ms: number, what: () => void): void => void setTimeout(what, randomInt(ms)).unref();
   pick(
-    () => socket.resetAndDestroy(),
+    () => resetConnection(socket),
     () => socket.end(),
     () => socket.end(randomBytes(randomInt(1, 300_000))),
     () => void socket.pipe(socket),
     () => {
       socket.resume();
       socket.write(randomBytes(randomInt(1, 2_000_000)));
-      after(50, () => socket.resetAndDestroy());
+      after(50, () => resetConnection(socket));
     },
     () => {
       socket.pause(); // reads nothing
@@ -178,7 +179,7 @@ async function attackOnce(plane: DataPlane, appPort: number): Promise<void> {
     if (behind) raw.write(pick(...proxyHeaders)[1]);
     await pick(garbage, passThrough, passThrough, terminated, terminated, terminated)(raw, nameFor(appPort));
     pick<() => void>(
-      () => raw.resetAndDestroy(),
+      () => resetConnection(raw),
       () => raw.end(),
       () => raw.destroy(),
     )();

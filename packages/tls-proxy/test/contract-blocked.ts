@@ -113,7 +113,25 @@ export function blockedContract(start: Start): void {
         await Promise.all([closeOf(client), closeOf(inside)]);
       });
     });
+
+    it("P4: a client that ends and is gone at once takes its app's connection with it", async () => {
+      await using app = await startApp((socket) => socket.pause());
+      await using plane = await start();
+      await endsAndIsGone(plane, app);
+    });
   });
+}
+
+/** A client that did not read ends its side, and resets the connection in the same moment. Resolves when the app is rid of it. */
+export async function endsAndIsGone(plane: DataPlane, app: App): Promise<void> {
+  const { client, inside } = await join(plane, app, "passthrough");
+  client.pause();
+  await sendUntilBlocked(inside);
+  client.end();
+  await once(client, "finish");
+  client.resetAndDestroy();
+  // It does not read, and has more to send: what ends its connection is a reset, and no end.
+  await expect.poll(() => inside.closed, { timeout: 10_000 }).toBe(true);
 }
 
 /** Only where the kernel itself tells of resets: Node hears of none on a socket it does not read, until the idle time. */

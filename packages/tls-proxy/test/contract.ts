@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { readdirSync, readlinkSync } from "node:fs";
 import type { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
@@ -33,7 +34,7 @@ import {
   wildcard,
 } from "./apps.js";
 import { makeCertificate } from "./certificates.js";
-import { blockedContract } from "./contract-blocked.js";
+import { blockedContract, endsAndIsGone } from "./contract-blocked.js";
 import { helloMessage, records } from "./hello.js";
 import { parseProxyHeader } from "../src/proxy-header.js";
 import { binary } from "./proxy-headers.js";
@@ -91,6 +92,18 @@ async function readSlowly(socket: Socket): Promise<Buffer> {
     if (chunks.length % 40 === 0) await wait(5);
   }
   return Buffer.concat(chunks);
+}
+
+/** Sockets of this process, also those that nothing in it knows of any more. */
+function openSockets(): number {
+  const targets = readdirSync("/proc/self/fd").map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return ""; // the one that the directory was read through
+    }
+  });
+  return targets.filter((target) => target.startsWith("socket:")).length;
 }
 
 /** What every data plane has to do. `make` gets options as a control plane gives them. */
@@ -1034,6 +1047,23 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       await plane.close();
       await ended;
       await expect(connectTcp(plane)).rejects.toThrow(/ECONNREFUSED/);
+    });
+
+    it("leaves no descriptor behind when it is closed, which would keep the process from ending", async () => {
+      const before = openSockets();
+      {
+        await using app = await startApp((socket) => socket.pause());
+        const plane = await start();
+        await endsAndIsGone(plane, app);
+        const clients = await Promise.all([
+          connectThrough(plane, `${APP}-${app.port}.${BASE}`),
+          connectTcp(plane),
+        ]);
+        const ended = Promise.all(clients.map(closeOf));
+        await plane.close();
+        await ended;
+      }
+      await expect.poll(openSockets).toBeLessThanOrEqual(before);
     });
 
     it("listens on several ports, and leaves none open when one is taken", async () => {

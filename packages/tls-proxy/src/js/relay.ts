@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { CloseReason } from "../data-plane.js";
+import { resetConnection } from "./reset.js";
 
 /**
  * Carries bytes between two sockets until both directions are done. An end in one direction ends only that
@@ -78,7 +79,6 @@ export class Relay {
 
 /** TLS sockets cannot be reset through Node; a close without close_notify tells their client the same. */
 function reset(socket: Socket): void {
-  if (socket.destroyed) return;
   if ("encrypted" in socket) socket.destroy();
-  else socket.resetAndDestroy();
+  else resetConnection(socket);
 }
