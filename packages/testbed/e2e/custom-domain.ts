@@ -65,7 +65,7 @@ export async function serveCustomDomain(
   const [composeFile, documentFile] = [join(dir, "shop.yaml"), join(dir, "shop.json")];
   await writeFile(composeFile, compose(ingress, app, world.said));
   const token = ["--env", `CLOUDFLARE_API_TOKEN=${world.said.cloudflareToken}`];
-  const common = [composeFile, "--name", "shop", "--vcpu", "2", "--disk", "4", ...token];
+  const common = [composeFile, "--name", "shop", "--disk", "4", ...token];
   const dry = await machine.json<{ app_compose: string }>(["deploy", ...common, "--dry-run"]);
   await writeFile(documentFile, dry.app_compose);
   const limit = ["--wait", "--timeout", String(BOOT_LIMIT_S)];

@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
 
 const checkout = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
 
+const CONSOLE_TAIL = 6000;
+
 export interface Outcome {
   code: number;
   out: string;
@@ -40,6 +42,18 @@ export class Machine {
       env: { DSTACK_HOME: this.home },
     });
     return { code: result.exitCode ?? -1, out: result.stdout, err: result.stderr };
+  }
+
+  /** The end of each VM's console, for whoever reads why a test failed. */
+  async consoles(): Promise<string> {
+    const vms = (await readdir(this.home, { recursive: true }).catch(() => [])).filter((path) =>
+      path.endsWith("/serial.log"),
+    );
+    const ends = vms.map(async (path) => {
+      const text = await readFile(join(this.home, path), "latin1").catch(() => "");
+      return `${path}:\n${text.slice(-CONSOLE_TAIL)}`;
+    });
+    return (await Promise.all(ends)).join("\n");
   }
 
   /** `scripts/dstack …`; throws unless it ends with the expected exit code. */

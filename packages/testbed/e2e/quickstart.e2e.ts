@@ -1,6 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { serveCustomDomain } from "./custom-domain.js";
 import { Machine } from "./machine.js";
 
@@ -32,6 +32,9 @@ describe.runIf(process.getuid?.() === 0)(
 
     beforeAll(async () => {
       machine = await Machine.create();
+    });
+    afterEach(async ({ task }) => {
+      if (task.result?.state === "fail") console.log(await machine.consoles());
     });
     afterAll(async () => {
       await machine.destroy();

@@ -1,7 +1,6 @@
 import { InputError, hex, sha256, sleep } from "@dstack/core";
 import { measureImage } from "@dstack/tdx-attest";
 import { randomBytes } from "node:crypto";
-import { availableParallelism } from "node:os";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
@@ -28,8 +27,8 @@ import { interruptSignal } from "./options.js";
 
 /** A guest boots in about a minute under emulation on two quiet cores; a busy machine takes several times that. */
 const BOOT_LIMIT_MS = 480_000;
-/** The guest starts Docker and its agent side by side, so a second vCPU takes a quarter off its boot. */
-const EXAMPLE = { name: "hello", vcpu: Math.min(2, availableParallelism()), memory: 2048, disk: 4 };
+/** One vCPU: under emulation all of a guest's vCPUs share one thread of the host. */
+const EXAMPLE = { name: "hello", vcpu: 1, memory: 2048, disk: 4 };
 
 /** `dstack up` */
 export function registerUp(program: Command): void {

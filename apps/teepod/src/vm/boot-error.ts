@@ -12,17 +12,26 @@ const TELLING = [
   /dstack(?:-boot)?\[?\S*: .*(?:error|failed).*/i,
 ];
 
+/** How a kernel names a fault of its own, above the registers and the stack. */
+const FAULT = /(?:Oops|BUG|kernel BUG at|general protection fault)\b.*/;
+
 /** The most telling line of a console's last lines. */
 function tellingLine(console: string): string | undefined {
   const lines = console.split("\n").map((line) => cleanLine(line, 4 * MAX_LINE_LENGTH));
-  for (const pattern of TELLING) {
+  const last = (pattern: RegExp): string | undefined => {
     const match = lines.findLast((line) => pattern.test(line));
-    const text = match === undefined ? undefined : pattern.exec(match)?.[0];
-    if (text !== undefined) return cleanLine(text, MAX_LINE_LENGTH);
+    return match === undefined ? undefined : pattern.exec(match)?.[0];
+  };
+  for (const pattern of TELLING) {
+    const text = last(pattern);
+    // A panic of this kind does not name the fault it follows.
+    const fault = text?.includes("Fatal exception") === true ? last(FAULT) : undefined;
+    if (text !== undefined)
+      return cleanLine(fault === undefined ? text : `${text} (${fault})`, MAX_LINE_LENGTH);
   }
-  const last = lines.findLast((line) => line !== "");
+  const end = lines.findLast((line) => line !== "");
   // What a kernel puts before each line says nothing to the reader of one sentence.
-  return last === undefined ? undefined : cleanLine(last.replace(/^\[\s*\d+\.\d+\] /, ""), MAX_LINE_LENGTH);
+  return end === undefined ? undefined : cleanLine(end.replace(/^\[\s*\d+\.\d+\] /, ""), MAX_LINE_LENGTH);
 }
 
 /**

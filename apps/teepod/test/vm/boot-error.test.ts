@@ -20,6 +20,14 @@ describe("the boot error of a VM that has ended", () => {
         "Kernel panic - not syncing: dm-verity device corrupted",
     );
   });
+  it("names the fault that a panic follows", () => {
+    const console =
+      "[ 7.19] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\r\n[ 7.20] RIP: 0010:sched_balance_rq+0x4d3/0xf00\r\n" +
+      "[ 7.21] Kernel panic - not syncing: Fatal exception in interrupt\r\n[ 7.22] Kernel Offset: disabled\r\n";
+    expect(bootError({ ready: false }, { code: 0 }, console)).toContain(
+      "Fatal exception in interrupt (Oops: int3: 0000 [#1] PREEMPT SMP NOPTI)",
+    );
+  });
   it("falls back to the last line, without escape sequences", () => {
     const error = bootError(
       { progress: "kms", ready: false },

@@ -153,9 +153,10 @@ export async function runMachine(machine: Machine, dir: string, limitMs: number)
     QEMU,
     [
       ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
+      // One thread for both vCPUs: teepod's `qemuArgs` says why.
       ...[
         "-accel",
-        "tcg,thread=multi",
+        "tcg,thread=single",
         "-cpu",
         "qemu64",
         "-machine",
