@@ -76,6 +76,8 @@ export function tproxyConfig(inputs: TproxyInputs): Config {
 export interface TeepodInputs {
   readonly port: number;
   readonly tokenFile: string;
+  /** Whose keys open development images by SSH; need not be there. */
+  readonly authorizedKeysFile: string;
   readonly imagesDir: string;
   readonly runDir: string;
   /** The KMS root CA; guests measure it. */
@@ -103,6 +105,7 @@ export function teepodConfig(inputs: TeepodInputs): Config {
       kms_url: `https://${HOST_FROM_GUEST}:${inputs.kmsPort}`,
       tproxy_url: `https://${HOST_FROM_GUEST}:${inputs.tproxyPort}`,
       docker_registry: inputs.dockerRegistry,
+      authorized_keys_file: inputs.authorizedKeysFile,
       ...inputs.cvm,
     },
     gateway: { ...inputs.gateway, tappd_port: TAPPD_PORT },

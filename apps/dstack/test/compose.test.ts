@@ -57,6 +57,11 @@ describe("what becomes of a compose file", () => {
   it.each([
     ["no services", "version: '3'\n", "has no services"],
     ["empty services", "services: {}\n", "has no services"],
+    [
+      "the first release's example as it stands there, not indented",
+      "version: '3'\nservices:\nnginx:\n    image: nginx:latest\n    ports:\n    - \"8080:80\"\n",
+      'has no services: nginx stands beside "services:", and has to be indented below it',
+    ],
     ["not YAML", "services: [\n", "is not YAML"],
     ["plain text", "hello", "has no services"],
     ["a list of services", "services: [a, b]\n", "must map names to services"],

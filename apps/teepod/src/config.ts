@@ -66,6 +66,11 @@ export const TeepodConfig = z
       qgs_port: port.optional(),
       /** Hex of 32 bytes: gives development images a simulated TDX platform. */
       simulator_seed_file: z.string().min(1).optional(),
+      /**
+       * Public keys for `ssh root@<vm>` into development images, in the format of authorized_keys(5); read at each start
+       * of a VM, and need not be there.
+       */
+      authorized_keys_file: z.string().min(1).optional(),
       /** How long a guest that was asked to shut down may take before it is ended. */
       shutdown_timeout_seconds: z.int().positive().default(60),
       /** Free space of `run_path` below which no VM is made or started. */

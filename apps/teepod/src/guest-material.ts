@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { fromHex, hex } from "@dstack/core";
+import { errorCode, fromHex, hex } from "@dstack/core";
 import { measureImage } from "@dstack/tdx-attest";
 import type { TeepodConfig } from "./config.js";
 import type { GuestImage } from "./images/image.js";
@@ -9,7 +9,7 @@ const SEED_BYTES = 32;
 
 /**
  * Reads what goes into every guest's shared folder. Only a development image gets `simulator.json`: production images
- * do not contain the simulator, and a file they ignore would only look as if they did.
+ * do not contain the simulator, and a file they ignore would only look as if they did. So it is with `authorized_keys`.
  */
 export async function loadGuestMaterial(config: TeepodConfig["cvm"]): Promise<GuestMaterial> {
   const seed =
@@ -20,6 +20,7 @@ export async function loadGuestMaterial(config: TeepodConfig["cvm"]): Promise<Gu
           "the simulator seed",
           SEED_BYTES,
         );
+  const keysFile = config.authorized_keys_file;
   return {
     hints: { kmsUrl: config.kms_url, tproxyUrl: config.tproxy_url, dockerRegistry: config.docker_registry },
     certificates: {
@@ -36,6 +37,13 @@ export async function loadGuestMaterial(config: TeepodConfig["cvm"]): Promise<Gu
       if (seed === undefined || !image.isDev) return undefined;
       // Measured from the files that are about to be started, at every start: an image may have been rebuilt.
       return JSON.stringify({ seed: hex(seed), launch: await measureImage(image.dir) });
+    },
+    authorizedKeys: async (image: GuestImage) => {
+      if (keysFile === undefined || !image.isDev) return undefined;
+      return readFile(keysFile, "utf8").catch((err: unknown) => {
+        if (errorCode(err) === "ENOENT") return undefined;
+        throw err;
+      });
     },
   };
 }

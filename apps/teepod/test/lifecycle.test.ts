@@ -545,6 +545,25 @@ describe("simulated platform", () => {
     expect((await read()).launch.rtmr1).not.toBe(first.launch.rtmr1);
   });
 
+  it("G6: only a development image gets authorized_keys, as the file is when the VM starts", async () => {
+    await using stack = new ResourceStack();
+    const site = stack.use(await Site.make());
+    await writeImage(site.images, "tiny-0.0.1-dev", { isDev: true });
+    const file = join(site.dir, "authorized_keys");
+    const config = site.config({}, { authorized_keys_file: file });
+    await using pod = await site.start(config, { hypervisor: new FakeHypervisor() });
+    const development = await client(pod).createVm(vmRequest({ image: "tiny-0.0.1-dev" }));
+    const shared = (id: string): string => join(site.runPath, id, "shared");
+    expect(await readdir(shared(development.id))).not.toContain("authorized_keys");
+
+    await writeFile(file, "ssh-ed25519 AAAA me\n");
+    await client(pod).stopVm(development);
+    await client(pod).startVm(development);
+    expect(await readFile(join(shared(development.id), "authorized_keys"), "utf8")).toContain("AAAA");
+    const production = await client(pod).createVm(vmRequest());
+    expect(await readdir(shared(production.id))).not.toContain("authorized_keys");
+  });
+
   it("nobody gets it without a seed", async () => {
     await using stack = new ResourceStack();
     const site = stack.use(await Site.make());

@@ -140,8 +140,11 @@ const tproxyConfig = z.strictObject({
     tappd_port: z.int().min(1).max(65535).default(8090),
     /** Balancers in front, as addresses or prefixes: their connections begin with a header of the PROXY protocol. */
     proxy_protocol_from: z.array(checkedBy(parsePrefix)).max(32).default([]),
-    /** Ports of apps that may be reached from outside. */
-    allowed_ports: z.array(portRange).default([{ from: 1, to: 65535 }]),
+    /** Ports of apps that may be reached from outside: all but that of SSH, which is for the operator's machine alone. */
+    allowed_ports: z.array(portRange).default([
+      { from: 1, to: 21 },
+      { from: 23, to: 65535 },
+    ]),
     /** Asked for custom domains; the system's unless given. */
     dns_servers: z.array(ipAddress).default([]),
     limits: limits.prefault({}),

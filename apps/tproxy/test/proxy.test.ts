@@ -128,6 +128,16 @@ describe("an app behind tproxy", () => {
     expect(app.dialled.length).toBe(3);
   });
 
+  it("P3: is not reached by SSH unless it is allowed", async () => {
+    await using app = await startApp();
+    await using site = await makeSite();
+    await using server = await start(site, { dial: app.dial });
+    await register(server, {}, newKey());
+    for (const port of [21, 23]) await fetchApp(server, `${idOf("app")}-${port}.${BASE}`);
+    await expect(fetchApp(server, `${idOf("app")}-22.${BASE}`)).rejects.toThrow(/unrecognized name/);
+    expect(app.dialled.length).toBe(2);
+  });
+
   it("is reached by a custom domain whose TXT record names it, on the port that never terminates too", async () => {
     await using site = await makeSite({ proxy: { listen_port_passthrough: 0 } });
     const dialled: unknown[] = [];

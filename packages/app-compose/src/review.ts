@@ -48,6 +48,16 @@ function variablesOf(text: string): string[] {
   return [...new Set([...names].map((match) => match[1] ?? match[2] ?? ""))];
 }
 
+/** `: nginx stands beside "services:", and has to be indented below it`; the first release's own example is like that. */
+function misplaced(document: unknown): string {
+  const names = Object.entries(isMapping(document) ? document : {})
+    .filter(([, value]) => isMapping(value) && ("image" in value || "build" in value))
+    .map(([name]) => name);
+  if (names.length === 0) return "";
+  const [stand, have] = names.length === 1 ? ["stands", "has"] : ["stand", "have"];
+  return `: ${names.join(", ")} ${stand} beside "services:", and ${have} to be indented below it`;
+}
+
 /**
  * Finds what would only show when the CVM has booted: a minute later, or never.
  * @param document the parsed docker-compose.yaml
@@ -58,7 +68,8 @@ function variablesOf(text: string): string[] {
  */
 export function reviewCompose(document: unknown, text: string, given: readonly string[]): string[] {
   const services = isMapping(document) ? document["services"] : undefined;
-  if (services === undefined || services === null) throw new InputError("the compose file has no services");
+  if (services === undefined || services === null)
+    throw new InputError(`the compose file has no services${misplaced(document)}`);
   if (!isMapping(services)) throw new InputError("services of the compose file must map names to services");
   if (Object.keys(services).length === 0) throw new InputError("the compose file has no services");
   const notices = Object.entries(services).flatMap(([name, service]) => reviewService(name, service));

@@ -1,4 +1,4 @@
-import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OperatorSite, checkout } from "./operator-site.js";
@@ -110,6 +110,8 @@ describe.runIf(process.getuid?.() === 0)("the operator's walkthrough, from build
 
   it("a compose file is deployed, and answers at <app_id>.<base_domain>", async () => {
     const digest = await serveExampleImage(site);
+    await site.run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", site.path("id")]);
+    await copyFile(site.path("id.pub"), site.path("certs", "authorized_keys"));
     const source = await readFile(join(checkout, "examples", "hello", "docker-compose.yaml"), "utf8");
     await writeFile(site.path("docker-compose.yaml"), source.replace("hello:latest", `hello@${digest}`));
     teepod["DSTACK_TEEPOD_TOKEN"] = (await readFile(site.path("certs", "teepod.token"), "utf8")).trim();
@@ -125,6 +127,27 @@ describe.runIf(process.getuid?.() === 0)("the operator's walkthrough, from build
       ...["--resolve", `${appId}.${DOMAIN}:9443:127.0.0.1`, `https://${appId}.${DOMAIN}:9443/`],
     ]);
     expect(page.stdout, page.stderr).toContain("hello from the CVM");
+  });
+
+  it("G6: ssh opens a development image by the address in tproxy's list, to keys in certs/authorized_keys alone", async () => {
+    const admin = ["--admin", "http://127.0.0.1:9071", "--token-file", "certs/tproxy.token"];
+    const { stdout } = await site.run("./dstack", ["--json", "proxy", "ls", ...admin]);
+    const { instances } = JSON.parse(stdout) as { instances: { app_id: string; ip: string }[] };
+    const ip = instances.find((instance) => instance.app_id === appId)?.ip ?? "";
+    const ssh = (...key: string[]) =>
+      site.run("ssh", [
+        ...["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"],
+        ...["-o", "ConnectTimeout=20", "-F", "none", ...key, `root@${ip}`, "docker ps --format '{{.Names}}'"],
+      ]);
+    // The server makes its keys after the boot is done.
+    let names = await ssh("-i", "id");
+    await until("sshd answers", 60_000, async () => {
+      if (names.exitCode !== 0) names = await ssh("-i", "id");
+      return names.exitCode === 0;
+    });
+    expect(names.stdout, names.stderr).toBe("hello-hello-1");
+    const stranger = await ssh("-o", "IdentityFile=none", "-o", "IdentityAgent=none");
+    expect(stranger).toMatchObject({ exitCode: 255, stderr: expect.stringContaining("Permission denied") });
   });
 
   it("teepod is restarted by systemd, and its VM runs on", async () => {

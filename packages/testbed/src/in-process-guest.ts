@@ -94,6 +94,10 @@ export class InProcessGuest implements GuestSystem, AsyncDisposable {
 
   async watchTunnel(): Promise<void> {}
 
+  async isDevelopmentImage(): Promise<boolean> {
+    return false;
+  }
+
   async applyFirewall(rules: string): Promise<void> {
     this.firewall.push(rules);
   }

@@ -68,6 +68,7 @@ export async function writeConfigs(inputs: ConfigInputs): Promise<void> {
     teepod: teepodConfig({
       port: ports.teepod,
       tokenFile: home.path("teepod.token"),
+      authorizedKeysFile: home.path("authorized_keys"),
       imagesDir: inputs.imagesDir,
       runDir: home.path("teepod"),
       caCert: home.path("kms", "certs", "root-ca.pem"),

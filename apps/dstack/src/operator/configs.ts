@@ -70,6 +70,7 @@ function teepod({ dir, settings }: Site): Config {
   return teepodConfig({
     port: settings.TEEPOD_RPC_LISTEN_PORT,
     tokenFile: join(dir, "certs", "teepod.token"),
+    authorizedKeysFile: join(dir, "certs", "authorized_keys"),
     imagesDir: join(dir, "images"),
     runDir: join(dir, "run", "vm"),
     caCert: join(dir, "certs", "root-ca.pem"),

@@ -88,6 +88,8 @@ export interface GuestSystem {
   openWireGuard(): Promise<WireGuardDevice>;
   /** Has the tunnel looked after from now on: registered again when tproxy is not heard for too long. */
   watchTunnel(signal: AbortSignal): Promise<void>;
+  /** Whether this is the development image, the only one that has an SSH server. */
+  isDevelopmentImage(): Promise<boolean>;
   /** Replaces the guest's own nftables tables by this text. */
   applyFirewall(rules: string, signal: AbortSignal): Promise<void>;
   /** Writes a file below `paths.run`, mode 0600, and gives its path. */

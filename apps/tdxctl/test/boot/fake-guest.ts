@@ -84,6 +84,9 @@ export class FakeGuest implements GuestSystem, AsyncDisposable {
       `watch tunnel${(await this.measured("system-ready")) ? " after" : " before"} system-ready`,
     );
   }
+  async isDevelopmentImage(): Promise<boolean> {
+    return false;
+  }
   async applyFirewall(rules: string): Promise<void> {
     this.calls.push("firewall");
     this.firewall = rules;

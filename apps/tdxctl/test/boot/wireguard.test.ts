@@ -93,6 +93,7 @@ describe("firewallRules", () => {
       ...answer(),
       servers: [node(server.publicKey, "10.4.0.1"), node(second.publicKey, "10.4.0.2")],
     }),
+    { ssh: false },
   );
 
   it("G5: drops what comes through the tunnel from anybody but tproxy, ahead of address translation", () => {
@@ -106,34 +107,46 @@ describe("firewallRules", () => {
       ...answer({ clientIp: "fd00::7" }),
       servers: [node(server.publicKey, "fd00::1")],
     });
-    expect(firewallRules(tunnel)).toContain('iifname "wg0" ip6 saddr != { fd00::1 } drop');
-    expect(firewallRules(tunnel)).toContain('iifname "wg0" meta nfproto ipv4 drop');
+    expect(firewallRules(tunnel, { ssh: false })).toContain('iifname "wg0" ip6 saddr != { fd00::1 } drop');
+    expect(firewallRules(tunnel, { ssh: false })).toContain('iifname "wg0" meta nfproto ipv4 drop');
     expect(tunnelConfig(own.privateKey, tunnel, 0)).toContain("AllowedIPs = fd00::1/128");
   });
 
-  it("G5: drops SSH through the tunnel even from tproxy", () => {
+  it("G5, G6: drops SSH through the tunnel even from tproxy, but for the development image", () => {
     expect(rules).toContain('iifname "wg0" tcp dport 22 drop');
+    const tunnel = parseTunnel(answer());
+    expect(firewallRules(tunnel, { ssh: true })).not.toContain("dport 22");
+    expect(firewallRules(tunnel, { ssh: true })).toContain('iifname "wg0" ip saddr !=');
+    expect(firewallRules(tunnel, { publicPorts: [80], ssh: true })).toContain(
+      "!= { 8043, 8090, 80, 22 } drop",
+    );
   });
 
   it("G5: lets in new connections to the ports that the app's compose names, and tappd's, and to no others", () => {
     const tunnel = parseTunnel(answer());
-    expect(firewallRules(tunnel, [8080, 8090])).toContain(
+    expect(firewallRules(tunnel, { publicPorts: [8080, 8090], ssh: false })).toContain(
       'iifname "wg0" tcp flags & (syn | ack) == syn tcp dport != { 8043, 8090, 8080 } drop',
     );
-    expect(firewallRules(tunnel, [])).toContain("tcp dport != { 8043, 8090 } drop");
+    expect(firewallRules(tunnel, { publicPorts: [], ssh: false })).toContain(
+      "tcp dport != { 8043, 8090 } drop",
+    );
     expect(rules).not.toContain("tcp dport !=");
   });
 
   it("G5: lets nothing but TCP, and pings, in beside the ports that the app's compose names", () => {
     const only = 'iifname "wg0" meta l4proto != { tcp, icmp, ipv6-icmp } drop';
-    expect(firewallRules(parseTunnel(answer()), [80])).toContain(only);
+    expect(firewallRules(parseTunnel(answer()), { publicPorts: [80], ssh: false })).toContain(only);
     expect(rules).not.toContain("l4proto");
   });
 
   it.each([
     [rules],
-    [firewallRules(parseTunnel(answer()), [80, 443])],
-    [firewallRules(parseTunnel({ ...answer(), servers: [node(server.publicKey, "fd00::1")] }))],
+    [firewallRules(parseTunnel(answer()), { publicPorts: [80, 443], ssh: false })],
+    [
+      firewallRules(parseTunnel({ ...answer(), servers: [node(server.publicKey, "fd00::1")] }), {
+        ssh: true,
+      }),
+    ],
   ])("G5: is a ruleset nft accepts, a second time too", (rules) => {
     // A network namespace of our own: nothing of the machine's is touched.
     const nft = (): void => {

@@ -16,6 +16,8 @@ export interface GuestMaterial {
   readonly certificates: GuestCertificates;
   /** The text of `simulator.json` for an image, or none. */
   simulator(image: GuestImage): Promise<string | undefined>;
+  /** The text of `authorized_keys` for an image, or none. */
+  authorizedKeys(image: GuestImage): Promise<string | undefined>;
 }
 
 /** The last usable `.instance_info` of the guest, out of the guest's reach. */
@@ -53,6 +55,7 @@ export async function prepareLaunch(
     known ?? (ownId === manifest.app_id ? undefined : { bootstrapped: false, appId: manifest.app_id });
   const imageHash = await osImageHash(image);
   const simulator = await material.simulator(image);
+  const authorizedKeys = await material.authorizedKeys(image);
   await writeSharedFolder(join(dir, "shared"), {
     composeFile: manifest.compose_file,
     vmId: manifest.id,
@@ -68,5 +71,6 @@ export async function prepareLaunch(
     encryptedEnv: manifest.encrypted_env,
     ...(instanceInfo !== undefined && { instanceInfo }),
     ...(simulator !== undefined && { simulator }),
+    ...(authorizedKeys !== undefined && { authorizedKeys }),
   });
 }

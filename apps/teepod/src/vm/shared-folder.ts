@@ -40,6 +40,8 @@ export interface SharedFolder {
   readonly instanceInfo?: InstanceInfo;
   /** `simulator.json`, for a development image on a simulated platform only. */
   readonly simulator?: string;
+  /** `authorized_keys`, for a development image only. */
+  readonly authorizedKeys?: string;
 }
 
 /** The files of a shared folder, by path in it. */
@@ -65,6 +67,9 @@ export function sharedFiles(folder: SharedFolder): Map<string, { data: string | 
     files.set(INSTANCE_INFO, { data: formatInstanceInfo(folder.instanceInfo), mode: 0o644 });
   }
   if (folder.simulator !== undefined) files.set("simulator.json", { data: folder.simulator, mode: 0o600 });
+  if (folder.authorizedKeys !== undefined) {
+    files.set("authorized_keys", { data: folder.authorizedKeys, mode: 0o644 });
+  }
   return files;
 }
 

@@ -29,6 +29,7 @@ const most: SharedFolder = {
     appId: parseAppId("34".repeat(20)),
   },
   simulator: '{"seed":"00"}',
+  authorizedKeys: "ssh-ed25519 AAAA\n",
 };
 
 describe("the shared folder", () => {
@@ -57,6 +58,7 @@ describe("the shared folder", () => {
     expect([...files.keys()].sort()).toEqual([
       ".instance_info",
       "app-compose.json",
+      "authorized_keys",
       "certs/ca.cert",
       "certs/tmp-ca.cert",
       "certs/tmp-ca.key",

@@ -49,12 +49,13 @@ export async function register(
 
 /** Brings the tunnel up, or makes the one that is up another one; firewall first (G5). */
 export async function bringUpTunnel(
-  system: Pick<GuestSystem, "applyFirewall" | "openWireGuard">,
+  system: Pick<GuestSystem, "isDevelopmentImage" | "applyFirewall" | "openWireGuard">,
   { wireguardKey, publicPorts }: Pick<SavedTunnel, "wireguardKey" | "publicPorts">,
   tunnel: Tunnel,
   signal: AbortSignal,
 ): Promise<void> {
-  await system.applyFirewall(firewallRules(tunnel, publicPorts), signal);
+  const ssh = await system.isDevelopmentImage();
+  await system.applyFirewall(firewallRules(tunnel, { publicPorts, ssh }), signal);
   const wireguard = await system.openWireGuard();
   await wireguard.setAddress(hostCidr(tunnel.ip));
   const { listenPort } = await wireguard.dump();

@@ -15,7 +15,7 @@ const NODE_MS = 30_000;
 /** What of the machine is needed here. */
 export type RenewSystem = Pick<
   GuestSystem,
-  "paths" | "openQuoteProvider" | "applyFirewall" | "openWireGuard" | "writeRunFile"
+  "paths" | "openQuoteProvider" | "isDevelopmentImage" | "applyFirewall" | "openWireGuard" | "writeRunFile"
 >;
 
 /**

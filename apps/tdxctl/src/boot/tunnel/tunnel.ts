@@ -84,6 +84,15 @@ export function tunnelConfig(privateKey: WireGuardPrivateKey, tunnel: Tunnel, li
 
 /** tappd decides by itself what it tells. */
 const TAPPD_PORTS = [8043, 8090];
+const SSH_PORT = 22;
+
+/** What is let through the tunnel, beside tappd's ports. */
+export interface LetIn {
+  /** On which the app is reached; all of them unless its compose document says. */
+  readonly publicPorts?: readonly number[] | undefined;
+  /** SSH: in development images alone, which have a server for it and take keys only. */
+  readonly ssh: boolean;
+}
 
 /** New connections only: what the guest asked for may be answered, pings too. tproxy speaks nothing but TCP to apps. */
 function onlyPorts(ports: readonly number[]): string[] {
@@ -96,11 +105,10 @@ function onlyPorts(ports: readonly number[]): string[] {
 
 /**
  * An nftables ruleset: through the tunnel only tproxy's addresses are heard, by the guest and by its containers (G5).
- * It hooks in ahead of Docker's address translation, so that published ports are covered. SSH exists in development
- * images only, and even there nobody gets to it from the internet.
- * @param publicPorts on which the app is reached, beside tappd's own; on all of them unless its compose document says
+ * It hooks in ahead of Docker's address translation, so that published ports are covered. SSH is for who works on
+ * tproxy's machine: from the internet nobody gets to it, for tproxy leads to port 22 only where it is told to.
  */
-export function firewallRules(tunnel: Tunnel, publicPorts?: readonly number[]): string {
+export function firewallRules(tunnel: Tunnel, { publicPorts, ssh }: LetIn): string {
   const of = (family: 4 | 6): string =>
     tunnel.servers.flatMap(({ ip }) => (isIP(ip) === family ? [ip] : [])).join(", ");
   const only = (name: "ip" | "ip6", protocol: "ipv4" | "ipv6", servers: string): string =>
@@ -115,8 +123,10 @@ export function firewallRules(tunnel: Tunnel, publicPorts?: readonly number[]): 
     "    type filter hook prerouting priority raw; policy accept;",
     only("ip", "ipv4", of(4)),
     only("ip6", "ipv6", of(6)),
-    `    iifname "${WIREGUARD_INTERFACE}" tcp dport 22 drop`,
-    ...(publicPorts === undefined ? [] : onlyPorts([...new Set([...TAPPD_PORTS, ...publicPorts])])),
+    ...(ssh ? [] : [`    iifname "${WIREGUARD_INTERFACE}" tcp dport ${SSH_PORT} drop`]),
+    ...(publicPorts === undefined
+      ? []
+      : onlyPorts([...new Set([...TAPPD_PORTS, ...publicPorts, ...(ssh ? [SSH_PORT] : [])])])),
     "  }",
     "}",
     "",
