@@ -1,4 +1,4 @@
-import { isAppCompose, nameOfAppCompose, toAppComposeText, upgradeAppComposeText } from "@dstack/app-compose";
+import { nameOfAppCompose, toAppComposeText, upgradeAppComposeText } from "@dstack/app-compose";
 import type { AppComposeOptions, AppComposeText, UpgradeChange } from "@dstack/app-compose";
 import { appIdOfCompose, hex, sha256, utf8 } from "@dstack/core";
 import type { AppId } from "@dstack/core";
@@ -51,13 +51,6 @@ export async function readAppCompose(
   const publicSysinfo = options.publicSysinfo === true;
   const publicTcbinfo = options.publicTcbinfo === true;
   return { name, ...toAppCompose(text, { name, publicLogs, publicSysinfo, publicTcbinfo, allowedEnvs }) };
-}
-
-/** The variables that a CVM's document allows; the document is the teepod's to give, and may be anything. */
-export function allowedNames(document: string | undefined): string[] {
-  if (document === undefined || !isAppCompose(document)) return [];
-  const { allowed_envs: names } = JSON.parse(document) as Record<string, unknown>;
-  return Array.isArray(names) ? names.map(String) : [];
 }
 
 /** Its hash and app id, for people. */

@@ -30,12 +30,16 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dir, { recursive: true }));
 
-async function pod({ appId = APP, composeFile = JSON.stringify(FIELDS) } = {}) {
+async function pod({
+  appId = APP,
+  composeFile = JSON.stringify(FIELDS),
+  encryptedEnv = new Uint8Array(),
+} = {}) {
   const sent: teepod.UpgradeAppRequest[] = [];
   const daemon = await fakeTeepod({
     // What a VM is called with a teepod need not be what its document says.
     status: async () => ({
-      vms: [{ id: ID, name: "web", appId, etag: "e1", configuration: { composeFile } }],
+      vms: [{ id: ID, name: "web", appId, etag: "e1", configuration: { composeFile, encryptedEnv } }],
     }),
     upgradeApp: async (request: teepod.UpgradeAppRequest) => {
       sent.push(request);
@@ -51,6 +55,15 @@ describe("dstack upgrade", () => {
     const out = await dstack("upgrade", "web", file, "--host", host.url, "--json");
     expect(host.sent.map(({ composeFile }) => composeFile)).toEqual([UPGRADED]);
     expect(JSON.parse(out)).toMatchObject({ changes: ["-     image: one", "+     image: two"] });
+  });
+
+  it("K7: a document that leaves out a variable of kept secrets is refused: its app would not start", async () => {
+    const composeFile = JSON.stringify({ ...FIELDS, allowed_envs: ["A", "B"] });
+    await using host = await pod({ composeFile, encryptedEnv: new Uint8Array(60) });
+    const fewer = join(dir, "app-compose.json");
+    await writeFile(fewer, JSON.stringify(FIELDS));
+    await expect(dstack("upgrade", "web", fewer, "--host", host.url)).rejects.toThrow("leaves out B");
+    expect(host.sent).toEqual([]);
   });
 
   it("K2: the id to allow is that of the document made here, whatever the teepod answers", async () => {

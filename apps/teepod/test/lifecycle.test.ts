@@ -395,6 +395,23 @@ describe("creating", () => {
 });
 
 describe("changing", () => {
+  it("K7: a document that allows no variable is given none, and the bundle is there again for one that does", async () => {
+    await using pod = await testpod({ hypervisor: new FakeHypervisor() });
+    const env = new Uint8Array(60).fill(1);
+    const { id } = await pod.client.createVm(vmRequest({ encryptedEnv: env }));
+    const given = (): Promise<Uint8Array | undefined> =>
+      readFile(join(pod.site.runPath, id, "shared", "encrypted-env")).catch(() => undefined);
+    const { allowed_envs: _, ...others } = JSON.parse(COMPOSE) as Record<string, unknown>;
+    const bundles = [];
+    for (const composeFile of [JSON.stringify(others), COMPOSE]) {
+      await pod.client.upgradeApp({ id, composeFile });
+      await pod.client.stopVm({ id });
+      await pod.client.startVm({ id });
+      bundles.push(await given());
+    }
+    expect(bundles).toEqual([undefined, Buffer.from(env)]);
+  });
+
   it("an upgrade answers the new id, keeps app id and disk, and applies with stop and start", async () => {
     const hypervisor = new FakeHypervisor();
     await using pod = await testpod({ hypervisor });

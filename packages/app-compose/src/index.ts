@@ -2,5 +2,5 @@ export { MAX_COMPOSE_BYTES, isAppCompose, nameOfAppCompose, toAppComposeText } f
 export type { AppComposeOptions, AppComposeText } from "./app-compose.js";
 export { diffLines } from "./diff.js";
 export type { DiffLine } from "./diff.js";
-export { readable, upgradeAppComposeText } from "./upgrade.js";
+export { allowedEnvs, readable, requireKeptNames, upgradeAppComposeText } from "./upgrade.js";
 export type { UpgradeChange } from "./upgrade.js";

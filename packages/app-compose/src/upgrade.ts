@@ -55,6 +55,29 @@ export function upgradeAppComposeText(old: string, fileText: string, change: Upg
   return { ...made, text: unchanged ? old : text };
 }
 
+/**
+ * Of variables that are kept as they are nobody outside of the CVM knows the names, and a CVM that is given one which
+ * its document does not allow does not start (K7). A document that allows none is given none.
+ * @throws {InputError} the new document leaves out names and allows others, whose values have to be given anew
+ */
+export function requireKeptNames(old: string, made: string): void {
+  const kept = allowedEnvs(made);
+  const dropped = allowedEnvs(old).filter((name) => !kept.includes(name));
+  if (dropped.length === 0 || kept.length === 0) return;
+  throw new InputError(
+    `the new document leaves out ${dropped.join(", ")}, and the VM's secrets, which nobody can read, may still set ` +
+      `${dropped.length === 1 ? "it" : "them"}: the app would not start. Give the values of those it keeps anew ` +
+      `(${kept.join(", ")})`,
+  );
+}
+
+/** Names of variables that an app-compose document allows; `[]` when it says nothing of them, or is none. */
+export function allowedEnvs(document: string): readonly string[] {
+  if (!isAppCompose(document)) return [];
+  const names = fieldsOfAppCompose(document)["allowed_envs"];
+  return Array.isArray(names) ? names.map(String) : [];
+}
+
 /** A document as lines for people: its fields, then the compose file. */
 export function readable(text: string): string {
   const { docker_compose_file: compose, ...fields } = JSON.parse(text) as Fields;

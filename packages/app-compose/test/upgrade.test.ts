@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readable, upgradeAppComposeText } from "../src/index.js";
+import { allowedEnvs, readable, requireKeptNames, upgradeAppComposeText } from "../src/index.js";
 
 const yaml = (image: string): string => `services:\n  web:\n    image: ${image}\n`;
 const FIELDS = {
@@ -19,6 +19,22 @@ const FIELDS = {
 };
 /** Not as JSON.stringify writes it. */
 const DOCUMENT = JSON.stringify(FIELDS, undefined, 1);
+
+describe("secrets that are kept as they are", () => {
+  const allowing = (...names: string[]): string => JSON.stringify({ ...FIELDS, allowed_envs: names });
+
+  it("K7: may set a name that the new document leaves out, so the others have to be given anew", () => {
+    expect(() => requireKeptNames(allowing("A", "B"), allowing("A"))).toThrow(/leaves out B,.*anew \(A\)/);
+    expect(() => requireKeptNames(allowing("A", "B"), allowing("A", "B", "C"))).not.toThrow();
+    // None is given to a document that allows none.
+    expect(() => requireKeptNames(allowing("A", "B"), allowing())).not.toThrow();
+  });
+
+  it("a document that says nothing of variables allows none, and neither does what is no document", () => {
+    expect(allowedEnvs(allowing("A"))).toEqual(["A"]);
+    expect([allowedEnvs('{"runner":"x"}'), allowedEnvs(yaml("one")), allowedEnvs("")]).toEqual([[], [], []]);
+  });
+});
 
 describe("an upgrade with a plain compose file", () => {
   it("G5, G7, G8: changes the compose file, and nothing else that the document says", () => {

@@ -7,6 +7,8 @@ export type Change<T> =
   | { readonly type: "gone"; readonly id: string };
 
 interface Look<T> {
+  /** Looks that began later have a higher one. */
+  readonly turn: number;
   readonly items: readonly T[];
   /** JSON of each item by its id. */
   readonly texts: ReadonlyMap<string, string>;
@@ -19,6 +21,7 @@ interface Look<T> {
 export class Watch<T extends { readonly id: string }> {
   readonly #looked = new EventEmitter().setMaxListeners(0);
   #watchers = 0;
+  #turns = 0;
   #stop = new AbortController();
   #latest: Look<T> | undefined;
 
@@ -36,9 +39,11 @@ export class Watch<T extends { readonly id: string }> {
       let told = await this.#look();
       yield [{ type: "all", items: told.items }];
       while (!signal.aborted) {
-        if (this.#latest === undefined || this.#latest === told)
+        // The latest that all have may be older than a newcomer's own first look.
+        if ((this.#latest?.turn ?? 0) <= told.turn)
           await once(this.#looked, "look", { signal }).catch(() => {});
-        const latest = this.#latest ?? told;
+        const latest = this.#latest;
+        if (latest === undefined || latest.turn <= told.turn) continue;
         yield changes(told, latest);
         told = latest;
       }
@@ -67,8 +72,9 @@ export class Watch<T extends { readonly id: string }> {
   }
 
   async #look(): Promise<Look<T>> {
+    const turn = ++this.#turns;
     const items = await this.take();
-    return { items, texts: new Map(items.map((item) => [item.id, JSON.stringify(item)])) };
+    return { turn, items, texts: new Map(items.map((item) => [item.id, JSON.stringify(item)])) };
   }
 }
 

@@ -8,6 +8,8 @@ import { PROGRAM } from "./program.js";
 export interface ShellProps {
   /** Name of the page that is shown. */
   readonly page: string;
+  /** What the page is about, where it can be about several: nothing of one is shown for another. */
+  readonly subject?: string | undefined;
   /** Its content. */
   readonly view: ComponentType;
   /** What the browser's tab and history call it. */
@@ -105,7 +107,7 @@ export function Shell(props: ShellProps) {
       <Header {...props} />
       <main id="main" tabIndex={-1}>
         <Banners warnings={props.warnings} />
-        <View key={props.page} />
+        <View key={`${props.page} ${props.subject ?? ""}`} />
       </main>
       <footer class="quiet">{props.footer}</footer>
     </>

@@ -1,8 +1,8 @@
+import { allowedEnvs } from "@dstack/app-compose";
 import { InputError, errorCode, readRegularFileIfAny, writeFileAtomic } from "@dstack/core";
 import type { EnvVariable } from "@dstack/ra-tls";
 import type { Command } from "commander";
 import { resolve } from "node:path";
-import { allowedNames } from "../compose.js";
 import { meantApp, sealVariables } from "../env-key.js";
 import type { MeantAppOptions } from "../env-key.js";
 import { editEnvFile, mergeVariables, parseEnvFile, parseVariable } from "../environment.js";
@@ -45,7 +45,7 @@ and each change encrypts all of them anew (docs/decisions/env-updates.md). A cha
       const vm = await findVm(teepodClient(await teepodAddress(options)), wanted);
       const file = options.envFile;
       const known = file === undefined ? undefined : names(parseEnvFile((await readEnvFile(file)) ?? ""));
-      const rows = allowedNames(vm.configuration?.composeFile).map((name) => ({
+      const rows = allowedEnvs(vm.configuration?.composeFile ?? "").map((name) => ({
         name,
         ...(known !== undefined && { in_file: known.includes(name) }),
       }));
@@ -110,7 +110,7 @@ async function send(
   const client = teepodClient(await teepodAddress(options));
   const vm = await findVm(client, wanted);
   const appId = meantApp(vm, wanted, options);
-  const allowed = allowedNames(vm.configuration?.composeFile);
+  const allowed = allowedEnvs(vm.configuration?.composeFile ?? "");
   const text = editEnvFile(before ?? "", set, unset);
   const variables = mergeVariables(parseEnvFile(text));
   const strange = [...names(variables), ...unset].filter((name) => !allowed.includes(name));

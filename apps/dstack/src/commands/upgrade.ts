@@ -1,8 +1,8 @@
-import { diffLines, isAppCompose, readable } from "@dstack/app-compose";
+import { allowedEnvs, diffLines, isAppCompose, readable, requireKeptNames } from "@dstack/app-compose";
 import { parseAppId } from "@dstack/core";
 import type { Command } from "commander";
 import { join } from "node:path";
-import { allowedNames, describeIdentity, toUpgradedCompose } from "../compose.js";
+import { describeIdentity, toUpgradedCompose } from "../compose.js";
 import { meantApp, sealVariables } from "../env-key.js";
 import type { MeantAppOptions } from "../env-key.js";
 import { readVariables } from "../environment.js";
@@ -55,8 +55,10 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
   const names = variables.map(({ key }) => key);
   const compose = toUpgradedCompose(before, text, {
     // A wrapped file goes on allowing what the VM may have; a document that is one already says it itself.
-    allowedEnvs: isAppCompose(text) ? names : [...new Set([...allowedNames(before), ...names])],
+    allowedEnvs: isAppCompose(text) ? names : [...new Set([...allowedEnvs(before), ...names])],
   });
+  if (variables.length === 0 && (vm.configuration?.encryptedEnv.length ?? 0) > 0)
+    requireKeptNames(before, compose.text);
   const changes = changesBetween(before, compose.text);
   const progress = new Progress(options.json);
   for (const notice of compose.notices) progress.step(`note: ${notice}`);

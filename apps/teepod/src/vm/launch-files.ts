@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { allowedEnvs } from "@dstack/app-compose";
 import { appIdOfCompose, utf8, writeFileAtomic } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import type { GuestImage } from "../images/image.js";
@@ -68,7 +69,9 @@ export async function prepareLaunch(
     },
     hints: material.hints,
     certificates: material.certificates,
-    encryptedEnv: manifest.encrypted_env,
+    // Of a document that allows no variable any more the guest would refuse whatever it is given. It is kept all the
+    // same: an upgrade that is taken back finds it again.
+    encryptedEnv: allowedEnvs(manifest.compose_file).length > 0 ? manifest.encrypted_env : new Uint8Array(),
     ...(instanceInfo !== undefined && { instanceInfo }),
     ...(simulator !== undefined && { simulator }),
     ...(authorizedKeys !== undefined && { authorizedKeys }),

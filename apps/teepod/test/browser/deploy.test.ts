@@ -255,6 +255,48 @@ describe("deploying and changing VMs in the dashboard", { timeout: 120_000 }, ()
     expect([...d.tab.complaints, ...other.complaints]).toEqual([]);
   });
 
+  it("K2: what was done to one VM is not shown as another's", async () => {
+    await using d = await dashboard();
+    const [a, b] = [
+      await d.client.createVm(vmRequest()),
+      await d.client.createVm(vmRequest({ name: "other" })),
+    ];
+    await d.tab.go(`#/vm/${a?.id}/upgrade`);
+    await d.page.getByLabel("New compose file").fill("services:\n  web:\n    image: one\n");
+    await d.page.getByRole("button", { name: "Look at what changes" }).click();
+    await d.page.getByRole("button", { name: "Upgrade", exact: true }).click();
+    await d.page.getByText("./kms-allow-upgrade.sh").waitFor();
+    await d.tab.go(`#/vm/${b?.id}/upgrade`);
+    await d.page.getByLabel("New compose file").waitFor();
+    expect(await d.page.getByText("./kms-allow-upgrade.sh").count()).toBe(0);
+    expect(d.tab.complaints).toEqual([]);
+  });
+
+  it("K7: a secret that is left out asks for the others anew, for the app would not start", async () => {
+    await using d = await dashboard();
+    const document = JSON.stringify({ ...(JSON.parse(COMPOSE) as object), allowed_envs: ["A", "B"] });
+    const { id } = await d.client.createVm(
+      vmRequest({ composeFile: document, encryptedEnv: new Uint8Array(60) }),
+    );
+    await d.tab.go(`#/vm/${id}/upgrade`);
+    await d.page.getByRole("button", { name: "Leave out secret 2" }).click();
+    await d.page.getByRole("button", { name: "Look at what changes" }).click();
+    await d.page.getByText("The new document leaves out B").waitFor();
+    await d.page.getByLabel("Value", { exact: true }).fill("anew");
+    await d.page.getByRole("button", { name: "Look at what changes" }).click();
+    await d.page.getByText("Secrets that get a new value: A.").waitFor();
+    // What such a document says of itself is not asked again.
+    await d.page.getByRole("button", { name: "Back" }).click();
+    expect(await d.page.getByRole("checkbox").count()).toBeGreaterThan(0);
+    await d.page.getByLabel("New compose file").fill(document);
+    await eventually(
+      "no flags to choose",
+      () => d.page.getByRole("checkbox").count(),
+      (count) => count === 0,
+    );
+    expect(d.tab.complaints).toEqual([]);
+  });
+
   it("K7: changes secrets alone as one bundle, from the lines of an env file, and says which are lost", async () => {
     await using d = await dashboard();
     const document = JSON.stringify({ ...(JSON.parse(COMPOSE) as object), allowed_envs: ["A", "B", "C"] });

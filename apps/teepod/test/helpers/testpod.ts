@@ -124,6 +124,7 @@ export const COMPOSE = JSON.stringify({
   runner: "docker-compose",
   docker_compose_file: "services:\n  web:\n    image: hello\n",
   features: ["kms", "tproxy-net"],
+  allowed_envs: ["A"],
 });
 
 /** A request for a VM that is right in every field. */

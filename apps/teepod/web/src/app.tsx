@@ -38,6 +38,12 @@ function titleOf(current: Route): string {
   return [vm, TITLES[current.page], "teepod"].filter((part) => part !== undefined).join(" · ");
 }
 
+/** The VM that a page is about, or that a deployment is a clone of. */
+function subjectOf(current: Route): string | undefined {
+  if ("id" in current) return current.id;
+  return current.page === "deploy" ? current.clone : undefined;
+}
+
 /** The way to other teepods; each asks for a token of its own. */
 function OtherHosts() {
   const hosts = hello.value?.host.other_hosts ?? [];
@@ -72,6 +78,7 @@ export function App() {
   return (
     <Shell
       page={page}
+      subject={subjectOf(route.value)}
       view={VIEWS[page]}
       title={titleOf(route.value)}
       menu={MENU}

@@ -1,4 +1,4 @@
-import { upgradeAppComposeText } from "@dstack/app-compose";
+import { allowedEnvs, upgradeAppComposeText } from "@dstack/app-compose";
 import type { Flags } from "../compose/flags.js";
 import { describeDocument } from "../compose/document.js";
 import type { AppDocument } from "../compose/document.js";
@@ -12,7 +12,7 @@ export function openDocument(text: string): {
   allowedEnvs: readonly string[];
 } {
   const fields = JSON.parse(text) as Fields;
-  const { docker_compose_file: compose, allowed_envs: envs } = fields;
+  const { docker_compose_file: compose } = fields;
   return {
     compose: typeof compose === "string" ? compose : "",
     flags: {
@@ -20,7 +20,7 @@ export function openDocument(text: string): {
       publicSysinfo: fields["public_sysinfo"] === true,
       publicTcbinfo: fields["public_tcbinfo"] === true,
     },
-    allowedEnvs: Array.isArray(envs) ? envs.map(String) : [],
+    allowedEnvs: allowedEnvs(text),
   };
 }
 
@@ -32,8 +32,8 @@ export function upgradedDocument(
   old: string,
   compose: string,
   flags: Flags,
-  allowedEnvs: readonly string[],
+  names: readonly string[],
 ): AppDocument {
-  const { text, notices } = upgradeAppComposeText(old, compose, { flags, allowedEnvs });
+  const { text, notices } = upgradeAppComposeText(old, compose, { flags, allowedEnvs: names });
   return { ...describeDocument(text), notices };
 }

@@ -1,3 +1,4 @@
+import { isAppCompose, requireKeptNames } from "@dstack/app-compose";
 import { useSignal } from "@preact/signals";
 import { Problem, useAnswer, wordsOf } from "@dstack/dashboard/web";
 import { ComposeInput } from "../compose/compose-input.js";
@@ -31,7 +32,9 @@ function UpgradeForm({ vm, onDone }: { vm: VmInfo; onDone: (upgradedAppId: strin
     event.preventDefault();
     try {
       const names = givenSecrets(secrets.value).map(({ key }) => key);
-      made.value = upgradedDocument(old, compose.value, flags.value, names);
+      const document = upgradedDocument(old, compose.value, flags.value, names);
+      if (vm.configuration.encrypted_env !== "" && given().length === 0) requireKeptNames(old, document.text);
+      made.value = document;
       problem.value = "";
       scrollTo(0, 0);
     } catch (err) {
@@ -43,7 +46,7 @@ function UpgradeForm({ vm, onDone }: { vm: VmInfo; onDone: (upgradedAppId: strin
       <form onSubmit={review} hidden={made.value !== undefined}>
         <p>The VM keeps its app id and its disk. The upgrade applies when it is stopped and started.</p>
         <ComposeInput text={compose} label="New compose file" />
-        <FlagFields flags={flags} />
+        {!isAppCompose(compose.value) && <FlagFields flags={flags} />}
         <SecretFields rows={secrets} hint={SECRETS_HINT} />
         <Problem text={problem.value} />
         <p class="bar">

@@ -12,8 +12,8 @@ function Empty() {
     <section class="empty">
       <p>No instance is registered here yet.</p>
       <p>
-        CVMs register by themselves when they boot: deploy an app with <code>tproxy_enabled</code> on a host
-        whose teepod names this tproxy under <code>tproxy_url</code>.
+        CVMs register by themselves when they boot: deploy an app on a host whose teepod names this tproxy
+        under <code>tproxy_url</code>.
       </p>
     </section>
   );
