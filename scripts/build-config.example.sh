@@ -44,6 +44,8 @@ ACME_URL=https://acme-staging-v02.api.letsencrypt.org/directory
 
 # Where KMS and tproxy get Intel's collateral: a PCCS, or Intel's own service
 PCCS_URL=https://api.trustedservices.intel.com
+# The vsock port where this machine's quote generation service (Intel's qgsd) listens; guests get no quotes without it
+QGS_PORT=4050
 # A registry that guests pull images through, as they reach it (this machine is 10.0.2.2). Empty: the images' own.
 DOCKER_REGISTRY=
 # yes: this machine has no TDX. Guests use the development image and a simulated platform, whose quotes are real in all

@@ -53,7 +53,8 @@ describe("the configurations of an installation", () => {
   it("E10: trust Intel's root alone, and start VMs on TDX alone, unless the platform is simulated", async () => {
     const hardware = await configs();
     expect(JSON.stringify(hardware)).not.toContain("simulat");
-    expect(hardware["teepod"]).toMatchObject({ cvm: { accel: "tdx" } });
+    expect(hardware["teepod"]).toMatchObject({ cvm: { accel: "tdx", qgs_port: 4050 } });
+    expect((await configs({ QGS_PORT: "4051" }))["teepod"]).toMatchObject({ cvm: { qgs_port: 4051 } });
     const simulated = await configs({ SIMULATED_TDX: "yes" });
     for (const daemon of ["kms", "tproxy"]) {
       expect(simulated[daemon]).toMatchObject({

@@ -63,7 +63,8 @@ export const TeepodConfig = z
       cid_start: z.int().min(3).default(1000),
       cid_pool_size: z.int().positive().default(1000),
       accel: z.enum(["auto", "tdx", "kvm", "tcg"]).default("auto"),
-      qgs_port: port.optional(),
+      /** vsock port where the host's quote generation service listens (TDX): Intel's default. Without quotes no TD gets keys. */
+      qgs_port: port.default(4050),
       /** Hex of 32 bytes: gives development images a simulated TDX platform. */
       simulator_seed_file: z.string().min(1).optional(),
       /**

@@ -77,7 +77,7 @@ async function qemu(config: TeepodConfig, runPath: string, log: Logger): Promise
   return new QemuHypervisor({
     qemu: config.qemu_path,
     acceleration: choice.acceleration,
-    ...(config.cvm.qgs_port !== undefined && { qgsPort: config.cvm.qgs_port }),
+    qgsPort: config.cvm.qgs_port,
     log,
   });
 }

@@ -81,7 +81,7 @@ function teepod({ dir, settings }: Site): Config {
       cid_start: settings.TEEPOD_CID_POOL_START,
       ...(settings.SIMULATED_TDX
         ? { simulator_seed_file: join(dir, "certs", "simulator.seed") }
-        : { accel: "tdx" }),
+        : { accel: "tdx", qgs_port: settings.QGS_PORT }),
     },
     gateway: { base_domain: settings.TPROXY_PUBLIC_DOMAIN, port: settings.TPROXY_SERVE_PORT },
   });

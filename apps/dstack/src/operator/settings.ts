@@ -38,6 +38,7 @@ export const Settings = z.object({
   ACME_URL: z.url("must be a URL"),
   PCCS_URL: z.url("must be a URL"),
   DOCKER_REGISTRY: z.string(),
+  QGS_PORT: port,
   SIMULATED_TDX: z.enum(["yes", "no"], "must be yes or no").transform((answer) => answer === "yes"),
 });
 export type Settings = z.infer<typeof Settings>;

@@ -21,8 +21,8 @@ export interface QemuVm {
   readonly portAddress: string;
   /** vsock context id, where the host has vhost-vsock. */
   readonly cid?: number;
-  /** vsock port of the host's quote generation service (TDX only). */
-  readonly qgsPort?: number;
+  /** vsock port of the host's quote generation service; used under TDX only. */
+  readonly qgsPort: number;
 }
 
 /** Files in the VM's directory, which is QEMU's working directory: socket paths longer than 107 bytes do not exist. */
@@ -49,9 +49,7 @@ function accelerationArgs(vm: QemuVm): string[] {
       const tdx = {
         "qom-type": "tdx-guest",
         id: "tdx",
-        ...(vm.qgsPort !== undefined && {
-          "quote-generation-socket": { type: "vsock", cid: "2", port: String(vm.qgsPort) },
-        }),
+        "quote-generation-socket": { type: "vsock", cid: "2", port: String(vm.qgsPort) },
       };
       return [
         ...["-accel", "kvm", "-cpu", "host"],

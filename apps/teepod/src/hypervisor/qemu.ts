@@ -32,7 +32,7 @@ export interface QemuOptions {
   readonly qemu: string;
   readonly acceleration: Acceleration;
   /** vsock port of the host's quote generation service (TDX). */
-  readonly qgsPort?: number;
+  readonly qgsPort: number;
   readonly log: Logger;
 }
 
@@ -108,7 +108,7 @@ export class QemuHypervisor implements Hypervisor {
       ports: vm.ports,
       portAddress: vm.portAddress,
       ...(acceleration !== "tcg" && existsSync("/dev/vhost-vsock") && { cid: vm.cid }),
-      ...(qgsPort !== undefined && { qgsPort }),
+      qgsPort,
     });
   }
 

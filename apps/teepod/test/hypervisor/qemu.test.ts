@@ -52,7 +52,7 @@ describe("QemuHypervisor, with a QEMU that misbehaves", () => {
     const program = join(dir, "qemu.mjs");
     await writeFile(program, `#!${process.execPath}\nconst MODE = "${mode}";\n${STAND_IN}`);
     await chmod(program, 0o755);
-    return new QemuHypervisor({ qemu: program, acceleration: "tcg", log: silentLogger() });
+    return new QemuHypervisor({ qemu: program, acceleration: "tcg", qgsPort: 4050, log: silentLogger() });
   }
 
   function launch(): VmLaunch {
