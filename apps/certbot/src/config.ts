@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { InputError, errorMessage } from "@dstack/core";
 import { TSIG_ALGORITHMS, parseDomain } from "@dstack/acme";
+import { MAX_CHANGE_KEYS, NodeName, etcdConfig } from "@dstack/store";
 import { z } from "zod";
 
 const seconds = z.number().positive();
@@ -92,6 +93,9 @@ export const CertbotConfig = z
     renew_timeout: seconds.default(900),
     renewed_hook: z.array(z.string()).min(1).optional(),
     hook_timeout: seconds.default(60),
+    /** The name of this node among those that keep certificates for the same names, and the etcd that elects one at a time. */
+    node: NodeName.optional(),
+    etcd: etcdConfig("/dstack/certbot/").optional(),
     log_level: z.enum(["debug", "info", "warn", "error"]).default("info"),
     metrics: z
       .strictObject({ host: z.string().default("127.0.0.1"), port: z.int().min(0).max(65535) })
@@ -103,6 +107,10 @@ export const CertbotConfig = z
     if (config.ca !== undefined && config.acme_url !== undefined) problem('give either "acme_url" or "ca"');
     if (config.dns !== undefined && config.cf_api_token !== undefined) {
       problem('give either "cf_api_token" or a table "dns"');
+    }
+    if ((config.node === undefined) !== (config.etcd === undefined)) problem('"node" and [etcd] go together');
+    if (config.etcd !== undefined && (several?.length ?? 0) > MAX_CHANGE_KEYS) {
+      problem(`with [etcd], "domains" has at most ${MAX_CHANGE_KEYS} names`);
     }
     const cas = config.ca ?? [singleCa(config.acme_url ?? LETSENCRYPT)];
     if (new Set(cas.map(({ name }) => name)).size < cas.length) problem("two CAs have the same name");

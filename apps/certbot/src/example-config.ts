@@ -67,6 +67,18 @@ dns_txt_ttl = 60
 # renewed_hook = ["systemctl", "reload", "nginx"]
 # hook_timeout = 60
 
+# One of several nodes, each with a key of its own: they order one after the other, elected by etcd. All of them have the
+# same credentials.json, copied by hand. The keys of [etcd] (at the end of the file) are those of tproxy.toml.
+# node = "node-1"
+# [etcd]
+# endpoints = ["https://10.0.0.1:2379", "https://10.0.0.2:2379", "https://10.0.0.3:2379"]
+# ca = "etcd-ca.pem"                     # for https
+# cert = "etcd-client.pem"               # where etcd asks for a certificate
+# key = "etcd-client.key"
+# username = "certbot"                   # over https, or to this machine's own etcd
+# password_file = "etcd.password"
+# prefix = "/dstack/certbot/"
+
 # "debug" shows each step.
 log_level = "info"
 

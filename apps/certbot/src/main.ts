@@ -1,11 +1,11 @@
 import { writeFile } from "node:fs/promises";
-import { Certbot, recordText } from "@dstack/acme";
+import { type Certbot, recordText } from "@dstack/acme";
 import { InputError, errorCode, errorMessage } from "@dstack/core";
 import { ConfigError, createLogger, loadConfig, runDaemon } from "@dstack/daemon";
 import { Command } from "commander";
 import { CertbotConfig } from "./config.js";
 import { EXAMPLE_CONFIG } from "./example-config.js";
-import { certbotOptions } from "./parts.js";
+import { openCertbot } from "./open-certbot.js";
 import { startCertbot } from "./service.js";
 import { statusText } from "./status-text.js";
 
@@ -29,7 +29,8 @@ async function once<T>(
   // Standard output is for the result.
   const destination = { write: (line: string) => void process.stderr.write(line) };
   const log = createLogger({ name: "certbot", level: config.log_level, destination });
-  return work(await Certbot.open(certbotOptions(config, log)), stop.signal);
+  await using opened = await openCertbot(config, log);
+  return await work(opened.certbot, stop.signal);
 }
 
 const print = (text: string): void => void process.stdout.write(text);

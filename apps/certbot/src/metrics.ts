@@ -1,5 +1,6 @@
 import type { RenewResult } from "@dstack/acme";
 import { Counter, Gauge, type Registry, createRegistry } from "@dstack/daemon";
+import type { Store } from "@dstack/store";
 
 /** What Prometheus is told. */
 export class CertbotMetrics {
@@ -31,6 +32,18 @@ export class CertbotMetrics {
       registers,
     });
     for (const result of ["renewed", "current", "failed"]) this.#checks.inc({ result }, 0);
+  }
+
+  /** For one node of several. */
+  watchStore(store: Store): void {
+    new Gauge({
+      name: "certbot_store_reachable",
+      help: "0 while etcd cannot be reached",
+      registers: [this.registry],
+      collect() {
+        this.set(Number(store.trouble === undefined));
+      },
+    });
   }
 
   succeeded({ renewed, live, nextAt }: RenewResult, now: number): void {

@@ -18,6 +18,10 @@ export function statusText(status: CertbotStatus): string {
     for (const change of changes) lines.push(`  ${change}`);
     for (const record of foreign) lines.push(`  kept, not ours: ${record}`);
   }
+  if (status.cluster !== undefined) {
+    const { node, leader } = status.cluster;
+    lines.push(`cluster      ${node}; ${leader === undefined ? "nobody" : leader} is at work on these names`);
+  }
   if (status.problems.length === 0) lines.push("nothing is in the way of the next renewal");
   for (const problem of status.problems) lines.push(`PROBLEM      ${problem}`);
   return `${lines.join("\n")}\n`;

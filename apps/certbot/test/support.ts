@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { vi } from "vitest";
+import { type CaProxy, startCaProxy } from "../../../packages/acme/test/support/ca-proxy.js";
 import { type ChallengeDns, startChallengeDns } from "../../../packages/acme/test/support/challtestsrv.js";
 import {
   type CloudflareServer,
@@ -16,12 +17,13 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 // A busy machine is slow, not wrong.
 vi.setConfig({ testTimeout: 400_000, hookTimeout: 120_000 });
 
-/** Pebble, its challenge DNS server, and a Cloudflare that feeds it. Certbot runs as a process of its own. */
+/** Pebble behind a proxy, its challenge DNS server, and a Cloudflare that feeds it. Certbot runs as a process of its own. */
 export class CloudflareWorld implements AsyncDisposable {
   private constructor(
     readonly dir: string,
     readonly dns: ChallengeDns,
     readonly pebble: Pebble,
+    readonly ca: CaProxy,
     readonly cloudflare: CloudflareServer,
   ) {}
 
@@ -36,7 +38,7 @@ export class CloudflareWorld implements AsyncDisposable {
     // The program as it is shipped; it also starts faster than its source.
     const program = join(dir, "certbot.mjs");
     await execa("node", ["scripts/bundle.mjs", "apps/certbot/src/main.ts", program], { cwd: root });
-    return new CloudflareWorld(dir, dns, pebble, cloudflare);
+    return new CloudflareWorld(dir, dns, pebble, await startCaProxy(pebble), cloudflare);
   }
 
   /** @param top more keys, @param tables more tables, as TOML @returns the file */
@@ -52,7 +54,7 @@ export class CloudflareWorld implements AsyncDisposable {
       ${top}
       [[ca]]
       name = "pebble"
-      url = "${this.pebble.directory}"
+      url = "${this.ca.directory}"
       caa = ["pebble.test"]
       roots_file = "${join(this.dir, "roots.pem")}"
       ${tables}`;
@@ -72,6 +74,7 @@ export class CloudflareWorld implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.cloudflare[Symbol.asyncDispose]();
+    await this.ca[Symbol.asyncDispose]();
     await this.pebble[Symbol.asyncDispose]();
     await this.dns[Symbol.asyncDispose]();
     await rm(this.dir, { recursive: true, force: true });

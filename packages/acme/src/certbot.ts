@@ -1,16 +1,18 @@
 import { errorMessage, withDeadline } from "@dstack/core";
 import { openAccounts, permissionsOf } from "./accounts.js";
-import type { CaOptions } from "./ca/certificate-authority.js";
+import type { AcmeCa, CaOptions } from "./ca/certificate-authority.js";
 import { wantedCaa } from "./caa/policy.js";
 import { setCaa } from "./caa/set-caa.js";
 import { isForNames } from "./certificate.js";
+import { type Cluster, refuseOtherAccounts } from "./cluster.js";
 import type { Authority } from "./dns/authority.js";
 import { type CaaRecord, type DnsProvider, recordText } from "./dns/provider.js";
-import { CertificateError, StoreError } from "./errors.js";
+import { CertificateError, ClusterError, StoreError } from "./errors.js";
 import { type FailoverParts, obtainFromFirst } from "./failover.js";
 import type { Log } from "./log.js";
 import { recordName } from "./names.js";
 import { type Rehearsal, rehearse } from "./rehearsal.js";
+import { renewAlone } from "./renew-alone.js";
 import { decideRenewal } from "./renewal-decision.js";
 import { type CertbotStatus, readStatus } from "./status.js";
 import { writeAccountFile } from "./store/account-file.js";
@@ -38,6 +40,8 @@ export interface CertbotOptions {
   caaAt?: ((name: string, signal: AbortSignal) => Promise<string>) | undefined;
   /** Makes others use the new certificate. One that throws is run again by each `renew` until it does not. */
   hook?: ((files: { certPath: string; keyPath: string }, signal: AbortSignal) => Promise<void>) | undefined;
+  /** The machines that do the same, where there are several. */
+  cluster?: Cluster | undefined;
   log: Log;
   /** ms */
   now?: (() => number) | undefined;
@@ -77,8 +81,7 @@ export class Certbot {
   async init(signal: AbortSignal): Promise<{ accounts: { ca: string; uri: string }[] }> {
     return this.#attempt(signal, async (limit) => {
       const credentials = await CredentialsFile.open(this.dir.credentialsPath);
-      const cas = await openAccounts(credentials, this.options, limit);
-      await this.#tellAccounts(credentials);
+      const cas = await this.#openAccounts(credentials, limit);
       await this.#applyCaa(credentials, limit);
       return { accounts: cas.map((ca) => ({ ca: ca.name, uri: ca.accountUri })) };
     });
@@ -88,30 +91,41 @@ export class Certbot {
   async setCaa(signal: AbortSignal): Promise<CaaRecord[]> {
     return this.#attempt(signal, async (limit) => {
       const credentials = await this.#credentials();
-      await openAccounts(credentials, this.options, limit);
+      await this.#openAccounts(credentials, limit);
       return this.#applyCaa(credentials, limit, true);
     });
   }
 
   /**
-   * One pass: accounts, CAA, a new certificate if the one there is due, the hook if it has not run for it.
+   * One pass: accounts, CAA, a new certificate if the one there is due, the hook if it has not run for it. In a cluster
+   * it waits for the others; when they hold it up until the certificate is about to end, it renews without them.
    * @param options.force gets a new certificate in any case
+   * @throws {ClusterError} they do, the certificate is due, and there is time
    */
   async renew(options: { force?: boolean }, signal: AbortSignal): Promise<RenewResult> {
+    const force = options.force === true;
+    try {
+      return await this.#renew(force, signal);
+    } catch (err) {
+      signal.throwIfAborted();
+      if (!(err instanceof ClusterError)) throw err;
+      return this.#locked(signal, (limit) => this.#renewAlone(err, force, limit));
+    }
+  }
+
+  async #renew(force: boolean, signal: AbortSignal): Promise<RenewResult> {
     return this.#attempt(signal, async (limit) => {
       const { log } = this.options;
       await this.dir.tidy();
       const credentials = await this.#credentials();
-      const cas = await openAccounts(credentials, this.options, limit);
-      await this.#tellAccounts(credentials);
+      const cas = await this.#openAccounts(credentials, limit);
       if (this.options.setCaa) await this.#applyCaa(credentials, limit);
       let live = await this.#liveIfUsable();
       log.info({}, "checking if certificate needs to be renewed");
       const decision = live && (await decideRenewal(this.#parts, live, cas, limit));
-      const due = options.force === true || decision === undefined || decision.due;
+      const due = force || decision === undefined || decision.due;
       if (due) {
-        const why =
-          options.force === true ? "forced" : (decision?.because ?? "there is none for these names");
+        const why = force ? "forced" : (decision?.because ?? "there is none for these names");
         log.info({ names: this.options.names, why }, "requesting a new certificate");
         live = await obtainFromFirst(this.#parts, cas, live, limit);
       }
@@ -125,9 +139,20 @@ export class Certbot {
     });
   }
 
+  async #renewAlone(reason: ClusterError, force: boolean, limit: AbortSignal): Promise<RenewResult> {
+    const before = await this.#liveIfUsable();
+    if (before === undefined) throw reason;
+    const credentials = await this.#credentials();
+    const question = { reason, force, live: before, credentials };
+    const live = await renewAlone({ ...this.options, ...this.#parts }, question, limit);
+    await this.#runHook(live, limit);
+    const nextAt = (await decideRenewal(this.#parts, live, [], limit)).at;
+    return { renewed: live.id !== before.id, live, nextAt };
+  }
+
   /** Orders from the staging CAs under the CAA records that production will meet (C4). Nothing is installed. */
   async rehearse(signal: AbortSignal): Promise<Rehearsal[]> {
-    return this.#locked(signal, async (limit) => {
+    return this.#leading(signal, async (limit) => {
       const credentials = await this.#credentials();
       return rehearse({ ...this.options, credentials, dir: this.dir }, limit);
     });
@@ -162,9 +187,16 @@ export class Certbot {
     return this.dir.locked(attemptMs, () => withDeadline("certbot's attempt", attemptMs, work, signal));
   }
 
-  /** As {@link #locked}; a failure is remembered for `status`. */
+  /** As {@link #locked}, while none of the cluster's machines does the same. */
+  #leading<T>(signal: AbortSignal, work: (limit: AbortSignal) => Promise<T>): Promise<T> {
+    const { cluster } = this.options;
+    if (cluster === undefined) return this.#locked(signal, work);
+    return cluster.lead((leading) => this.#locked(leading, work), signal);
+  }
+
+  /** As {@link #leading}; a failure is remembered for `status`. */
   #attempt<T>(signal: AbortSignal, work: (limit: AbortSignal) => Promise<T>): Promise<T> {
-    return this.#locked(signal, async (limit) => {
+    return this.#leading(signal, async (limit) => {
       try {
         return await work(limit);
       } catch (err) {
@@ -186,6 +218,16 @@ export class Certbot {
       `${this.dir.credentialsPath} is gone although certificates are there. Restore it from a backup: CAA records ` +
         `name its account. If it is lost for good, "certbot init" makes a new account and sets CAA anew`,
     );
+  }
+
+  /** Accounts at our CAs, the same as the cluster's; told to others. */
+  async #openAccounts(credentials: CredentialsFile, limit: AbortSignal): Promise<AcmeCa[]> {
+    const { cas, cluster } = this.options;
+    if (cluster !== undefined) refuseOtherAccounts(cluster, credentials, cas);
+    const opened = await openAccounts(credentials, this.options, limit);
+    await cluster?.publish(opened.map(({ directory, accountUri: uri }) => ({ directory, uri })));
+    await this.#tellAccounts(credentials);
+    return opened;
   }
 
   /** The public half of the credentials, in a file of its own. */

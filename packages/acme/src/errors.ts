@@ -34,6 +34,17 @@ export class StoreError extends CodedError<"corrupt" | "lost_account" | "foreign
   override name = "StoreError";
 }
 
+/**
+ * Other machines that keep certificates for the same names are in the way.
+ * - `unavailable`: they cannot be heard, so that nobody knows whether one of them is at work
+ * - `busy`: one of them has been at work for too long
+ * - `lost`: in the middle of our work they could no longer be heard
+ * - `another_account`: they order with another account than ours
+ */
+export class ClusterError extends CodedError<"unavailable" | "busy" | "lost" | "another_account"> {
+  override name = "ClusterError";
+}
+
 /** A certificate that must not be installed: not ours, not for these names, or not valid. */
 export class CertificateError extends CodedError<"wrong_key" | "wrong_names" | "expired" | "unreadable"> {
   override name = "CertificateError";

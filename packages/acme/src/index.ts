@@ -1,5 +1,6 @@
 export { Certbot } from "./certbot.js";
 export type { CertbotOptions, PublicAccount, RenewResult } from "./certbot.js";
+export type { Cluster, SharedAccount } from "./cluster.js";
 export type { Rehearsal } from "./rehearsal.js";
 export type { CertbotStatus } from "./status.js";
 export type { CaOptions } from "./ca/certificate-authority.js";
@@ -12,6 +13,6 @@ export { TSIG_ALGORITHMS } from "./dns/tsig.js";
 export { recordText } from "./dns/provider.js";
 export type { CaaRecord, DnsProvider, DnsRecord, TxtRecord } from "./dns/provider.js";
 export { isDueForRenewal } from "./renewal.js";
-export { parseDomain } from "./names.js";
-export { CaError, CertificateError, DnsError, StoreError } from "./errors.js";
+export { parseDomain, recordName } from "./names.js";
+export { CaError, CertificateError, ClusterError, DnsError, StoreError } from "./errors.js";
 export type { Log } from "./log.js";

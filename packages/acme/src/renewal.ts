@@ -17,6 +17,8 @@ export interface RenewalDecision {
   due: boolean;
   /** When it is, or was, due, ms. */
   at: number;
+  /** From then on it must not wait for anybody, ms: of the time between due by its dates and expired, a third is left. */
+  latest: number;
   because: "expired" | "expires soon" | "the CA asks for it" | "not yet";
 }
 
@@ -31,10 +33,11 @@ export function isDueForRenewal(question: RenewalQuestion): RenewalDecision {
   const ownTime = notAfter - before;
   const caTime = window === undefined ? Infinity : timeInWindow(window, question.seed);
   const at = Math.min(ownTime, caTime);
-  if (now >= notAfter) return { due: true, at, because: "expired" };
-  if (now >= ownTime) return { due: true, at, because: "expires soon" };
-  if (now >= caTime) return { due: true, at, because: "the CA asks for it" };
-  return { due: false, at, because: "not yet" };
+  const latest = notAfter - before / 3;
+  if (now >= notAfter) return { due: true, at, latest, because: "expired" };
+  if (now >= ownTime) return { due: true, at, latest, because: "expires soon" };
+  if (now >= caTime) return { due: true, at, latest, because: "the CA asks for it" };
+  return { due: false, at, latest, because: "not yet" };
 }
 
 /** RFC 9773 §4.2 asks for a uniform random time in the window; ours is fixed by the seed and thus survives restarts. */

@@ -1,5 +1,6 @@
 import { errorMessage } from "@dstack/core";
 import { permissionsOf } from "./accounts.js";
+import { type Cluster, refuseOtherAccounts } from "./cluster.js";
 import type { CaOptions } from "./ca/certificate-authority.js";
 import { readCaaPlan } from "./caa/set-caa.js";
 import { isForNames } from "./certificate.js";
@@ -26,6 +27,8 @@ export interface CertbotStatus {
   /** A name each; `changes` is what set-caa would do. */
   caa: { name: string; changes: string[]; foreign: string[] }[];
   lastFailure?: { at: string; message: string };
+  /** The machines that keep certificates for the same names; `leader` is at work now. */
+  cluster?: { node: string; leader?: string; trouble?: string };
   /** The hook has not run for the live certificate. */
   hookPending: boolean;
   /** Sentences: what would make the next renewal fail, or keeps its fruit from being used. */
@@ -40,6 +43,7 @@ interface StatusParts {
   setCaa: boolean;
   renewBeforeMs: number;
   hook?: unknown;
+  cluster?: Cluster | undefined;
   now: number;
   dir: WorkDirectory;
 }
@@ -91,14 +95,28 @@ export async function readStatus(parts: StatusParts, signal: AbortSignal): Promi
     if (paused) problems.push(`CA ${name} must not be asked before ${pausedUntil}`);
     return { ca: name, directory, ...(uri === undefined ? {} : { uri }), ...(paused ? { pausedUntil } : {}) };
   });
+  const { cluster } = parts;
+  if (cluster !== undefined && credentials !== undefined) {
+    await noted(Promise.resolve().then(() => refuseOtherAccounts(cluster, credentials, cas)));
+  }
+  if (cluster?.trouble !== undefined) problems.push(`the other nodes cannot be heard: ${cluster.trouble}`);
   if (state.lastFailure !== undefined) problems.push(`the last attempt failed: ${state.lastFailure.message}`);
   return {
     ...(certificate === undefined ? {} : { certificate }),
     accounts,
     caa,
     ...(state.lastFailure === undefined ? {} : { lastFailure: state.lastFailure }),
+    ...(cluster === undefined ? {} : { cluster: clusterStatus(cluster) }),
     hookPending,
     problems: [...new Set(problems)],
+  };
+}
+
+function clusterStatus({ node, leader, trouble }: Cluster): NonNullable<CertbotStatus["cluster"]> {
+  return {
+    node,
+    ...(leader === undefined ? {} : { leader }),
+    ...(trouble === undefined ? {} : { trouble }),
   };
 }
 

@@ -9,6 +9,12 @@ const DAY = 86_400_000;
 const ninety = { notBefore: 0, notAfter: 90 * DAY, renewBeforeMs: 10 * DAY, seed: "certificate" };
 
 describe("isDueForRenewal", () => {
+  it("says until when it may wait for others: a third of the time between due and expired is left then", () => {
+    expect(isDueForRenewal({ ...ninety, now: DAY }).latest).toBe(90 * DAY - (10 * DAY) / 3);
+    const window = { start: new Date(30 * DAY), end: new Date(31 * DAY) };
+    expect(isDueForRenewal({ ...ninety, now: DAY, window }).latest).toBe(90 * DAY - (10 * DAY) / 3);
+  });
+
   it("is due with so many days left, to the millisecond", () => {
     expect(isDueForRenewal({ ...ninety, now: 80 * DAY - 1 })).toMatchObject({ due: false, at: 80 * DAY });
     expect(isDueForRenewal({ ...ninety, now: 80 * DAY })).toMatchObject({

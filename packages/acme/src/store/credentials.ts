@@ -43,7 +43,7 @@ const Form = z.strictObject({
  */
 export class CredentialsFile {
   private constructor(
-    private readonly path: string,
+    readonly path: string,
     private accounts: Account[],
     readonly existed: boolean,
   ) {}
