@@ -128,7 +128,10 @@ export type TeepodClient = ReturnType<typeof teepodClient>;
 export function appUrls(vm: teepod.VmInfo | undefined): { app_url?: string; dashboard_url?: string } {
   if (!vm?.appUrl) return {};
   // teepod gives the dashboard, which is the app's name with the agent's port.
-  return { app_url: vm.appUrl.replace(/^(https:\/\/[0-9a-f]{40})-\d+\./, "$1."), dashboard_url: vm.appUrl };
+  // A teepod older than this field gives none.
+  const port = vm.appPort === 0 || vm.appPort === 80 ? "" : `-${vm.appPort}`;
+  const app = vm.appUrl.replace(/^(https:\/\/[0-9a-f]{40})-\d+\./, `$1${port}.`);
+  return { app_url: app, dashboard_url: vm.appUrl };
 }
 
 /**

@@ -60,6 +60,16 @@ describe("dstack ls", () => {
   });
 });
 
+describe("dstack show", () => {
+  it("names the app at the port that its compose file publishes", async () => {
+    await using pod = await podWith({ ...ready, appPort: 8080 });
+    expect(JSON.parse(await dstack("show", "web", "--host", pod.url, "--json"))).toMatchObject({
+      app_url: `https://${APP}-8080.app.localhost:9443`,
+      dashboard_url: `https://${APP}-8090.app.localhost:9443`,
+    });
+  });
+});
+
 describe("dstack start and stop", () => {
   it("leave a VM alone that is in that state already", async () => {
     await using running = await podWith(ready);

@@ -15,6 +15,7 @@ export interface VmSummary {
   readonly compose_hash: string;
   readonly instance_id?: string;
   readonly app_url?: string;
+  readonly app_port: number;
   readonly image: string;
   readonly vcpu: number;
   /** MB */
@@ -58,6 +59,7 @@ export async function vmSummary(context: TeepodContext, vm: Vm): Promise<VmSumma
     disk_size: manifest.disk_gb,
     ports: manifest.ports,
     etag: info.etag ?? "",
+    app_port: info.appPort ?? 80,
     ...("vm" in state && { started_at: state.vm.startedAt.toISOString() }),
     ...(info.notice !== undefined && { notice: info.notice }),
     ...(info.instanceId !== undefined && { instance_id: info.instanceId }),

@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { appPort } from "@dstack/app-compose";
 import type { teepod } from "@dstack/proto";
 import type { TeepodContext } from "../context.js";
 import { parseAppCompose } from "../vm/app-compose.js";
@@ -75,6 +76,27 @@ function configuration(manifest: Manifest): NonNullable<VmInfoInit["configuratio
   };
 }
 
+/** The compose file in its document; nothing of one that an older teepod took and this one would not. */
+function dockerCompose(manifest: Manifest): string {
+  try {
+    return parseAppCompose(manifest.compose_file).docker_compose_file ?? "";
+  } catch {
+    return "";
+  }
+}
+
+const ports = new WeakMap<Manifest, number>();
+
+/** Lists are made every second; a manifest never changes, it is replaced. */
+function portOfApp(manifest: Manifest): number {
+  let port = ports.get(manifest);
+  if (port === undefined) {
+    port = appPort(dockerCompose(manifest));
+    ports.set(manifest, port);
+  }
+  return port;
+}
+
 /** A VM as clients see it. */
 export async function vmInfo(context: TeepodContext, vm: Vm): Promise<VmInfoInit> {
   const { manifest, state } = vm;
@@ -91,6 +113,7 @@ export async function vmInfo(context: TeepodContext, vm: Vm): Promise<VmInfoInit
     appId: manifest.app_id,
     configuration: configuration(manifest),
     etag: etagOf(manifest),
+    appPort: portOfApp(manifest),
     ...(url !== undefined && { appUrl: url }),
     ...(instance?.instanceId !== undefined && { instanceId: instance.instanceId }),
     ...(last !== undefined && { exitedAt: last.exitedAt.toISOString() }),

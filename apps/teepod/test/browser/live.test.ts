@@ -5,7 +5,7 @@ import { PageChecks, Tab, startBrowser } from "@dstack/dashboard/testing";
 import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { writeImage } from "../helpers/images.js";
-import { OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
+import { COMPOSE, OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
 import { buildPage } from "@dstack/dashboard/build";
 import type { PageFiles } from "@dstack/dashboard";
 
@@ -85,6 +85,29 @@ describe("the dashboard", { timeout: 120_000 }, () => {
     await client(second).removeVm({ id });
     await row.waitFor({ state: "detached" });
     expect(tab.complaints).toEqual([]);
+  });
+
+  it("links to each app where it is published, and to its dashboard", async () => {
+    await using site = await Site.make();
+    const config = site.config({ gateway: { base_domain: "app.example.org" } });
+    await using pod = await site.start(config, { hypervisor: new FakeHypervisor(), page });
+    const published = "services:\n  web:\n    image: x\n    ports: ['8080:80']\n";
+    const elsewhere = JSON.stringify({ ...(JSON.parse(COMPOSE) as object), docker_compose_file: published });
+    await client(pod).createVm(vmRequest());
+    await client(pod).createVm(vmRequest({ name: "elsewhere", composeFile: elsewhere }));
+    const [first, second] = (await client(pod).status({})).vms.map(({ appId }) => appId);
+    await using tab = await Tab.open(browser, pod.url);
+    await tab.logIn(VIEWER);
+    const link = (name: string) => tab.page.getByRole("link", { name, exact: true }).getAttribute("href");
+    expect([
+      await link("App of hello"),
+      await link("App of elsewhere"),
+      await link("Dashboard of elsewhere"),
+    ]).toEqual([
+      `https://${first}.app.example.org`,
+      `https://${second}-8080.app.example.org`,
+      `https://${second}-8090.app.example.org`,
+    ]);
   });
 
   it("follows a console with colours, searches it, and goes on after a restart of teepod", async () => {

@@ -10,7 +10,8 @@ export function dashboardUrl(vm: Pick<VmSummary, "app_url">): string | undefined
   return safe(vm.app_url);
 }
 
-/** Port 80 of the VM: the app's name without a port. */
-export function appUrl(vm: Pick<VmSummary, "app_url">): string | undefined {
-  return safe(vm.app_url)?.replace(/^(https:\/\/[0-9a-f]{40})-\d+\./, "$1.");
+/** The app, at the port its compose file publishes; 80 goes without saying. */
+export function appUrl(vm: Pick<VmSummary, "app_url" | "app_port">): string | undefined {
+  const port = vm.app_port === 80 ? "" : `-${vm.app_port}`;
+  return safe(vm.app_url)?.replace(/^(https:\/\/[0-9a-f]{40})-\d+\./, `$1${port}.`);
 }
