@@ -48,6 +48,13 @@ it("sends HTTP to HTTPS for names that are routed, and no others", async () => {
     const { statusCode, headers } = await get(port, unknown);
     expect([statusCode, headers.location], unknown).toEqual([404, undefined]);
   }
+  await register(server, { instance: "narrow", app: "narrow" }, generateKeyPair().publicKey, 2, {
+    publicPorts: [8090, 8443],
+  });
+  expect((await get(port, `${idOf("narrow")}-8443.${BASE}`)).statusCode).toBe(308);
+  for (const closed of [`${idOf("narrow")}.${BASE}`, `${idOf("narrow")}-8080.${BASE}`]) {
+    expect((await get(port, closed)).statusCode, `P3: ${closed}`).toBe(404);
+  }
   expect((await get(port, "127.0.0.1")).statusCode).toBe(400);
   expect((await get(port, "a_b.example.org")).statusCode).toBe(400);
   expect((await get(port, name, "http://evil.example/")).statusCode).toBe(400);

@@ -41,23 +41,29 @@ describe("RegisterCvm", () => {
     ]);
   });
 
-  it("keeps on which ports an instance wants PROXY headers, over restarts, until it registers without", async () => {
-    await using site = await makeSite();
-    const ports = (server: Tproxy) => server.registry.list().map((instance) => instance.proxyProtocolPorts);
-    const key = newKey();
-    {
+  it.each([
+    ["proxyProtocolPorts", /proxy_protocol_ports/, 16],
+    ["publicPorts", /public_ports/, 66],
+  ] as const)(
+    "keeps an instance's %s over restarts, until it registers without",
+    async (field, name, most) => {
+      await using site = await makeSite();
+      const ports = (server: Tproxy) => server.registry.list().map((instance) => instance[field]);
+      const key = newKey();
+      {
+        await using server = await start(site);
+        await register(server, {}, key, 2, { [field]: [443, 8443] });
+        expect(ports(server)).toEqual([[443, 8443]]);
+      }
       await using server = await start(site);
-      await register(server, {}, key, 2, [443, 8443]);
       expect(ports(server)).toEqual([[443, 8443]]);
-    }
-    await using server = await start(site);
-    expect(ports(server)).toEqual([[443, 8443]]);
-    for (const wrong of [[0], [65_536], Array.from({ length: 17 }, (_, n) => n + 1)]) {
-      await expect(register(server, {}, key, 2, wrong)).rejects.toThrow(/proxy_protocol_ports/);
-    }
-    await register(server, {}, key);
-    expect(ports(server)).toEqual([undefined]);
-  });
+      for (const wrong of [[0], [65_536], Array.from({ length: most + 1 }, (_, n) => n + 1)]) {
+        await expect(register(server, {}, key, 2, { [field]: wrong })).rejects.toThrow(name);
+      }
+      await register(server, {}, key);
+      expect(ports(server)).toEqual([undefined]);
+    },
+  );
 
   it("G5: lets each guest use its own address and no other", async () => {
     await using site = await makeSite();

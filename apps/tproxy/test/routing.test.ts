@@ -61,11 +61,11 @@ describe("choice of instances", () => {
 
 const fixed = { baseDomains: ["app.example.org"], allowedPorts: [] };
 
-it("tells the data plane on which ports an instance wants PROXY headers", () => {
-  const asking = { ...instance(1), proxyProtocolPorts: [8443] };
+it.each(["proxyProtocolPorts", "publicPorts"] as const)("tells the data plane an instance's %s", (field) => {
+  const asking = { ...instance(1), [field]: [8443] };
   const { backends } = routeTable([asking, instance(2)], new Map(), NOW, fixed);
-  expect(backends.get(asking.instanceId)?.[0]?.proxyProtocolPorts).toEqual([8443]);
-  expect(backends.get(instance(2).instanceId)?.[0]).not.toHaveProperty("proxyProtocolPorts");
+  expect(backends.get(asking.instanceId)?.[0]?.[field]).toEqual([8443]);
+  expect(backends.get(instance(2).instanceId)?.[0]).not.toHaveProperty(field);
 });
 
 describe("draining", () => {

@@ -207,8 +207,8 @@ export async function register(
   shape: GuestShape,
   clientPublicKey: string,
   clientVersion = 0,
-  proxyProtocolPorts: number[] = [],
+  ports: { proxyProtocolPorts?: number[]; publicPorts?: number[] } = {},
 ) {
   await using client = rpcClient(server.url, await guestIdentity(shape));
-  return await client.registerCvm({ clientPublicKey, clientVersion, proxyProtocolPorts });
+  return await client.registerCvm({ clientPublicKey, clientVersion, ...ports });
 }

@@ -39,7 +39,14 @@ export const fuzzSeeds: Readonly<Record<string, readonly Buffer[]>> = {
   proxy_header_target: proxyHeaders.map(([, bytes]) => bytes),
   routes_target: [
     routesCommand(
-      routesTo(backend(), { ...backend("::ffff:10.0.3.2", "c".repeat(40)), proxyProtocolPorts: [80, 443] }),
+      routesTo(
+        backend(),
+        { ...backend("::ffff:10.0.3.2", "c".repeat(40)), proxyProtocolPorts: [80, 443] },
+        {
+          ...backend("10.0.3.3", "d".repeat(40)),
+          publicPorts: [80, 8090],
+        },
+      ),
       new Map(),
     ).subarray(5),
     routesCommand(routesTo(), new Map([[APP, [backend()]]])).subarray(5),

@@ -12,6 +12,8 @@
 #define MAX_PORT_RANGES 64
 #define MAX_PREFIXES 32
 #define MAX_HEADER_PORTS 16
+#define MAX_PUBLIC_PORTS 66
+#define ALL_PORTS 0xff  // in place of a count of them
 
 enum command {
   COMMAND_START = 1,        // limits, threads, whether to accept yet, listeners

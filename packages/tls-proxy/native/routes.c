@@ -12,9 +12,14 @@ static void free_base_domains(struct routes *routes) {
   while (routes->base_domain_count > 0) free(routes->base_domains[--routes->base_domain_count]);
 }
 
+static void free_route(struct route *route) {
+  for (size_t i = 0; i < route->place_count; i++) free(route->places[i].public_ports);
+  free(route);
+}
+
 void routes_free(struct routes *routes) {
   struct table_node *node;
-  while ((node = table_take_any(&routes->by_id)) != NULL) free(node);
+  while ((node = table_take_any(&routes->by_id)) != NULL) free_route((struct route *)node);
   table_free(&routes->by_id);
   free_base_domains(routes);
 }
@@ -48,7 +53,19 @@ static void remove_id(struct routes *routes, const uint8_t id[ID_BYTES]) {
   struct table_node *node = table_find(&routes->by_id, id);
   if (node == NULL) return;
   table_remove(&routes->by_id, node);
-  free(node);
+  free_route((struct route *)node);
+}
+
+static bool read_public_ports(struct cursor *update, struct place *place) {
+  size_t count = (size_t)cursor_uint(update, 1);
+  place->serves_all_ports = count == ALL_PORTS;
+  if (update->failed || place->serves_all_ports || count == 0) return !update->failed;
+  if (count > MAX_PUBLIC_PORTS) return false;
+  place->public_ports = calloc(count, sizeof *place->public_ports);
+  if (place->public_ports == NULL) return false;
+  place->public_port_count = count;
+  for (size_t i = 0; i < count; i++) place->public_ports[i] = (uint16_t)cursor_uint(update, 2);
+  return !update->failed;
 }
 
 static bool read_place(struct cursor *update, struct place *place) {
@@ -64,20 +81,20 @@ static bool read_place(struct cursor *update, struct place *place) {
   place->header_port_count = (size_t)cursor_uint(update, 1);
   if (place->header_port_count > MAX_HEADER_PORTS) return false;
   for (size_t i = 0; i < place->header_port_count; i++) place->header_ports[i] = (uint16_t)cursor_uint(update, 2);
-  return !update->failed;
+  return read_public_ports(update, place);
 }
 
 static bool read_route(struct routes *routes, struct cursor *update) {
   const uint8_t *id = cursor_take(update, ID_BYTES);
   size_t count = (size_t)cursor_uint(update, 1);
-  if (id == NULL || update->failed || count == 0 || count > MAX_CONTESTANTS) return false;
+  if (id == NULL || update->failed || count == 0 || count > MAX_PLACES) return false;
   struct route *route = calloc(1, sizeof *route + count * sizeof *route->places);
   if (route == NULL) return false;
   memcpy(route->node.key, id, ID_BYTES);
   route->place_count = count;
   for (size_t i = 0; i < count; i++) {
     if (read_place(update, &route->places[i])) continue;
-    free(route);
+    free_route(route);
     return false;
   }
   remove_id(routes, id);
@@ -122,6 +139,13 @@ static bool is_allowed(const struct routes *routes, uint16_t port) {
   return false;
 }
 
+static bool serves(const struct place *place, uint16_t port) {
+  for (size_t i = 0; i < place->public_port_count; i++) {
+    if (place->public_ports[i] == port) return true;
+  }
+  return place->serves_all_ports;
+}
+
 static struct backend backend_on(const struct place *place, uint16_t port) {
   struct backend backend = place->backend;
   for (size_t i = 0; i < place->header_port_count; i++) {
@@ -135,9 +159,11 @@ static enum routes_found find(const struct routes *routes, const uint8_t id[ID_B
   const struct route *route = (const struct route *)table_find(&routes->by_id, id);
   if (route == NULL) return ROUTES_UNKNOWN;
   if (!is_allowed(routes, port)) return ROUTES_PORT_NOT_ALLOWED;
-  for (size_t i = 0; i < route->place_count; i++) backends[i] = backend_on(&route->places[i], port);
-  *count = route->place_count;
-  return ROUTES_FOUND;
+  *count = 0;
+  for (size_t i = 0; i < route->place_count && *count < MAX_CONTESTANTS; i++) {
+    if (serves(&route->places[i], port)) backends[(*count)++] = backend_on(&route->places[i], port);
+  }
+  return *count == 0 ? ROUTES_PORT_NOT_ALLOWED : ROUTES_FOUND;
 }
 
 enum routes_found routes_find(struct routes *routes, const uint8_t id[ID_BYTES], uint16_t port,

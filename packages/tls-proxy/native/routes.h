@@ -10,8 +10,10 @@
 #include "protocol.h"
 #include "table.h"
 
-// How many instances are tried for one connection; more are not kept.
+// How many instances are tried for one connection.
 #define MAX_CONTESTANTS 3
+// How many are kept of a route: instances of an app may serve different ports.
+#define MAX_PLACES 24
 
 struct backend {
   uint8_t app[ID_BYTES];
@@ -26,6 +28,9 @@ struct place {
   struct backend backend;
   uint16_t header_ports[MAX_HEADER_PORTS];
   size_t header_port_count;
+  bool serves_all_ports;
+  uint16_t *public_ports;  // those it serves else
+  size_t public_port_count;
 };
 
 struct route {

@@ -10,6 +10,8 @@ export interface Backend {
   readonly host: string;
   /** Ports on which it wants to be told by the PROXY protocol (version 2) who its client is; at most 16. */
   readonly proxyProtocolPorts?: readonly number[];
+  /** The only ports it is dialled on, at most 66; all of them when absent. */
+  readonly publicPorts?: readonly number[];
 }
 
 /** Inclusive. */

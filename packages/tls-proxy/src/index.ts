@@ -14,6 +14,7 @@ export type {
   RefusalReason,
   RouteTable,
 } from "./data-plane.js";
+export { backendsOn } from "./backends-on.js";
 export { createJsDataPlane } from "./js/js-data-plane.js";
 export type { JsDataPlaneOptions } from "./js/js-data-plane.js";
 export { dialTcp } from "./js/dial.js";

@@ -711,10 +711,52 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       const answers = [
         { id: "0".repeat(40), port: 8080 },
         { id: APP, port: 22 },
+        { id: APP, port: 8081 },
       ];
-      await using plane = await start({ lookup: () => Promise.resolve(answers.shift()) });
+      const routes = routesTo({ ...backend(), publicPorts: [8080] });
+      await using plane = await start({ routes, lookup: () => Promise.resolve(answers.shift()) });
+      expect(await answerTo(plane, helloFor("c.example.com"))).toEqual(alertBytes("unrecognized_name"));
       expect(await answerTo(plane, helloFor("a.example.com"))).toEqual(alertBytes("unrecognized_name"));
       expect(await answerTo(plane, helloFor("b.example.com"))).toEqual(alertBytes("unrecognized_name"));
+    });
+
+    it.each([
+      ["terminated", ""],
+      ["passed through", "s"],
+    ])("P3: dials an instance only on the ports it has opened: %s", async (_, suffix) => {
+      const seen: ConnectionReport[] = [];
+      await using open = await startApp(
+        (socket) => socket.once("data", () => socket.end("reached")),
+        "127.0.0.2",
+      );
+      await using closed = await startApp(echo, "127.0.0.1");
+      // Instances of an app may differ: one of each version, while it is upgraded.
+      const older = [1, 2, 3].map((n) => ({
+        ...backend("127.0.0.1", String(n).repeat(40)),
+        publicPorts: [8090],
+      }));
+      const routes = routesTo(...older, { ...backend("127.0.0.2"), publicPorts: [8090, open.port] });
+      await using plane = await start({ routes, onConnection: (report) => seen.push(report) });
+      const refusal = alertBytes("unrecognized_name");
+      for (const [id, port] of [
+        [APP, closed.port],
+        [INSTANCE, closed.port],
+        ["1".repeat(40), open.port],
+      ] as const) {
+        expect(await answerTo(plane, helloFor(`${id}-${port}${suffix}.${BASE}`))).toEqual(refusal);
+      }
+      await expect.poll(() => seen.map(({ outcome }) => outcome)).toEqual(Array(3).fill("port_not_allowed"));
+      expect(closed.sockets).toEqual([]);
+      for (const id of [APP, INSTANCE]) {
+        const name = `${id}-${open.port}${suffix}.${BASE}`;
+        if (suffix === "s") expect(String(await answerTo(plane, helloFor(name)))).toBe("reached");
+        else {
+          const client = await connectThrough(plane, name);
+          client.write("hello");
+          expect(String(await readAll(client))).toBe("reached");
+          client.destroy();
+        }
+      }
     });
 
     it.each([

@@ -42,6 +42,8 @@ it.each([
   ["instance", { instanceId: "f".repeat(40) }],
   ["app", { appId: "f".repeat(40) }],
   ["ports with a header", { proxyProtocolPorts: [80] }],
+  ["public ports", { publicPorts: [80] }],
+  ["public ports, of which there are none", { publicPorts: [] }],
 ])("tells of another %s", (_, change) => {
   const changed = table([
     [APP, [one, two]],

@@ -49,6 +49,7 @@ export interface RegistrationSeen {
   /** Of WireGuard. */
   readonly key: string;
   readonly proxyProtocolPorts: readonly number[];
+  readonly publicPorts: readonly number[];
 }
 
 export interface TunnelAnswer {
@@ -155,8 +156,9 @@ export async function startSite(): Promise<Site> {
             freshEvidence === undefined
               ? requireAttested(call)
               : await tproxyChallenges.verify(call, freshEvidence);
-          const { clientPublicKey: key, proxyProtocolPorts } = request;
-          return parts.onRegister({ peer, fresh: freshEvidence !== undefined, key, proxyProtocolPorts });
+          const { clientPublicKey: key, proxyProtocolPorts, publicPorts } = request;
+          const fresh = freshEvidence !== undefined;
+          return parts.onRegister({ peer, fresh, key, proxyProtocolPorts, publicPorts });
         },
         list: async () => ({}),
         acmeInfo: async () => ({}),

@@ -12,6 +12,8 @@ export interface Instance {
   readonly registeredAt: number;
   /** On which it is told by the PROXY protocol who its client is; none when absent. */
   readonly proxyProtocolPorts?: readonly number[];
+  /** The only ones its firewall lets through the tunnel; all of them when absent. */
+  readonly publicPorts?: readonly number[];
   /** An operator wants it to get no new connections. */
   readonly draining: boolean;
 }

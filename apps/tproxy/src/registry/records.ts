@@ -27,19 +27,27 @@ export type InstanceFacts = Omit<Instance, "draining">;
 
 const unixSeconds = z.int().min(0);
 
-const InstanceRecord = z.strictObject({
-  version: z.literal(1),
+const port = z.int().min(1).max(65535);
+
+const facts = {
   instance_id: z.string().transform(parseInstanceId),
   app_id: z.string().transform(parseAppId),
   public_key: z.string().transform(parsePublicKey),
   ip: z.union([z.ipv4(), z.ipv6()]),
   registered_at: unixSeconds,
-  proxy_protocol_ports: z.array(z.int().min(1).max(65535)).min(1).max(16).optional(),
-});
+  proxy_protocol_ports: z.array(port).min(1).max(16).optional(),
+};
+
+/** A tproxy that knows version 1 alone would dial every port: it shall not read the record of an instance that has closed some. */
+const InstanceRecord = z.discriminatedUnion("version", [
+  z.strictObject({ version: z.literal(1), ...facts }),
+  z.strictObject({ version: z.literal(2), ...facts, public_ports: z.array(port).min(1).max(66) }),
+]);
 
 export function writeInstance(instance: InstanceFacts): string {
+  const { publicPorts } = instance;
   const record: z.input<typeof InstanceRecord> = {
-    version: 1,
+    ...(publicPorts === undefined ? { version: 1 } : { version: 2, public_ports: [...publicPorts] }),
     instance_id: instance.instanceId,
     app_id: instance.appId,
     public_key: instance.publicKey,
@@ -60,6 +68,7 @@ export function readInstance(text: string): InstanceFacts {
     ip: record.ip,
     registeredAt: record.registered_at,
     ...(record.proxy_protocol_ports === undefined ? {} : { proxyProtocolPorts: record.proxy_protocol_ports }),
+    ...(record.version === 1 ? {} : { publicPorts: record.public_ports }),
   };
 }
 

@@ -12,4 +12,6 @@ export interface Registration {
   readonly again: boolean;
   /** On which it wants to be told by the PROXY protocol who its client is. */
   readonly proxyProtocolPorts?: readonly number[];
+  /** The only ones its firewall lets through the tunnel; all of them when absent. */
+  readonly publicPorts?: readonly number[];
 }

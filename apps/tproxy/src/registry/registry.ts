@@ -116,7 +116,7 @@ export class InstanceRegistry {
 
   async #tryRegister(registration: Registration): Promise<Instance | undefined> {
     const { store, now, isNodeKey, isInABlock } = this.#options;
-    const { appId, instanceId, publicKey, proxyProtocolPorts = [] } = registration;
+    const { appId, instanceId, publicKey, proxyProtocolPorts = [], publicPorts = [] } = registration;
     const [own, owner] = [store.get(instanceKey(instanceId)), store.get(ownerKey(publicKey))];
     const lastBoot = store.get(bootKey(instanceId));
     const before = own === undefined ? undefined : readInstance(own.value);
@@ -139,6 +139,7 @@ export class InstanceRegistry {
       ip,
       registeredAt: now(),
       ...(proxyProtocolPorts.length === 0 ? {} : { proxyProtocolPorts }),
+      ...(publicPorts.length === 0 ? {} : { publicPorts }),
     };
     try {
       const made = await store.commit({

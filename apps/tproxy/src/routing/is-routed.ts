@@ -1,4 +1,4 @@
-import { parseDestination } from "@dstack/tls-proxy";
+import { backendsOn, parseDestination } from "@dstack/tls-proxy";
 import type { CustomDomains, RouteTable, ServerName } from "@dstack/tls-proxy";
 
 /**
@@ -14,6 +14,5 @@ export async function isRouted(
   const parsed = parseDestination(name, routes.baseDomains);
   if (parsed.kind === "unknown") return false;
   const found = parsed.kind === "app" ? parsed : await domains.lookup(parsed.domain, source);
-  if (found === undefined || !routes.backends.has(found.id)) return false;
-  return routes.allowedPorts.some(({ from, to }) => from <= found.port && found.port <= to);
+  return found !== undefined && (backendsOn(routes, found.id, found.port) ?? []).length > 0;
 }

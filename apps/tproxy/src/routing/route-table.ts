@@ -61,9 +61,15 @@ const ownRoutes = new WeakMap<Instance, readonly [Backend]>();
 function ownRoute(instance: Instance): readonly [Backend] {
   const known = ownRoutes.get(instance);
   if (known !== undefined) return known;
-  const { appId, instanceId, ip: host, proxyProtocolPorts } = instance;
+  const { appId, instanceId, ip: host, proxyProtocolPorts, publicPorts } = instance;
   const route = [
-    { appId, instanceId, host, ...(proxyProtocolPorts === undefined ? {} : { proxyProtocolPorts }) },
+    {
+      appId,
+      instanceId,
+      host,
+      ...(proxyProtocolPorts === undefined ? {} : { proxyProtocolPorts }),
+      ...(publicPorts === undefined ? {} : { publicPorts }),
+    },
   ] as const;
   ownRoutes.set(instance, route);
   return route;

@@ -16,8 +16,8 @@ type RegisterCvm = (typeof tproxy.Tproxy)["method"]["registerCvm"];
 /** From this version on a guest reads `servers`. */
 const KNOWS_SERVERS = 2;
 
-/** Of an instance, told by the PROXY protocol who their clients are; what the data plane keeps. */
-const MAX_PORTS = 16;
+/** What the data plane keeps of an instance. */
+const MAX_PORTS = { proxy_protocol_ports: 16, public_ports: 66 };
 
 /**
  * `Tproxy.RegisterCvm`: gives the calling VM its address in the tunnel. Who it is comes from its evidence alone; only
@@ -34,7 +34,8 @@ export const registerCvm =
       const instance = await context.registry.register({
         ...identityOf(peer),
         publicKey: parsePublicKey(request.clientPublicKey),
-        proxyProtocolPorts: parsePorts(request.proxyProtocolPorts),
+        proxyProtocolPorts: parsePorts("proxy_protocol_ports", request.proxyProtocolPorts),
+        publicPorts: parsePorts("public_ports", request.publicPorts),
       });
       await context.tunnel.sync();
       context.publishRoutes();
@@ -57,9 +58,10 @@ export const registerCvm =
   };
 
 /** Its own word, as its WireGuard key is: it concerns nobody's connections but its own. */
-function parsePorts(ports: readonly number[]): readonly number[] {
-  if (ports.length > MAX_PORTS || !ports.every((port) => port >= 1 && port <= 65535)) {
-    throw new InputError(`proxy_protocol_ports must be at most ${MAX_PORTS} ports`);
+function parsePorts(field: keyof typeof MAX_PORTS, ports: readonly number[]): readonly number[] {
+  const most = MAX_PORTS[field];
+  if (ports.length > most || !ports.every((port) => port >= 1 && port <= 65535)) {
+    throw new InputError(`${field} must be at most ${most} ports`);
   }
   return ports;
 }

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { SecureContext } from "node:tls";
 import { sourceKey, withDeadline } from "@dstack/core";
 import type { CountLimit } from "@dstack/core";
+import { backendsOn } from "../backends-on.js";
 import type { ClientHello } from "../client-hello.js";
 import type {
   Backend,
@@ -171,13 +172,10 @@ export class Connection {
     // One answer to everything that is not there: whether an id exists, or a port is closed to the public, stays ours.
     if (destination === undefined) return this.#refuse("unknown_name");
     const { id, mode, port } = destination;
-    const routes = this.engine.routes();
-    const backends = routes.backends.get(id);
-    const appId = backends?.[0]?.appId;
-    if (backends === undefined || appId === undefined) return this.#refuse("unknown_name");
-    if (!routes.allowedPorts.some(({ from, to }) => from <= port && port <= to)) {
-      return this.#refuse("port_not_allowed");
-    }
+    const backends = backendsOn(this.engine.routes(), id, port);
+    if (backends === undefined) return this.#refuse("unknown_name");
+    const appId = backends[0]?.appId;
+    if (appId === undefined) return this.#refuse("port_not_allowed");
     this.#mode = mode;
     this.#appId = appId;
     const leave = this.engine.apps.enter(appId);

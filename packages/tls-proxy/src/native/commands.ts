@@ -20,6 +20,10 @@ const COMMAND = {
 
 /** The engine tries no more instances for one connection (`MAX_CONTESTANTS`). */
 const CONTESTANTS = 3;
+/** Nor does it keep more of a route, whatever ports they serve (`MAX_PLACES`). */
+const PLACES = 24;
+/** In place of a count of ports. */
+const ALL_PORTS = 0xff;
 
 export function startCommand(
   limits: Limits,
@@ -82,13 +86,31 @@ export function routesCommand(routes: RouteTable, before: RouteTable["backends"]
   ]);
 }
 
+/**
+ * Those that the engine may come to try: on no port does it try more than the first few that serve it. Instances of an
+ * app serve different ports while it is upgraded.
+ */
+function contestants(backends: readonly Backend[]): readonly Backend[] {
+  if (backends.length <= CONTESTANTS) return backends;
+  const counts = new Map<string, number>();
+  const chosen: Backend[] = [];
+  for (const each of backends) {
+    const ports = each.publicPorts?.join() ?? "all";
+    const count = counts.get(ports) ?? 0;
+    if (count === CONTESTANTS) continue;
+    counts.set(ports, count + 1);
+    if (chosen.push(each) === PLACES) break;
+  }
+  return chosen;
+}
+
 /** Whether the engine is told the same of them. */
 function isSameRoute(a: readonly Backend[], b: readonly Backend[]): boolean {
   if (a === b) return true;
-  const count = Math.min(a.length, CONTESTANTS);
-  if (count !== Math.min(b.length, CONTESTANTS)) return false;
-  for (let i = 0; i < count; i++) {
-    const [one, other] = [a[i], b[i]];
+  const [ours, theirs] = [contestants(a), contestants(b)];
+  if (ours.length !== theirs.length) return false;
+  for (let i = 0; i < ours.length; i++) {
+    const [one, other] = [ours[i], theirs[i]];
     if (one === other) continue;
     if (one === undefined || other === undefined || !backend(one).equals(backend(other))) return false;
   }
@@ -155,8 +177,8 @@ function idBytes(id: string): Buffer {
 }
 
 function route(id: string, backends: readonly Backend[]): Buffer {
-  const contestants = backends.slice(0, CONTESTANTS);
-  return Buffer.concat([idBytes(id), uint(1, contestants.length), ...contestants.map(backend)]);
+  const places = contestants(backends);
+  return Buffer.concat([idBytes(id), uint(1, places.length), ...places.map(backend)]);
 }
 
 /** Instances change their order all the time, and hardly ever themselves: who hands in the same object has it encoded once. */
@@ -165,13 +187,15 @@ const encodedBackends = new WeakMap<Backend, Buffer>();
 function backend(instance: Backend): Buffer {
   const known = encodedBackends.get(instance);
   if (known !== undefined) return known;
-  const { appId, instanceId, host, proxyProtocolPorts = [] } = instance;
+  const { appId, instanceId, host, proxyProtocolPorts = [], publicPorts } = instance;
   const encoded = Buffer.concat([
     idBytes(appId),
     idBytes(instanceId),
     address(host),
     uint(1, proxyProtocolPorts.length),
     ...proxyProtocolPorts.map((port) => uint(2, port)),
+    uint(1, publicPorts?.length ?? ALL_PORTS),
+    ...(publicPorts ?? []).map((port) => uint(2, port)),
   ]);
   encodedBackends.set(instance, encoded);
   return encoded;

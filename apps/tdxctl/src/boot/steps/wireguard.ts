@@ -33,7 +33,8 @@ export async function joinTunnel(
   const tunnel = await attestedCall(
     { ...peer, certificate },
     { step: "wireguard", service: "tproxy", urlKey: "tproxy_url" },
-    (transport) => register(transport, peer.events, { privateKey, proxyProtocolPorts }, signal),
+    (transport) =>
+      register(transport, peer.events, { wireguardKey: privateKey, proxyProtocolPorts, publicPorts }, signal),
     signal,
   );
   await bringUpTunnel(peer.system, { wireguardKey: privateKey, publicPorts }, tunnel, signal);

@@ -2,12 +2,11 @@ import { tproxy } from "@dstack/proto";
 import { createClient } from "@dstack/prpc";
 import type { RaTlsTransport } from "@dstack/ra-rpc";
 import type { RuntimeEventLog } from "@dstack/tdx-attest";
-import type { WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
 import { publicKeyOf } from "@dstack/wireguard-tools-wrapper";
 import { withFreshEvidence } from "../fresh-evidence.js";
 import type { GuestSystem } from "../guest-system.js";
 import type { SavedTunnel } from "./saved-tunnel.js";
-import { firewallRules, hostCidr, parseTunnel, tunnelConfig } from "./tunnel.js";
+import { firewallRules, hostCidr, openPorts, parseTunnel, tunnelConfig } from "./tunnel.js";
 import type { Tunnel } from "./tunnel.js";
 
 /** The version from which tproxy answers with every node of its cluster. */
@@ -21,15 +20,17 @@ const CLIENT_VERSION = 2;
 export async function register(
   transport: RaTlsTransport,
   events: RuntimeEventLog,
-  own: { readonly privateKey: WireGuardPrivateKey; readonly proxyProtocolPorts: readonly number[] },
+  own: Pick<SavedTunnel, "wireguardKey" | "proxyProtocolPorts" | "publicPorts">,
   signal: AbortSignal,
 ): Promise<Tunnel> {
   const answer = await transport.withSession((session) => {
     const client = createClient(tproxy.Tproxy, session);
     const request = {
-      clientPublicKey: publicKeyOf(own.privateKey),
+      clientPublicKey: publicKeyOf(own.wireguardKey),
       clientVersion: CLIENT_VERSION,
       proxyProtocolPorts: [...own.proxyProtocolPorts],
+      // So that tproxy refuses at once what our firewall would drop.
+      publicPorts: openPorts(own.publicPorts) ?? [],
     };
     return withFreshEvidence(
       session,

@@ -67,10 +67,5 @@ async function at(
   signal: AbortSignal,
 ): Promise<Tunnel> {
   await using transport = raTlsTransport({ url, caPem: saved.caPem, key: saved.tlsKey, certChain });
-  return await register(
-    transport,
-    events,
-    { privateKey: saved.wireguardKey, proxyProtocolPorts: saved.proxyProtocolPorts },
-    signal,
-  );
+  return await register(transport, events, saved, signal);
 }

@@ -94,6 +94,14 @@ export interface LetIn {
   readonly ssh: boolean;
 }
 
+/**
+ * The only ports that tproxy's clients get to through the tunnel; undefined for all.
+ * @param publicPorts of the compose document
+ */
+export function openPorts(publicPorts: readonly number[] | undefined): number[] | undefined {
+  return publicPorts === undefined ? undefined : [...new Set([...TAPPD_PORTS, ...publicPorts])];
+}
+
 /** New connections only: what the guest asked for may be answered, pings too. tproxy speaks nothing but TCP to apps. */
 function onlyPorts(ports: readonly number[]): string[] {
   const tunnel = `    iifname "${WIREGUARD_INTERFACE}"`;
@@ -109,6 +117,7 @@ function onlyPorts(ports: readonly number[]): string[] {
  * tproxy's machine: from the internet nobody gets to it, for tproxy leads to port 22 only where it is told to.
  */
 export function firewallRules(tunnel: Tunnel, { publicPorts, ssh }: LetIn): string {
+  const open = openPorts(publicPorts);
   const of = (family: 4 | 6): string =>
     tunnel.servers.flatMap(({ ip }) => (isIP(ip) === family ? [ip] : [])).join(", ");
   const only = (name: "ip" | "ip6", protocol: "ipv4" | "ipv6", servers: string): string =>
@@ -124,9 +133,7 @@ export function firewallRules(tunnel: Tunnel, { publicPorts, ssh }: LetIn): stri
     only("ip", "ipv4", of(4)),
     only("ip6", "ipv6", of(6)),
     ...(ssh ? [] : [`    iifname "${WIREGUARD_INTERFACE}" tcp dport ${SSH_PORT} drop`]),
-    ...(publicPorts === undefined
-      ? []
-      : onlyPorts([...new Set([...TAPPD_PORTS, ...publicPorts, ...(ssh ? [SSH_PORT] : [])])])),
+    ...(open === undefined ? [] : onlyPorts(ssh ? [...new Set([...open, SSH_PORT])] : open)),
     "  }",
     "}",
     "",
