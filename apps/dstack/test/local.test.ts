@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
@@ -39,6 +39,43 @@ describe("what a person types next", () => {
     vi.spyOn(process, "cwd").mockReturnValue("/srv/elsewhere");
     vi.stubEnv("SUDO_UID", "1000");
     expect(cliFor({ dir: "/home/ann/.dstack" })).toBe(`sudo ${script} --home /home/ann/.dstack`);
+  });
+});
+
+describe("dstack down", () => {
+  /** An installation, and in place of the checkout one whose tproxy does what the script says. */
+  async function installation(tproxy: string): Promise<Home> {
+    const dir = await mkdtemp(join(tmpdir(), "dstack-home-"));
+    onTestFinished(() => rm(dir, { recursive: true, force: true }));
+    const programs = join(dir, "apps", "tproxy", "dist");
+    await mkdir(programs, { recursive: true });
+    await writeFile(join(programs, "tproxy.mjs"), tproxy);
+    vi.spyOn(process, "argv", "get").mockReturnValue([
+      process.execPath,
+      join(dir, "apps", "dstack", "dist", "dstack.mjs"),
+    ]);
+    const home = await Home.open(join(dir, "home"));
+    await home.update({});
+    return home;
+  }
+
+  it("has tproxy remove the interface that it leaves when it ends", async () => {
+    const home = await installation(
+      `import { writeFileSync } from "node:fs"; writeFileSync("asked", process.argv.slice(2).join(" "));`,
+    );
+    const asked = (): Promise<string> => readFile(home.path("asked"), "utf8");
+    await dstack("--home", home.dir, "down");
+    await expect(asked()).rejects.toThrow("ENOENT"); // nothing was set up that could have made one
+    await writeFile(home.path("tproxy.toml"), "");
+    await dstack("--home", home.dir, "down");
+    expect(await asked()).toBe(`down -c ${home.path("tproxy.toml")}`);
+  });
+
+  it("says what tproxy says where the interface stays, and deletes nothing then", async () => {
+    const home = await installation(`console.error("tproxy: not yours"); process.exitCode = 1;`);
+    await writeFile(home.path("tproxy.toml"), "");
+    await expect(dstack("--home", home.dir, "down", "--purge")).rejects.toThrow(/not removed: .*not yours/);
+    expect(await readdir(home.dir)).toContain("tproxy.toml");
   });
 });
 

@@ -3,6 +3,7 @@ import { loadConfig, runDaemon } from "@dstack/daemon";
 import { Command } from "commander";
 import { TproxyConfig } from "./config.js";
 import { startTproxy } from "./service.js";
+import { removeInterface } from "./wireguard/remove-interface.js";
 
 const program = new Command("tproxy")
   .description("WireGuard hub and TLS reverse proxy of confidential VMs.")
@@ -11,6 +12,16 @@ const program = new Command("tproxy")
   .showHelpAfterError()
   .action(async ({ config }: { config: string }) => {
     await runDaemon("tproxy", async () => startTproxy(await loadConfig(TproxyConfig, { path: config })));
+  });
+
+program
+  .command("down")
+  .description("remove the tunnel's interface, which tproxy leaves for its successor when it ends")
+  .action(async (_: unknown, command: Command) => {
+    const { config: path } = command.optsWithGlobals<{ config: string }>();
+    const config = await loadConfig(TproxyConfig, { path });
+    const removed = await removeInterface(config);
+    process.stdout.write(`${config.wg.interface} ${removed ? "is removed" : "was not there"}\n`);
   });
 
 program.parseAsync().catch((err: unknown) => {

@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ResourceStack, addHealthAndMetrics, createLogger, createRegistry } from "@dstack/daemon";
 import type { Logger } from "@dstack/daemon";
@@ -45,7 +44,7 @@ import { Tunnel } from "./wireguard/tunnel.js";
 export interface TproxyParts {
   readonly log: Logger;
   readonly verifier: PeerVerifier;
-  /** The tunnel; tproxy disposes of it. */
+  /** The tunnel; tproxy releases it. */
   readonly wireguard: WireGuardDevice;
   /** tproxy closes it. */
   readonly store: Store;
@@ -88,7 +87,6 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   const log = parts.log ?? createLogger({ name: "tproxy" });
   await using stack = new ResourceStack();
   const stopping = new AbortController();
-  await mkdir(config.state_dir, { recursive: true, mode: 0o700 });
   stack.use(await lockState(config.state_dir));
   const identity = await loadIdentity(config.tls);
   const prometheus = createRegistry();
@@ -118,7 +116,9 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     now: unixNow,
     log,
   });
-  const device = stack.use(parts.wireguard ?? (await openWireGuard(config, metrics, log)));
+  const device = parts.wireguard ?? (await openWireGuard(config, metrics, log));
+  // Sessions and routes outlive us, as after kill -9; `tproxy down` removes the interface.
+  stack.defer(() => device.release());
   const server = { privateKey: serverKey.privateKey, listenPort: config.wg.listen_port };
   const endpoints = await EndpointMemory.open(join(config.state_dir, "endpoints.json"));
   const tunnel = new Tunnel(device, server, registry, endpoints, log);

@@ -1,13 +1,16 @@
-import { once } from "node:events";
+import { execFileSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import {
   Namespace,
   connectNamespaces,
   killLeftovers,
   namespacesUnavailable,
+  processesOf,
   uniqueInterfaceName,
 } from "@dstack/wireguard-tools-wrapper/testing";
 import { stringify } from "smol-toml";
@@ -59,8 +62,8 @@ afterEach(async () => {
 
 describe.skipIf(reason !== undefined)("tproxy, the real program, with a guest in another namespace", () => {
   it(
-    "routes by SNI over WireGuard, and goes on after kill -9 of itself and of wireguard-go",
-    { timeout: 90_000 },
+    "routes by SNI over WireGuard, and goes on after a restart, and kill -9 of itself and of wireguard-go",
+    { timeout: 240_000 },
     async () => {
       await using hub = await Namespace.create();
       await using guest = await Namespace.create();
@@ -81,8 +84,13 @@ describe.skipIf(reason !== undefined)("tproxy, the real program, with a guest in
       };
       await writeFile(configFile, stringify(input));
 
+      const bundler = fileURLToPath(new URL("../../../scripts/bundle.mjs", import.meta.url));
+      const bundle = join(site.dir, "tproxy.mjs");
+      const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+      execFileSync(process.execPath, [bundler, main, bundle]);
+      const program = pathToFileURL(bundle).href;
       const startTproxy = async (): Promise<ChildProcess> => {
-        const child = startIn(hub, "../src/main.ts", "--config", configFile);
+        const child = startIn(hub, program, "--config", configFile);
         await saysOnce(child, /tproxy is serving/);
         return child;
       };
@@ -105,6 +113,17 @@ describe.skipIf(reason !== undefined)("tproxy, the real program, with a guest in
       );
       expect(await fetchApp()).toBe(expected);
 
+      const handshakes = (): Promise<string> => hub.run("wg", "show", hubInterface, "latest-handshakes");
+      const known = await handshakes();
+      expect(known).toMatch(/\t[1-9]\d+\n$/);
+      const processes = await processesOf(hubInterface);
+      expect(await end(tproxy, "SIGTERM")).toBe(0);
+      expect(await handshakes()).toBe(known);
+      tproxy = await startTproxy();
+      expect(await processesOf(hubInterface)).toEqual(processes);
+      expect(await fetchApp()).toBe(expected); // the guest did nothing
+      expect(await handshakes()).toBe(known);
+
       await end(tproxy, "SIGKILL");
       tproxy = await startTproxy();
       expect(await fetchApp()).toBe(expected); // the guest did nothing
@@ -116,8 +135,13 @@ describe.skipIf(reason !== undefined)("tproxy, the real program, with a guest in
         await expect.poll(() => fetchApp().catch(String), { timeout: 30_000, interval: 500 }).toBe(expected);
       }
 
+      const down = (): Promise<number | null> => end(startIn(hub, program, "down", "--config", configFile));
+      expect(await down()).toBe(1); // it is running
+      expect(await fetchApp()).toBe(expected);
       expect(await end(tproxy, "SIGTERM")).toBe(0);
+      expect(await down()).toBe(0);
       expect(await hub.run("ip", "-oneline", "link", "show")).not.toContain(hubInterface);
+      expect(await processesOf(hubInterface)).toEqual([]);
       expect(existsSync(`/var/run/wireguard/${hubInterface}.sock`)).toBe(false);
       await end(guestProgram);
       await end(pcs);

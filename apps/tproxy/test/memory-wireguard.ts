@@ -10,7 +10,7 @@ export class MemoryWireGuard implements WireGuardDevice {
   readonly configs: string[] = [];
   readonly addresses: string[] = [];
   readonly routes: string[] = [];
-  closed = false;
+  released = false;
   readonly #handshakes = new Map<string, number>();
   readonly #endpoints = new Map<string, string>();
   readonly #traffic = new Map<string, { receivedBytes: number; sentBytes: number }>();
@@ -70,8 +70,8 @@ export class MemoryWireGuard implements WireGuardDevice {
     return { listenPort: 0, peers };
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.closed = true;
+  async release(): Promise<void> {
+    this.released = true;
   }
 
   #mayFail(): void {

@@ -267,7 +267,7 @@ describe("state", () => {
     await writeFile(join(site.dir, "wildcard.pem"), "nothing");
     const wireguard = new MemoryWireGuard();
     await expect(start(site, { wireguard })).rejects.toThrow(/certificate/);
-    expect(wireguard.closed).toBe(true);
+    expect(wireguard.released).toBe(true);
     await expect(start(site)).rejects.toThrow(/certificate/); // and not: another tproxy is running
   });
 });

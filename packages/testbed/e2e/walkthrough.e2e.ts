@@ -71,7 +71,7 @@ describe.runIf(process.getuid?.() === 0)("the operator's walkthrough, from build
     expect(await read()).toEqual(before);
   });
 
-  it("kms, tproxy and teepod run as three programs, tproxy takes the interface, Ctrl-C ends each in order", async () => {
+  it("kms, tproxy and teepod run as three programs, tproxy takes the interface and leaves it, Ctrl-C ends each in order", async () => {
     site.start("kms", "./kms");
     site.start("tproxy", "./tproxy");
     site.start("teepod", "./teepod");
@@ -79,7 +79,11 @@ describe.runIf(process.getuid?.() === 0)("the operator's walkthrough, from build
     const wireguard = await site.run("wg", ["show", INTERFACE]);
     expect(wireguard.stdout).toContain("listening port: 9182");
     expect(await site.stop()).toEqual([0, 0, 0]);
-    expect((await site.run("ip", ["-br", "link"])).stdout).not.toContain(INTERFACE);
+    const links = async (): Promise<string> => (await site.run("ip", ["-br", "link"])).stdout;
+    expect(await links()).toContain(INTERFACE);
+    const down = await site.run("./tproxy", ["down"]);
+    expect(down, down.stderr).toMatchObject({ exitCode: 0 });
+    expect(await links()).not.toContain(INTERFACE);
   });
 
   it("systemd runs them in their sandboxes, and starts one anew that hangs", async () => {

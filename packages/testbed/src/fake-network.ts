@@ -55,8 +55,12 @@ class FakeDevice implements WireGuardDevice {
     };
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  async release(): Promise<void> {
     this.network.leave(this);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
   }
 }
 
@@ -70,7 +74,7 @@ export class FakeNetwork {
   readonly #ports = new Map<FakeDevice, Map<number, number>>();
 
   /** A tunnel end; with `ports`, connections to its address reach those of this machine. */
-  open(interfaceName: string, ports: Map<number, number> = new Map()): WireGuardDevice {
+  open(interfaceName: string, ports: Map<number, number> = new Map()): WireGuardDevice & AsyncDisposable {
     const device = new FakeDevice(this, interfaceName);
     this.#devices.add(device);
     this.#ports.set(device, ports);

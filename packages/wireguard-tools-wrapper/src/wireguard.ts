@@ -27,12 +27,14 @@ export interface WireGuardOptions {
 }
 
 /** What a program needs of a tunnel; a test may give another one. */
-export interface WireGuardDevice extends AsyncDisposable {
+export interface WireGuardDevice {
   readonly interfaceName: string;
   setAddress(cidr: string): Promise<void>;
   addRoute(cidr: string): Promise<void>;
   syncconf(text: string): Promise<void>;
   dump(): Promise<WireGuardStatus>;
+  /** Lets go of the interface and leaves it as it is, for a successor. */
+  release(): Promise<void>;
 }
 
 const DEFAULT_MTU = 1420;
@@ -41,9 +43,9 @@ const SUPERVISE_MS = 1_000;
 
 /**
  * One WireGuard interface in our network namespace. It is made when it is missing and taken over, peers and sessions
- * included, when a killed predecessor left it; `close()` removes it in both cases.
+ * included, when a predecessor left it; `close()` removes it in both cases.
  */
-export class WireGuard implements WireGuardDevice {
+export class WireGuard implements WireGuardDevice, AsyncDisposable {
   readonly interfaceName: InterfaceName;
   readonly backend: Backend;
   /** Whether the interface was there before. */
@@ -93,6 +95,20 @@ export class WireGuard implements WireGuardDevice {
     return wireguard;
   }
 
+  /**
+   * Removes an interface that was released, with its wireguard-go.
+   * @returns whether there was one
+   * @throws {InputError} a bad interface name
+   * @throws {WireGuardError} `name_taken`: it is no WireGuard interface; `command_failed`
+   */
+  static async remove(options: Pick<WireGuardOptions, "interfaceName" | "runner">): Promise<boolean> {
+    const run = options.runner ?? runCommand;
+    const left = await takeOver(run, parseInterfaceName(options.interfaceName));
+    if (left === undefined) return false;
+    await removeInterface(run, left.name, left.pid);
+    return true;
+  }
+
   /** Gives the interface this address and no other: `10.0.3.1/24`. */
   async setAddress(cidr: string): Promise<void> {
     checkCidr(cidr);
@@ -140,10 +156,7 @@ export class WireGuard implements WireGuardDevice {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     await this.release();
-    if (this.#pid !== undefined) await stopUserspace(this.#pid, this.interfaceName);
-    else if ((await readLink(this.#run, this.interfaceName)) !== undefined) {
-      await this.#run("ip", ["link", "delete", "dev", this.interfaceName]);
-    }
+    await removeInterface(this.#run, this.interfaceName, this.#pid);
   }
 
   /** Stops looking after the interface and leaves it as it is, for a successor to take over. */
@@ -245,6 +258,12 @@ async function takeOver(run: Runner, name: InterfaceName): Promise<Made | undefi
       kind: link.kind,
     },
   );
+}
+
+/** @param pid of its wireguard-go; undefined with the kernel's WireGuard */
+async function removeInterface(run: Runner, name: InterfaceName, pid: number | undefined): Promise<void> {
+  if (pid !== undefined) await stopUserspace(pid, name);
+  else if ((await readLink(run, name)) !== undefined) await run("ip", ["link", "delete", "dev", name]);
 }
 
 async function make(run: Runner, name: InterfaceName, backend: "auto" | Backend): Promise<Made> {

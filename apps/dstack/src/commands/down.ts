@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { isRunning, startDaemon, stopDaemon } from "../local/daemons.js";
 import { DAEMON_NAMES, Home } from "../local/home.js";
 import { localServices } from "../local/services.js";
+import { removeTunnel } from "../local/tunnel.js";
 import { Progress, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
 import { localClient } from "../teepod.js";
@@ -34,6 +35,7 @@ export function registerDown(program: Command): void {
           progress.step(`${name} ended`);
         }
       }
+      await removeTunnel(home);
       if (options.purge === true) await rm(home.dir, { recursive: true, force: true });
       printResult(options, { stopped, purged: options.purge === true }, () =>
         options.purge === true

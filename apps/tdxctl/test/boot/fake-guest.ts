@@ -76,7 +76,7 @@ export class FakeGuest implements GuestSystem, AsyncDisposable {
         this.tunnel = text;
       },
       dump: async () => ({ listenPort: this.listenPort, peers: [] }),
-      [Symbol.asyncDispose]: async () => {},
+      release: async () => {},
     };
   }
   async watchTunnel(): Promise<void> {

@@ -6,7 +6,7 @@ import type { TproxyMetrics } from "../metrics.js";
 import type { NodeRegistry } from "../registry/nodes.js";
 import type { Tunnel } from "./tunnel.js";
 
-/** Makes the interface, or takes over what a killed predecessor left. @throws {WireGuardError} */
+/** Makes the interface, or takes over what a predecessor left. @throws {WireGuardError} */
 export async function openWireGuard(
   config: TproxyConfig,
   metrics: TproxyMetrics,
