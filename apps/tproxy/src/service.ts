@@ -70,8 +70,8 @@ export interface Tproxy extends AsyncDisposable {
   readonly redirectPort: number | undefined;
   /** Of the admin listener, where it is configured; 0 for a unix socket. */
   readonly adminPort: number | undefined;
-  /** Reads the certificate files now, not only at the next look. */
-  reloadCertificate(): Promise<void>;
+  /** Reads the certificate files now, not only at the next look. @returns why they are not in use; undefined where they are */
+  reload(): Promise<string | undefined>;
   /** How long open connections may take to end when it is disposed of. */
   readonly finishMs: number;
 }
@@ -266,7 +266,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     passthroughPort: plane.listeners[1]?.port,
     redirectPort: redirect?.port,
     adminPort: admin?.port,
-    reloadCertificate: () => certificate.reload(),
+    reload: () => certificate.reload(),
     finishMs,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
   };

@@ -33,7 +33,7 @@ describe("/.dstack/acme-info", () => {
     await using tappd = await startTappdSocket(join(site.dir, "tappd.sock"), { app: "tproxy" });
     await using server = await start(inGuest(site, tappd.path));
     await writePair(site.dir, "wildcard", `*.${BASE}`);
-    await server.reloadCertificate();
+    await server.reload();
     const { hist_keys: keys, key_evidence: kind } = await info(server);
     expect(keys).toHaveLength(2);
     expect(kind).toContain("quotes over");
@@ -62,7 +62,7 @@ describe("/.dstack/acme-info", () => {
       await using server = await start(inGuest(site, tappd.path));
       const [key] = (await info(server)).hist_keys;
       expect((await getText(server.url, evidencePath(key ?? ""))).status).toBe(200);
-      await server.reloadCertificate();
+      await server.reload();
     }
     expect(tappd.asked).toBe(1);
   });
@@ -76,7 +76,7 @@ describe("/.dstack/acme-info", () => {
     expect((await getText(server.url, evidencePath(key ?? ""))).status).toBe(404);
     expect((await getText(server.url, "/metrics")).text).toMatch(/^tproxy_certificate_key_quoted 0$/m);
     tappd.broken = false;
-    await server.reloadCertificate();
+    await server.reload();
     expect((await getText(server.url, evidencePath(key ?? ""))).status).toBe(200);
   });
 
@@ -140,10 +140,10 @@ describe("P6: a certificate that certbot keeps", () => {
     for (let version = 1; version <= 15; version += 1) {
       await put(`v${version}`);
       // The swap falls anywhere between the reading of the two files.
-      const looks = [server.reloadCertificate(), swap(`v${version}`), server.reloadCertificate()];
+      const looks = [server.reload(), swap(`v${version}`), server.reload()];
       await Promise.all(looks);
     }
-    await server.reloadCertificate();
+    await server.reload();
     expect((await getText(server.url, "/metrics")).text).toMatch(/^tproxy_certificate_refused_total 0$/m);
     const pem = await readFile(join(site.dir, await readlink(live), "cert.pem"), "utf8");
     const spki = new X509Certificate(pem).publicKey.export({ format: "der", type: "spki" });
@@ -158,11 +158,11 @@ describe("P6: a certificate that certbot keeps", () => {
     await writeFile(join(site.dir, "wildcard.key"), pair.key);
     for (const length of [0, 1, 30, 200, pair.cert.length - 2]) {
       await writeFile(join(site.dir, "wildcard.pem"), pair.cert.slice(0, length));
-      await server.reloadCertificate();
+      await server.reload();
     }
     expect((await info(server)).hist_keys).toEqual([before]);
     await writeFile(join(site.dir, "wildcard.pem"), pair.cert);
-    await server.reloadCertificate();
+    await server.reload();
     expect((await info(server)).hist_keys).toHaveLength(2);
   });
 });

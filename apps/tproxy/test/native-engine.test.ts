@@ -20,7 +20,7 @@ it("carries requests, and takes a new certificate, with the native engine, which
   const fetchApp = () => getText(`https://127.0.0.1:${server.proxyPort}`, "/", { servername: name });
   expect(await fetchApp()).toMatchObject({ status: 200, text: "from the app" });
   await writePair(site.dir, "wildcard", `*.${BASE}`);
-  await server.reloadCertificate();
+  await server.reload();
   expect(await fetchApp()).toMatchObject({ status: 200, text: "from the app" });
   const metrics = async () => (await getText(server.url, "/metrics")).text;
   const counted = async (): Promise<number> => {

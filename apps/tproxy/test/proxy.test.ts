@@ -172,10 +172,10 @@ describe("the proxy's certificate", () => {
       await register(server, {}, newKey());
       const before = await leafOf(server);
       await copyFile(join(site.dir, "next.pem"), join(site.dir, "wildcard.pem"));
-      await server.reloadCertificate(); // the key is still the old one
+      expect(await server.reload()).toMatch(/key/); // which is still the old one
       expect(await leafOf(server)).toBe(before);
       await copyFile(join(site.dir, "next.key"), join(site.dir, "wildcard.key"));
-      await server.reloadCertificate();
+      expect(await server.reload()).toBeUndefined();
       expect(await leafOf(server)).not.toBe(before);
     }
     await using server = await start(site);
@@ -191,10 +191,10 @@ describe("the proxy's certificate", () => {
     await register(server, {}, newKey());
     const before = await leafOf(server);
     await writePair(site.dir, "wildcard", "*.other.example.org");
-    await server.reloadCertificate();
+    await server.reload();
     await writeFile(join(site.dir, "wildcard.pem"), "-----BEGIN");
-    await server.reloadCertificate();
-    await server.reloadCertificate(); // said once
+    await server.reload();
+    await server.reload(); // said once
     expect(await leafOf(server)).toBe(before);
     const { text } = await getText(server.url, "/metrics");
     expect(text).toMatch(/^tproxy_certificate_refused_total 2$/m);

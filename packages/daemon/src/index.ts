@@ -4,6 +4,7 @@ export type { ConfigSources } from "./config.js";
 export { createLogger, silentLogger } from "./logger.js";
 export type { Logger } from "./logger.js";
 export { runDaemon } from "./run-daemon.js";
+export type { Daemon } from "./run-daemon.js";
 export { DEFAULT_BODY_LIMIT_BYTES, DEFAULT_HTTP_LIMITS, createApp } from "./app.js";
 export type { AppOptions, HttpLimits } from "./app.js";
 export { inheritedSockets } from "./inherited-sockets.js";

@@ -1,5 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
 
@@ -55,6 +58,42 @@ describe("runDaemon", () => {
       { after: "releasing", send: "SIGTERM" },
     ]);
     expect(code).toBe(1);
+  });
+
+  it.each([
+    ["says why what it read again is not in use", "reloads", "the new one is broken"],
+    ["goes on when reading again fails", "reload-fails", "disk is gone"],
+    ["goes on where nothing is read again", "good", "restart it"],
+  ])("on SIGHUP %s", async (_, mode, sentence) => {
+    const { code, stdout } = await run(mode, [
+      { after: "started", send: "SIGHUP" },
+      { after: sentence, send: "SIGTERM" },
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("released");
+  });
+
+  it("tells each SIGHUP's result", async () => {
+    const { code, stdout } = await run("reloads", [
+      { after: "started", send: "SIGHUP" },
+      { after: "is not in use", send: "SIGHUP" },
+      { after: '"reloaded"', send: "SIGTERM" },
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("released");
+  });
+
+  it("stops in order when its terminal is gone", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "run-daemon-"));
+    onTestFinished(() => rm(dir, { recursive: true, force: true }));
+    const [log, node] = [join(dir, "log"), `${process.execPath} --import tsx ${program} quiet`];
+    // script(1) is the terminal; the daemon's output goes to a file that stays.
+    const terminal = spawn("script", ["-qec", `${node} >${log} 2>&1`, "/dev/null"], { stdio: "ignore" });
+    const said = (): Promise<string> => readFile(log, "utf8").catch(() => "");
+    await expect.poll(said, { timeout: 30_000 }).toContain("started");
+    terminal.kill("SIGKILL");
+    await expect.poll(said, { timeout: 30_000 }).toContain("released");
+    expect(await said()).toContain('"signal":"SIGHUP"');
   });
 
   it("aborts a start that is under way", async () => {

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, realpath, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, realpath, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,6 +22,11 @@ describe.skipIf(!existsSync("/usr/bin/systemd-analyze"))("the units that are shi
     const { exitCode, all } = await execa("systemd-analyze", ["verify", unit], { all: true, reject: false });
     expect(all).toBe("");
     expect(exitCode).toBe(0);
+  });
+
+  it("reload tproxy's certificate by SIGHUP", async () => {
+    const unit = await readFile(join(dir, "systemd", "dstack-tproxy.service"), "utf8");
+    expect(unit).toMatch(/^ExecReload=kill -HUP \$MAINPID$/m);
   });
 
   it("are all there, and the places they write to", async () => {

@@ -3,7 +3,4 @@ import type { AdminContext, AdminHandler } from "./admin-context.js";
 /** `TproxyAdmin.ReloadCertificate`. What does not fit is refused, and the old one stays (P6). */
 export const reloadCertificate =
   ({ certificate }: AdminContext): AdminHandler<"reloadCertificate"> =>
-  async () => {
-    await certificate.reload();
-    return { refusal: certificate.refusal ?? "" };
-  };
+  async () => ({ refusal: (await certificate.reload()) ?? "" });

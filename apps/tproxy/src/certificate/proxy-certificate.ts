@@ -55,12 +55,16 @@ export class ProxyCertificate {
     return this.#refusal;
   }
 
-  /** Looks again. A pair that does not pass leaves the old one in place and is loud once. */
-  reload(): Promise<void> {
+  /**
+   * Looks again. A pair that does not pass leaves the old one in place and is loud once.
+   * @returns {@link refusal}
+   */
+  reload(): Promise<string | undefined> {
     // One look at a time: what was read first must not be taken last.
     return this.#looks.run(async () => {
       await this.#takeIfChanged();
       await this.#ensureEvidence();
+      return this.#refusal;
     });
   }
 
