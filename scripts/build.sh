@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up an installation in the current directory, for an operator: `mkdir build; cd build; ../scripts/build.sh`.
 # The first run writes ../build-config.sh; the next ones build programs and guest image, and write certificates,
-# configurations and the WireGuard interface for it. Keys and certificates that are there are never replaced.
+# configurations and the WireGuard interface for it. Keys, certificates and configurations that were edited stay.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 dir=$PWD
@@ -10,14 +10,17 @@ config=$(dirname "$dir")/build-config.sh
 say() { printf 'build: %s\n' "$*"; }
 die() { printf 'build: %s\n' "$*" >&2; exit "${2:-1}"; }
 
-case "${1-}" in
-  "") ;;
-  -h | --help)
-    echo "usage: build.sh    in an empty directory, or in one of an earlier run"
-    echo "Settings: ../build-config.sh, written by the first run."
+force=()
+case "$#${1-}" in
+  0) ;;
+  1--force) force=(--force) ;;
+  1-h | 1--help)
+    echo "usage: build.sh [--force]    in an empty directory, or in one of an earlier run"
+    echo "Settings: ../build-config.sh, written by the first run. A configuration (*.toml) that was edited stays, and the"
+    echo "new one is put beside it as *.toml.new; with --force it takes the edited one's place, which is then *.toml.old."
     exit 0
     ;;
-  *) die "it takes no arguments; settings are in $config" 2 ;;
+  *) die "it takes no argument but --force; settings are in $config" 2 ;;
 esac
 [ "$dir" != "$repo" ] || die "run it in a directory of its own: mkdir build && cd build && ../scripts/build.sh" 2
 
@@ -61,7 +64,7 @@ image=$(basename "$image")
 [ -f "images/$image/metadata.json" ] || die "the image build left no image in $dir/images"
 
 say "certificates and configurations"
-todo=$(dstack configure write "$dir" "$image")
+todo=$(dstack configure write "${force[@]}" "$dir" "$image")
 
 programs=(kms tproxy teepod certbot dstack)
 for name in "${programs[@]}"; do

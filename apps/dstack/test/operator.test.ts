@@ -1,26 +1,13 @@
-import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { operatorConfigs } from "../src/operator/configs.js";
 import { Settings, readSettings } from "../src/operator/settings.js";
+import { exampleEnv } from "./build-config.js";
 
-const EXAMPLE = fileURLToPath(new URL("../../../scripts/build-config.example.sh", import.meta.url));
 const IMAGE = { name: "dstack-0.1.0", mrtd: "00", rtmr0: "any" as const, rtmr1: "01", rtmr2: "02" };
-
-/** The variables of the example, as bash would have them. */
-async function exampleEnv(): Promise<Record<string, string>> {
-  const lines = (await readFile(EXAMPLE, "utf8")).matchAll(/^([A-Z_]+)=(.*)$/gm);
-  const env: Record<string, string> = { PWD: "/build" };
-  for (const [, name = "", value = ""] of lines) {
-    env[name] = value.replaceAll(/\$\{?(\w+)\}?/g, (_, variable: string) => env[variable] ?? "");
-  }
-  return env;
-}
 
 describe("the settings of build-config.sh", () => {
   it("are those of its example, which is valid as it stands", async () => {
     const env = await exampleEnv();
-    delete env["PWD"];
     expect(Object.keys(env).toSorted()).toEqual(Object.keys(Settings.shape).toSorted());
     expect(readSettings(env)).toMatchObject({ TEEPOD_RPC_LISTEN_PORT: 9080, SIMULATED_TDX: false });
   });
@@ -46,7 +33,7 @@ describe("the configurations of an installation", () => {
     operatorConfigs({
       dir: "/build",
       settings: readSettings({ ...(await exampleEnv()), ...change }),
-      image: IMAGE,
+      allowed: { kms: [IMAGE], tproxy: [IMAGE] },
       proxyCertificate: { cert: "/c.pem", key: "/k.pem" },
     });
 

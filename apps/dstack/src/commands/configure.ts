@@ -1,6 +1,5 @@
 import { allowedImage, computeMeasurements } from "@dstack/attestation";
 import type { AllowedImage } from "@dstack/attestation";
-import { writeFileAtomic } from "@dstack/core";
 import { measureImage, readLaunch } from "@dstack/tdx-attest";
 import type { Command } from "commander";
 import { mkdir } from "node:fs/promises";
@@ -14,7 +13,9 @@ import {
   keepSimulatedPlatform,
   keepToken,
 } from "../local/material.js";
+import { allowedImages, imagesOf } from "../operator/allowed-images.js";
 import { operatorConfigs } from "../operator/configs.js";
+import { writeUnlessEdited } from "../operator/kept-file.js";
 import { readSettings } from "../operator/settings.js";
 import type { Settings } from "../operator/settings.js";
 import { imageEntry } from "../verify/given-image.js";
@@ -32,16 +33,18 @@ export function registerConfigure(program: Command): void {
     .action(() => void readSettings(process.env));
   command
     .command("write")
-    .description("write what is missing, and the configurations anew")
+    .description("write what is missing, and anew the configurations that nobody edited")
     .argument("<dir>", "directory of the installation")
     .argument("<image>", "name of the guest image below <dir>/images")
-    .action(async (dir: string, image: string) => {
-      process.stdout.write((await configure(resolve(dir), image, readSettings(process.env))).join("\n"));
+    .option("--force", "edited configurations too")
+    .action(async (dir: string, image: string, options: { force?: boolean }) => {
+      const notes = await configure(resolve(dir), image, readSettings(process.env), options.force === true);
+      process.stdout.write(notes.join("\n"));
     });
 }
 
 /** @returns what a person must still do, a line each */
-async function configure(dir: string, image: string, settings: Settings): Promise<string[]> {
+async function configure(dir: string, image: string, settings: Settings, force: boolean): Promise<string[]> {
   const certs = join(dir, "certs");
   await mkdir(certs, { recursive: true, mode: 0o700 });
   for (const part of ["kms", "tproxy", "vm"]) {
@@ -56,18 +59,28 @@ async function configure(dir: string, image: string, settings: Settings): Promis
   }
 
   const proxyCertificate = await certificateOf(dir, settings);
-  const allowed = await measured(join(dir, "images", image), image, settings);
-  const configs = operatorConfigs({ dir, settings, image: allowed, proxyCertificate });
+  const measure = (name: string): Promise<AllowedImage> =>
+    measured(join(dir, "images", name), name, settings);
+  const allowed = {
+    kms: await allowedImages(join(dir, "kms.toml"), image, measure),
+    tproxy: await allowedImages(join(dir, "tproxy.toml"), image, measure),
+  };
+  const notes: string[] = [];
+  const configs = operatorConfigs({ dir, settings, allowed, proxyCertificate });
   for (const [name, config] of Object.entries(configs)) {
-    await writeFileAtomic(join(dir, `${name}.toml`), `${stringify(config)}\n`, { mode: 0o600 });
+    const path = join(dir, `${name}.toml`);
+    const note = await writeUnlessEdited(path, `${stringify(config)}\n`, { force });
+    if (note !== undefined) notes.push(note);
   }
+  const inForce = [...(await imagesOf(join(dir, "kms.toml"))), ...(await imagesOf(join(dir, "tproxy.toml")))];
   return [
+    ...notes,
     ...((await exists(proxyCertificate.cert))
       ? []
       : [
           `${proxyCertificate.cert} is not there yet: tproxy does not start before; put it there, or run ./certbot`,
         ]),
-    ...(allowed.rtmr0 === "any"
+    ...(inForce.some(({ rtmr0 }) => rtmr0 === "any")
       ? ["rtmr0 is not pinned: nobody checks the host's ACPI tables (docs/operator/tdx-host.md tells how to)"]
       : []),
   ];

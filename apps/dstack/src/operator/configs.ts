@@ -7,12 +7,15 @@ import type { Settings } from "./settings.js";
 /** Port of the simulated platform's collateral, on loopback. */
 export const SIMULATED_PCS_PORT = 9081;
 
+/** The daemons that verify guests. */
+export type Attesting = "kms" | "tproxy";
+
 export interface Site {
   /** Absolute; everything of the installation lies below it. */
   readonly dir: string;
   readonly settings: Settings;
-  /** What the guest image measures. */
-  readonly image: AllowedImage;
+  /** The guest images whose VMs a daemon serves. */
+  readonly allowed: Readonly<Record<Attesting, readonly AllowedImage[]>>;
   /** The public side's certificate and key. */
   readonly proxyCertificate: { readonly cert: string; readonly key: string };
 }
@@ -109,7 +112,7 @@ function ctMonitor({ dir, settings }: Site): Config {
   };
 }
 
-function attestation({ dir, settings, image }: Site, daemon: string): Config {
+function attestation({ dir, settings, allowed }: Site, daemon: Attesting): Config {
   return {
     ...(settings.SIMULATED_TDX
       ? {
@@ -120,6 +123,6 @@ function attestation({ dir, settings, image }: Site, daemon: string): Config {
           pccs_url: settings.PCCS_URL,
           collateral_cache_dir: join(dir, "run", daemon, "collateral"),
         }),
-    images: { allowed: [image] },
+    images: { allowed: allowed[daemon] },
   };
 }
