@@ -66,18 +66,19 @@ image=$(basename "$image")
 say "certificates and configurations"
 todo=$(dstack configure write "${force[@]}" "$dir" "$image")
 
-programs=(kms tproxy teepod certbot dstack)
-for name in "${programs[@]}"; do
-  printf '#!/bin/sh\nexec node %q "$@"\n' "$repo/apps/$name/dist/$name.mjs" >"$name"
+# With Node by its path: root's PATH under sudo may lead to another one, or to none.
+node=$(command -v node)
+program() { # name, bundle, further words of its command line
+  local name=$1
+  shift
+  printf '#!/bin/sh\nexec %q%s "$@"\n' "$node" "$(printf ' %q' "$@")" >"$name"
   chmod 755 "$name"
-done
-printf '#!/bin/sh\nexec node %q "$@"\n' "$repo/apps/ct-monitor/dist/ct_monitor.mjs" >ct_monitor
-chmod 755 ct_monitor
+}
+for name in kms tproxy teepod certbot dstack; do program "$name" "$repo/apps/$name/dist/$name.mjs"; done
+program ct_monitor "$repo/apps/ct-monitor/dist/ct_monitor.mjs"
 install -m 755 "$repo/scripts/kms-allow-upgrade.sh" .
 if [ "$SIMULATED_TDX" = yes ]; then
-  printf '#!/bin/sh\nexec node %q simulated-pcs --seed %q --port 9081\n' "$repo/apps/dstack/dist/dstack.mjs" \
-    "$dir/certs/simulator.seed" >simulated-pcs
-  chmod 755 simulated-pcs
+  program simulated-pcs "$repo/apps/dstack/dist/dstack.mjs" simulated-pcs --seed "$dir/certs/simulator.seed" --port 9081
 fi
 
 "$repo/scripts/units" "$dir"

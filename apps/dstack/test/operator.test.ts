@@ -66,7 +66,7 @@ describe("the configurations of an installation", () => {
       tproxy_url: "https://localhost:9070/prpc",
       tproxy_ca: "/build/certs/root-ca.pem",
       domain: "app.example.com",
-      state_file: "/build/run/ct-monitor.json",
+      state_file: "/build/run/ct-monitor/state.json",
       insecure_keys_on_trust: true,
     });
   });

@@ -56,6 +56,9 @@ describe.runIf(process.getuid?.() === 0)("the operator's walkthrough, from build
     expect(built, built.stderr).toMatchObject({ exitCode: 0 });
     for (const file of ["certs", "images", "kms", "kms.toml", "run", "teepod", "teepod.toml", "tproxy"])
       expect(await readdir(site.path())).toContain(file);
+    // sudo gives its own PATH.
+    const version = await site.run("env", ["PATH=/nonexistent", "./tproxy", "--version"]);
+    expect(version, version.stderr).toMatchObject({ exitCode: 0 });
     const address = await site.run("ip", ["-br", "address", "show", "dev", INTERFACE]);
     expect(address.stdout).toContain("10.0.3.1/24");
   });

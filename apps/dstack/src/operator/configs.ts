@@ -107,7 +107,7 @@ function ctMonitor({ dir, settings }: Site): Config {
     tproxy_url: `https://localhost:${settings.TPROXY_RPC_LISTEN_PORT}/prpc`,
     tproxy_ca: join(dir, "certs", "root-ca.pem"),
     domain: settings.TPROXY_PUBLIC_DOMAIN,
-    state_file: join(dir, "run", "ct-monitor.json"),
+    state_file: join(dir, "run", "ct-monitor", "state.json"),
     insecure_keys_on_trust: true,
   };
 }
