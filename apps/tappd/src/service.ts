@@ -15,6 +15,7 @@ import type { TappdContext } from "./context.js";
 import { DockerodeEngine } from "./docker/dockerode-engine.js";
 import type { ContainerEngine } from "./docker/engine.js";
 import { dstackSocketApp, externalApp, tappdSocketApp } from "./http/apps.js";
+import { Clients } from "./http/clients.js";
 import { LogSlots } from "./http/log-slots.js";
 import { Measurements } from "./quote/measurements.js";
 import { Quotes } from "./quote/quotes.js";
@@ -26,8 +27,6 @@ import type { SystemPaths } from "./system/system-info.js";
 import { issueExternalCertificate, renewExternalCertificate } from "./tls/external-certificate.js";
 import type { ServerCertificate } from "./tls/external-certificate.js";
 
-/** Logs read at once, over both external listeners. */
-const MAX_LOG_STREAMS = 32;
 const HANDSHAKE_MS = 10_000;
 
 /** What a test or a testbed puts in place of the machine. */
@@ -96,14 +95,14 @@ export async function startTappd(config: TappdConfig, parts: Partial<TappdParts>
   };
   await measurements.current();
 
-  const slots = new LogSlots(MAX_LOG_STREAMS);
+  const outside = { slots: new LogSlots(), clients: new Clients() };
   const plain = stack.use(
     await listenHttp({
-      app: externalApp(context, slots),
+      app: externalApp(context, outside),
       address: { host: external.host, port: external.port },
     }),
   );
-  const tlsApp = externalApp(context, slots, { tls: tlsOptions(certificate) });
+  const tlsApp = externalApp(context, outside, { tls: tlsOptions(certificate) });
   const tls = stack.use(
     await listenHttp({ app: tlsApp, address: { host: external.host, port: external.tls_port } }),
   );

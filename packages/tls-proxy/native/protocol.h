@@ -11,7 +11,7 @@
 #define MAX_BASE_DOMAINS 64
 #define MAX_PORT_RANGES 64
 #define MAX_PREFIXES 32
-#define MAX_HEADER_PORTS 16
+#define MAX_HEADER_PORTS 18  // an app's 16, and its guest agent's two
 #define MAX_PUBLIC_PORTS 66
 #define ALL_PORTS 0xff  // in place of a count of them
 

@@ -853,7 +853,9 @@ export function dataPlaneContract(make: MakeDataPlane): void {
           socket.end();
         });
       });
-      const asking = { ...backend(), proxyProtocolPorts: [1, app.port] };
+      // As many as a guest may name: its app's 16, and its agent's two.
+      const others = Array.from({ length: 17 }, (_, i) => i + 1);
+      const asking = { ...backend(), proxyProtocolPorts: [...others, app.port] };
       await using plane = await start({ routes: routesTo(asking) });
       const name = `${APP}-${app.port}${suffix}.${BASE}`;
       const client = suffix === "s" ? await connectTcp(plane) : await connectThrough(plane, name);

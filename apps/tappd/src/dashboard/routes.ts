@@ -3,8 +3,8 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import { COMPOSE_DOCUMENT, CONTAINERS, EVENT_LOG, SYSTEM_INFORMATION, requirePublic } from "../app/public.js";
 import type { TappdContext } from "../context.js";
 import { parseContainerName } from "../docker/container-name.js";
-import type { LogSlots } from "../http/log-slots.js";
 import { readLog } from "../http/read-log.js";
+import type { LogReaders } from "../http/read-log.js";
 import { readSystemInfo } from "../system/system-info.js";
 import { composePage } from "./compose.js";
 import { containersPage } from "./containers.js";
@@ -29,7 +29,7 @@ type Query = { Querystring: Record<string, unknown> };
  * The pages for people: what this app is and, as far as its compose document allows, what runs in it (G8). They are
  * made here, whole, and need no script.
  */
-export function addDashboard(app: FastifyInstance, context: TappdContext, slots: LogSlots): void {
+export function addDashboard(app: FastifyInstance, context: TappdContext, readers: LogReaders): void {
   const { compose, measurements, engine } = context;
   const limit = (): AbortSignal => AbortSignal.timeout(PAGE_MS);
   app.setErrorHandler((err, request, reply) => answerError(err, request, reply, context));
@@ -79,7 +79,7 @@ export function addDashboard(app: FastifyInstance, context: TappdContext, slots:
     const container = parseContainerName(request.params.container);
     const view = parseLogView(request.query);
     const limitMs = view.follow ? FOLLOW_MS : PAGE_MS;
-    const frames = await readLog(context, slots, reply, { container, query: engineQuery(view), limitMs });
+    const frames = await readLog(context, readers, reply, { container, query: engineQuery(view), limitMs });
     if (frames === undefined) return reply;
     const { before, after } = pageAround(context, { title: `Log of ${container}`, current: "/containers" });
     const log = view.follow

@@ -10,7 +10,7 @@ import { EVERYTHING } from "../rpc/socket-rights.js";
 import type { SocketRights } from "../rpc/socket-rights.js";
 import { tappdService } from "../rpc/tappd/service.js";
 import { workerService } from "../rpc/worker/service.js";
-import type { LogSlots } from "./log-slots.js";
+import type { LogReaders } from "./read-log.js";
 import { addLogs } from "./logs.js";
 import { SystemMetrics, addMetrics } from "./metrics.js";
 import { addPlainErrors } from "./plain-errors.js";
@@ -48,18 +48,19 @@ function socketApp(context: TappdContext, services: ServiceImpl[]): FastifyInsta
 /** What the outside sees, over plain HTTP inside the tunnel and over TLS. */
 export function externalApp(
   context: TappdContext,
-  slots: LogSlots,
+  readers: LogReaders,
   tls: Pick<AppOptions, "tls"> = {},
 ): FastifyInstance {
   const app = createApp({ log: context.log, bodyLimit: EXTERNAL_BODY_BYTES, ...tls });
   app.server.maxConnections = EXTERNAL_CONNECTIONS;
+  readers.clients.attach(app.server);
   mountPrpc(app, [workerService(context)]);
   void app.register(async (plain) => {
     addPlainErrors(plain);
-    addLogs(plain, context, slots);
+    addLogs(plain, context, readers);
     addMetrics(plain, context, new SystemMetrics(context));
     plain.get("/healthz", async () => ({ status: "ok" }));
   });
-  void app.register(async (pages) => addDashboard(pages, context, slots));
+  void app.register(async (pages) => addDashboard(pages, context, readers));
   return app;
 }

@@ -1,22 +1,35 @@
+import { CountLimit } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
+import type { Client } from "./clients.js";
 
-/** Bounds how many logs are streamed at once; each holds a connection to the engine and some buffers. */
+/** Logs read at once, over both external listeners; each holds a connection to the engine and some buffers. */
+const ALL = 32;
+/** Of these, what the outside world leaves to who is on tproxy's machine, or in the VM. */
+const RESERVED = 4;
+const PER_CLIENT = 4;
+
+/** Bounds how many logs are read at once, so that no client keeps the others from theirs. */
 export class LogSlots {
-  readonly #limit: number;
-  #taken = 0;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
+  readonly #all = new CountLimit(ALL);
+  readonly #outside = new CountLimit(ALL - RESERVED);
+  readonly #clients = new CountLimit(PER_CLIENT);
 
   /** @throws {RpcError} `too_many` */
-  take(): () => void {
-    if (this.#taken >= this.#limit) throw new RpcError("too_many", "too many logs are being read at once");
-    this.#taken += 1;
-    let held = true;
+  take({ source, throughTproxy }: Client): () => void {
+    const leaveClient = this.#clients.enter(`${throughTproxy} ${source}`);
+    if (leaveClient === undefined)
+      throw new RpcError("too_many", `you are reading ${PER_CLIENT} logs already: end one of them first`);
+    const leaveOutside = throughTproxy ? this.#outside.enter("") : () => {};
+    const leaveAll = leaveOutside && this.#all.enter("");
+    if (leaveAll === undefined) {
+      leaveOutside?.();
+      leaveClient();
+      throw new RpcError("too_many", "too many logs are being read at once");
+    }
     return () => {
-      if (held) this.#taken -= 1;
-      held = false;
+      leaveAll();
+      leaveOutside?.();
+      leaveClient();
     };
   }
 }

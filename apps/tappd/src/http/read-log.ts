@@ -3,7 +3,14 @@ import type { TappdContext } from "../context.js";
 import { consoleLog, demultiplexLog } from "../docker/log-frames.js";
 import type { LogFrame } from "../docker/log-frames.js";
 import type { LogQuery } from "../docker/log-query.js";
+import type { Clients } from "./clients.js";
 import type { LogSlots } from "./log-slots.js";
+
+/** Who may read logs at once, and how readers are told apart. */
+export interface LogReaders {
+  readonly slots: LogSlots;
+  readonly clients: Clients;
+}
 
 /**
  * Opens a container's log for one request. Its slot and the engine's connection are given back when the caller goes
@@ -15,11 +22,11 @@ import type { LogSlots } from "./log-slots.js";
  */
 export async function readLog(
   { engine }: Pick<TappdContext, "engine">,
-  slots: LogSlots,
+  { slots, clients }: LogReaders,
   reply: FastifyReply,
   log: { readonly container: string; readonly query: LogQuery; readonly limitMs?: number },
 ): Promise<AsyncIterable<LogFrame> | undefined> {
-  const release = slots.take();
+  const release = slots.take(clients.of(reply.request.socket));
   const gone = new AbortController();
   const leave = (why: string): void => gone.abort(new Error(why));
   const limit =

@@ -35,7 +35,7 @@ const facts = {
   public_key: z.string().transform(parsePublicKey),
   ip: z.union([z.ipv4(), z.ipv6()]),
   registered_at: unixSeconds,
-  proxy_protocol_ports: z.array(port).min(1).max(16).optional(),
+  proxy_protocol_ports: z.array(port).min(1).max(18).optional(),
 };
 
 /** A tproxy that knows version 1 alone would dial every port: it shall not read the record of an instance that has closed some. */

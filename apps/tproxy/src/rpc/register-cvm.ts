@@ -17,7 +17,7 @@ type RegisterCvm = (typeof tproxy.Tproxy)["method"]["registerCvm"];
 const KNOWS_SERVERS = 2;
 
 /** What the data plane keeps of an instance. */
-const MAX_PORTS = { proxy_protocol_ports: 16, public_ports: 66 };
+const MAX_PORTS = { proxy_protocol_ports: 18, public_ports: 66 };
 
 /**
  * `Tproxy.RegisterCvm`: gives the calling VM its address in the tunnel. Who it is comes from its evidence alone; only

@@ -7,6 +7,7 @@ import { certificateFor } from "./boot-certificate.js";
 import { bringUpTunnel, register } from "../tunnel/register.js";
 import { urlsOf } from "../tunnel/renew.js";
 import { SAVED_TUNNEL, writeSavedTunnel } from "../tunnel/saved-tunnel.js";
+import { TAPPD_PORTS } from "../tunnel/tunnel.js";
 
 /**
  * Registers with tproxy and brings the tunnel up, firewall first (G5). What it takes to register again stays in memory.
@@ -26,7 +27,8 @@ export async function joinTunnel(
   signal: AbortSignal,
 ): Promise<void> {
   const { privateKey } = generateKeyPair();
-  const { proxyProtocolPorts, publicPorts } = peer;
+  const { publicPorts } = peer;
+  const proxyProtocolPorts = [...new Set([...TAPPD_PORTS, ...peer.proxyProtocolPorts])];
   // The KMS has been measured since the first certificate, and fresh evidence must be of the guest in the certificate.
   const { keyPem } = peer.certificate;
   const certificate = await certificateFor(keyPem, peer.provider, peer.events, peer.identity, signal);

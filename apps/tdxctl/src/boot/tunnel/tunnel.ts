@@ -82,8 +82,8 @@ export function tunnelConfig(privateKey: WireGuardPrivateKey, tunnel: Tunnel, li
   });
 }
 
-/** tappd decides by itself what it tells. */
-const TAPPD_PORTS = [8043, 8090];
+/** tappd decides by itself what it tells, and is told who its clients are. */
+export const TAPPD_PORTS: readonly number[] = [8043, 8090];
 const SSH_PORT = 22;
 
 /** What is let through the tunnel, beside tappd's ports. */
