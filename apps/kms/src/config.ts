@@ -11,6 +11,7 @@ export const KmsConfig = z.strictObject({
   port: port.default(9043),
   /** The same service over gRPC; off unless given. */
   grpc_port: port.optional(),
+  log_level: z.enum(["debug", "info", "warn", "error"]).default("info"),
   /** What the KMS shows to its callers; issued by the root CA. */
   tls: z.strictObject({ key: path, certs: path }),
   core: z.strictObject({

@@ -80,7 +80,7 @@ export function kmsService(context: KmsContext): ServiceImpl<VerifiedPeer> {
  */
 export async function startKms(config: KmsConfig, parts: Partial<KmsParts> = {}): Promise<Kms> {
   const { core } = config;
-  const log = parts.log ?? createLogger({ name: "kms" });
+  const log = parts.log ?? createLogger({ name: "kms", level: config.log_level });
   await using stack = new ResourceStack();
   const root = await loadRootKeys(core.root_ca_cert, core.root_ca_key);
   const identity = await loadServerIdentity(config.tls);

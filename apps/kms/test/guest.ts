@@ -197,7 +197,7 @@ export function certificateClient(
  * leaves the request unfinished, so that only a server that does not wait for the body answers it.
  */
 export function callRaw(
-  server: Kms,
+  server: Pick<Kms, "url">,
   caPem: string,
   path: string,
   body?: string,

@@ -2,6 +2,8 @@ import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -107,6 +109,30 @@ afterAll(async () => {
 });
 
 describe("the kms program", () => {
+  it("logs from the configured level on", async () => {
+    const probe = createServer().listen(0, "127.0.0.1");
+    await once(probe, "listening");
+    const { port } = probe.address() as AddressInfo;
+    probe.close();
+    const config = toml('log_level = "warn"').replace("port = 0", `port = ${port}`);
+    await writeFile(join(dir, "quiet.toml"), config);
+    const child = spawn(process.execPath, [...node, "-c", join(dir, "quiet.toml")], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    try {
+      let logged = "";
+      child.stdout.on("data", (chunk: Buffer) => (logged += String(chunk)));
+      const caPem = await readFile(join(dir, "certs", "root-ca.pem"), "utf8");
+      const health = () =>
+        callRaw({ url: `https://127.0.0.1:${port}` }, caPem, "/healthz").catch(() => undefined);
+      await expect.poll(async () => (await health())?.status, { timeout: 60_000 }).toBe(200);
+      expect(logged).toContain('"level":40');
+      expect(logged).not.toContain('"level":30');
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+
   it("releases keys with fetched collateral, is loud about what is insecure, and survives kill -9", async () => {
     const caPem = await readFile(join(dir, "certs", "root-ca.pem"), "utf8");
     const installation = { caPem } as Installation;

@@ -92,6 +92,11 @@ const wg = z
   })
   .refine((value) => (value.private_key === undefined) !== (value.private_key_file === undefined), {
     message: "needs private_key_file or private_key, and not both",
+  })
+  .refine((value) => isIP(value.ip) === isIP(value.client_ip_range.split("/")[0] ?? ""), {
+    path: ["client_ip_range"],
+    message:
+      "must be of the family of ip, both IPv4 or both IPv6: a guest hears nodes in the tunnel by its own family alone",
   });
 
 const tproxyConfig = z.strictObject({
@@ -103,6 +108,8 @@ const tproxyConfig = z.strictObject({
   require_fresh_evidence: z.boolean().default(false),
   /** Who gets the status page, `/metrics` and `List`. VMs on this machine come from loopback too. */
   status_from: z.enum(["loopback", "anywhere"]).default("loopback"),
+  /** `debug`: a line for each connection that is over, too. */
+  log_level: z.enum(["debug", "info", "warn", "error"]).default("info"),
   /** What tproxy shows to its callers; issued by the KMS root CA. */
   tls: z.strictObject({ key: path, certs: path }),
   /** Registrations, with `store = "file"`, and what only this node knows. One tproxy a directory. */

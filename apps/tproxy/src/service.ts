@@ -84,7 +84,7 @@ export interface Tproxy extends AsyncDisposable {
  * @throws PolicyError an allow-list that allows nothing (E9)
  */
 export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyParts> = {}): Promise<Tproxy> {
-  const log = parts.log ?? createLogger({ name: "tproxy" });
+  const log = parts.log ?? createLogger({ name: "tproxy", level: config.log_level });
   await using stack = new ResourceStack();
   const stopping = new AbortController();
   stack.use(await lockState(config.state_dir));

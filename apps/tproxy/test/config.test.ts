@@ -44,6 +44,16 @@ describe("tproxy.toml", () => {
     ["an interface name that is an option", (i) => (section(i, "wg")["interface"] = "-h"), /interface name/],
     ["a range that is none", (i) => (section(i, "wg")["client_ip_range"] = "10.0.3.0"), /not an IPv4 range/],
     ["a huge range", (i) => (section(i, "wg")["client_ip_range"] = "10.0.0.0/8"), /at most 65536/],
+    [
+      "an IPv6 range beside an IPv4 address",
+      (i) => (section(i, "wg")["client_ip_range"] = "fd00:77::/112"),
+      /client_ip_range: must be of the family of ip, both IPv4 or both IPv6/,
+    ],
+    [
+      "an IPv4 range beside an IPv6 address",
+      (i) => (section(i, "wg")["ip"] = "fd00:77::1"),
+      /client_ip_range: must be of the family of ip/,
+    ],
     ["an endpoint without port", (i) => (section(i, "wg")["endpoint"] = "10.0.2.2"), /must be host:port/],
     [
       "a base domain that is none",

@@ -1,5 +1,6 @@
 import { request } from "node:https";
 import type { RequestOptions } from "node:https";
+import type { ConnectionOptions } from "node:tls";
 import { ca } from "./site.js";
 
 export interface HttpAnswer {
@@ -12,7 +13,7 @@ export interface HttpAnswer {
 export function getText(
   url: string,
   path: string,
-  options: RequestOptions & { body?: string } = {},
+  options: RequestOptions & Pick<ConnectionOptions, "ALPNProtocols"> & { body?: string } = {},
 ): Promise<HttpAnswer> {
   const { body, ...rest } = options;
   return new Promise((resolve, reject) => {

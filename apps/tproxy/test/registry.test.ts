@@ -402,6 +402,21 @@ describe.skipIf(reason !== undefined)("registry of several nodes", { timeout: 60
       await expect.poll(() => joined.list().length).toBe(2);
     });
 
+    it("refuse to be of two address families, whose guests would not hear each other's node", async () => {
+      const [a, b] = stores.map((store) => new NodeRegistry(store));
+      if (a === undefined || b === undefined) throw new Error("no nodes");
+      await a.join(description(0), false);
+      const ipv6 = description(1, { ip: "fd00:77::1", clientRange: "fd00:77::/112" });
+      await expect(b.join(ipv6, false)).rejects.toThrow(
+        /node b has an IPv6 block .* and node a an IPv4 one, 10\.77\.0\.0\/24: .*one family, or remove node a/,
+      );
+      expect(b.list().map(({ name }) => name)).toEqual(["a"]);
+      await stores[0]?.[Symbol.asyncDispose]();
+      await expect.poll(() => b.remove("a").catch(() => false)).toBe(true);
+      await b.join(ipv6, false);
+      expect(b.self().ip).toBe("fd00:77::1");
+    });
+
     it("are drained and resumed by any node, over restarts, and removed when they are gone", async () => {
       const [a, b] = stores.map((store) => new NodeRegistry(store));
       if (a === undefined || b === undefined) throw new Error("no nodes");

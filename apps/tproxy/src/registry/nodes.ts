@@ -174,6 +174,13 @@ function checkApart(name: string, self: NodeDescription, others: NodesRecord): v
   const range = parseIpRange(self.clientRange);
   for (const [other, node] of Object.entries(others)) {
     const otherRange = parseIpRange(node.client_range);
+    if (range.family !== otherRange.family && !node.removed) {
+      throw new InputError(
+        `node ${name} has an IPv${range.family} block in the tunnel, ${self.clientRange}, and node ${other} an ` +
+          `IPv${otherRange.family} one, ${node.client_range}: guests of the one could not be reached from the other. Give ` +
+          `wg.ip and wg.client_ip_range of all nodes one family, or remove node ${other} (dstack proxy) first`,
+      );
+    }
     if (rangesOverlap(range, otherRange)) {
       throw new InputError(
         `wg.client_ip_range ${self.clientRange} of node ${name} overlaps ${node.client_range} of node ${other}`,
