@@ -28,6 +28,38 @@ const PortRange = z
   .strictObject({ protocol: z.enum(["tcp", "udp"]), from: port, to: port })
   .refine((range) => range.from <= range.to, '"from" must not be larger than "to"');
 
+/** Nobody on the network reads along. */
+function isPrivateWay({ protocol, hostname }: URL): boolean {
+  return protocol === "https:" || /^(127(\.\d+){3}|localhost|\[::1\])$/.test(hostname);
+}
+
+const OtherHost = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(
+        /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+        "must be 1 to 63 letters, digits, dots, dashes or underscores",
+      ),
+    /** As people's browsers and this host reach it. */
+    url: z
+      .url({ protocol: /^https?$/ })
+      .refine((url) => /^https?:\/\/[^/?#@]+\/?$/.test(url), "must be scheme, host and port alone")
+      .transform((url) => new URL(url)),
+    /** Of a token of role viewer there; without it the dashboard links to the host and does not ask it. */
+    token_file: z.string().min(1).optional(),
+    /** PEM of the CA of its certificate, or of the certificate itself; the system's CAs unless given. */
+    ca_file: z.string().min(1).optional(),
+  })
+  .refine(({ url, token_file: file }) => file === undefined || isPrivateWay(url), {
+    message: "a token goes over https only, or to this machine itself",
+  })
+  .refine(({ url, ca_file: file }) => file === undefined || url.protocol === "https:", {
+    message: "ca_file is for https",
+  });
+
+export type OtherHostConfig = z.output<typeof OtherHost>;
+
 /** `teepod.toml`. */
 export const TeepodConfig = z
   .strictObject({
@@ -87,9 +119,13 @@ export const TeepodConfig = z
       })
       .optional(),
 
-    /** Other teepods the dashboard links to; each has logins of its own. */
+    /** Other teepods whose VMs the dashboard lists. */
     other_hosts: z
-      .array(z.strictObject({ name: z.string().min(1).max(64), url: z.url({ protocol: /^https?$/ }) }))
+      .array(OtherHost)
+      .max(32)
+      .refine((hosts) => new Set(hosts.map(({ name }) => name)).size === hosts.length, {
+        message: "must have another name for each host",
+      })
       .default([]),
 
     port_mapping: z

@@ -19,12 +19,14 @@ import type { TeepodConfig } from "./config.js";
 import type { TeepodContext } from "./context.js";
 import { pageFiles } from "./dashboard/files.js";
 import type { HostFacts } from "./dashboard/hello.js";
+import type { Item } from "./dashboard/items.js";
 import { vmSummaries } from "./dashboard/vm-summary.js";
 import { loadGuestMaterial } from "./guest-material.js";
 import { addAuditFile } from "./http/audit-file.js";
 import { AuditLog } from "./http/audit-log.js";
 import { addLogs } from "./http/logs.js";
 import { loadTokens } from "./http/tokens.js";
+import { addVmList } from "./http/vm-list.js";
 import { cachedAcceleration } from "./hypervisor/acceleration.js";
 import type { AccelerationChoice } from "./hypervisor/acceleration.js";
 import type { Hypervisor } from "./hypervisor/hypervisor.js";
@@ -33,6 +35,7 @@ import { ImageStore } from "./images/image-store.js";
 import { kmsEnvKeys, kmsUrlOfHost } from "./kms/env-key.js";
 import type { EnvKeySource } from "./kms/env-key.js";
 import { addVmMetrics } from "./metrics.js";
+import { OtherHosts } from "./other-hosts/other-hosts.js";
 import { teepodService } from "./rpc/service.js";
 import { VERSION } from "./version.js";
 import { lockRunPath } from "./run-path-lock.js";
@@ -124,11 +127,15 @@ function hostFacts({ config, vms }: TeepodContext): HostFacts {
       ranges: ports.ranges.map(({ protocol, from, to }) => `${protocol} ${from} to ${to}`),
     },
     limits: { vcpu: limits.maxVcpu, memory: limits.maxMemoryMb, disk_size: limits.maxDiskGb },
-    other_hosts: config.other_hosts,
   };
 }
 
-async function listen(context: TeepodContext, page: PageFiles, closing: AbortSignal): Promise<Listener> {
+async function listen(
+  context: TeepodContext,
+  others: OtherHosts,
+  page: PageFiles,
+  closing: AbortSignal,
+): Promise<Listener> {
   const { config, vms, audit, clock, log } = context;
   const facts = hostFacts(context);
   const registry = createRegistry();
@@ -155,8 +162,11 @@ async function listen(context: TeepodContext, page: PageFiles, closing: AbortSig
     log,
   });
   addHealthAndMetrics(app, { registry });
-  const watch = new Watch(
-    () => vmSummaries(context),
+  const watch = new Watch<Item>(
+    async () => [
+      ...(await vmSummaries(context)).map((vm) => ({ kind: "vm" as const, ...vm })),
+      ...others.items(),
+    ],
     systemClock,
     LOOK_EVERY_MS,
     (err) => log.error({ err }, "cannot look at the VMs for the dashboard"),
@@ -166,6 +176,7 @@ async function listen(context: TeepodContext, page: PageFiles, closing: AbortSig
     return { name, role };
   };
   addEvents(app, { hello: (request) => ({ host: facts, you: you(request) }), watch, access, closing });
+  addVmList(app, context, access);
   addLogs(app, vms, access, closing);
   addAuditFile(app, audit, closing);
   mountPrpc(app, [teepodService(context)], { peer: (request) => ({ peer: you(request) }) });
@@ -188,10 +199,13 @@ export async function startTeepod(config: TeepodConfig, parts: Partial<TeepodPar
   const audit = stack.use(await AuditLog.open(join(runPath, "audit.log"), clock, log));
   const vms = stack.use(await openVms(config, parts, { store, images, clock, log }));
   const envKeys = parts.envKeys ?? stack.use(defaultEnvKeys(config, vms));
+  // Asked by this machine's clock: a test that drives its own has no time for other hosts' answers.
+  const others = stack.use(await OtherHosts.open(config.other_hosts, { clock: systemClock, log }));
   const closing = new AbortController();
   const listener = stack.use(
     await listen(
       { config, vms, images, envKeys, audit, clock, log },
+      others,
       parts.page ?? (await pageFiles()),
       closing.signal,
     ),

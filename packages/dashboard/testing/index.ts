@@ -1,3 +1,3 @@
-export { PLAIN_HOST, Tab, startBrowser } from "./browser.js";
-export { PageChecks } from "./page-checks.js";
-export type { Browser } from "playwright-core";
+export { PLAIN_HOST } from "./browser.js";
+export type { Tab } from "./browser.js";
+export { Stage } from "./stage.js";

@@ -7,6 +7,7 @@ export { Dialog, Problem, State } from "./parts.js";
 export type { Mood } from "./parts.js";
 export { followAddress, goTo, parseAddress } from "./route.js";
 export type { Address } from "./route.js";
+export { SearchField } from "./search-field.js";
 export { Shell } from "./shell.js";
 export { duration, moment } from "./time.js";
 export { TypedDialog } from "./typed-dialog.js";

@@ -21,8 +21,6 @@ export interface ShellProps {
   readonly tokens: ComponentChildren;
   /** What is wrong with what all pages show. */
   readonly warnings: readonly string[];
-  /** In the header, after the menu. */
-  readonly links?: ComponentChildren;
   readonly footer: string;
 }
 
@@ -63,7 +61,7 @@ function skip(event: Event): void {
   document.getElementById("main")?.focus();
 }
 
-function Header({ page, menu, who, links }: Pick<ShellProps, "page" | "menu" | "who" | "links">) {
+function Header({ page, menu, who }: Pick<ShellProps, "page" | "menu" | "who">) {
   return (
     <header>
       <a class="skip" href="#main" onClick={skip}>
@@ -76,7 +74,6 @@ function Header({ page, menu, who, links }: Pick<ShellProps, "page" | "menu" | "
           </a>
         ))}
       </nav>
-      {links}
       <span class="who">
         {who !== undefined && `${who} on ${location.host}`}
         <button type="button" class="link" onClick={() => void logOut()}>

@@ -3,8 +3,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ResourceStack } from "@dstack/daemon";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { buildPage } from "@dstack/dashboard/build";
-import { Tab, startBrowser } from "@dstack/dashboard/testing";
+import { Stage } from "@dstack/dashboard/testing";
 import { BASE_DOMAIN, TEEPOD_TOKEN, Testbed } from "../src/index.js";
 
 const run = promisify(execFile);
@@ -15,17 +14,16 @@ const COMPOSE = "services:\n  web:\n    image: hello\n    environment: [GREETING
 
 /** The daemons are the real ones; only the VM and the CPU's signature are stood in for. */
 describe("an app's life in the dashboard", { timeout: 180_000 }, () => {
+  const stage = Stage.forTests({ web: WEB, names: [`*.${BASE_DOMAIN}`] });
   const stack = new ResourceStack();
   let net: Testbed;
-  let browser: Awaited<ReturnType<typeof startBrowser>>["browser"];
   beforeAll(async () => {
-    net = stack.use(await Testbed.start({ page: await buildPage(WEB) }));
-    ({ browser } = stack.use(await startBrowser(`*.${BASE_DOMAIN}`)));
+    net = stack.use(await Testbed.start({ page: stage.page }));
   }, 120_000);
   afterAll(() => stack[Symbol.asyncDispose]());
 
   it("log in, deploy, watch the boot, open the app, logs, upgrade refused, allow, upgraded, stop, remove", async () => {
-    await using tab = await Tab.open(browser, net.teepodDaemon.url, { ignoreHTTPSErrors: true });
+    await using tab = await stage.open(net.teepodDaemon.url, { ignoreHTTPSErrors: true });
     const { page } = tab;
     const button = (name: string) => page.getByRole("button", { name, exact: true });
     const restart = async (): Promise<void> => {

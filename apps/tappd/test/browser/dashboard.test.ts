@@ -1,18 +1,12 @@
 import { PassThrough } from "node:stream";
 import { ResourceStack } from "@dstack/daemon";
-import { PageChecks, Tab, startBrowser } from "@dstack/dashboard/testing";
-import type { Browser } from "@dstack/dashboard/testing";
+import { Stage } from "@dstack/dashboard/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { frame } from "../support/fake-engine.js";
 import { bootGuest } from "../support/tappd-fixture.js";
 import type { Guest } from "../support/tappd-fixture.js";
 
-const DESK = { width: 1100, height: 720 };
-const PHONE = { width: 360, height: 740 };
 const EVIL = `<img src=x onerror="document.title='broken'">`;
-
-/** Where the pictures of `docs/images` come from: `DSTACK_SCREENSHOTS=<directory>` makes them anew. */
-const PICTURES = process.env["DSTACK_SCREENSHOTS"];
 
 const COMPOSE = {
   docker_compose_file:
@@ -23,15 +17,12 @@ const COMPOSE = {
 };
 
 describe("tappd's pages in a browser", { timeout: 180_000 }, () => {
+  const stage = Stage.forTests({ names: ["*.app.test"] });
   const stack = new ResourceStack();
-  let browser: Browser;
-  let checks: PageChecks;
   let guest: Guest;
   let url: string;
   let closedUrl: string;
   beforeAll(async () => {
-    checks = await PageChecks.load();
-    ({ browser } = stack.use(await startBrowser("*.app.test")));
     guest = stack.use(await bootGuest({ compose: COMPOSE, parts: { sampleEveryMs: 50 } }));
     const closed = stack.use(await bootGuest());
     url = `http://${guest.appId}-8090.app.test:${(await guest.start()).external.port}`;
@@ -39,10 +30,6 @@ describe("tappd's pages in a browser", { timeout: 180_000 }, () => {
     fill(guest);
   }, 120_000);
   afterAll(() => stack[Symbol.asyncDispose]());
-
-  async function picture({ page }: Tab, name: string): Promise<void> {
-    if (PICTURES !== undefined) await page.screenshot({ path: `${PICTURES}/${name}.png` });
-  }
 
   const PAGES = (): readonly (readonly [name: string, address: string])[] => [
     ["overview", `${url}/`],
@@ -56,29 +43,20 @@ describe("tappd's pages in a browser", { timeout: 180_000 }, () => {
     ["all-private", `${closedUrl}/`],
   ];
 
-  it.each(["light", "dark"] as const)(
-    "have no serious issue for axe-core, on a desk and on a phone, %s",
-    async (colorScheme) => {
-      await using tab = await Tab.open(browser, url, { colorScheme, viewport: DESK });
-      const { page } = tab;
-      await page.goto(`${url}/system`);
-      await expect.poll(async () => (await page.reload(), page.locator("polyline").count())).toBe(3);
-      for (const [name, address] of PAGES()) {
-        await page.setViewportSize(DESK);
-        await page.goto(address);
-        expect([name, await checks.seriousIssues(tab)]).toEqual([name, []]);
-        await picture(tab, `tappd-${name}-${colorScheme}`);
-        await page.setViewportSize(PHONE);
-        expect([name, await checks.fits(tab)]).toEqual([name, true]);
-        if (colorScheme === "light") expect([name, await checks.seriousIssues(tab)]).toEqual([name, []]);
-        await picture(tab, `tappd-${name}-phone-${colorScheme}`);
-      }
-      expect(tab.complaints).toEqual([]);
-    },
-  );
+  it("have no serious issue for axe-core, light and dark, on a desk and on a phone", async () => {
+    await using tab = await stage.open(url);
+    const { page } = tab;
+    await page.goto(`${url}/system`);
+    await expect.poll(async () => (await page.reload(), page.locator("polyline").count())).toBe(3);
+    for (const [name, address] of PAGES()) {
+      await page.goto(address);
+      await stage.inspect(tab, `tappd-${name}`);
+    }
+    expect(tab.complaints).toEqual([]);
+  });
 
   it("are used with the keyboard alone, and without script", async () => {
-    await using tab = await Tab.open(browser, url, { javaScriptEnabled: false, viewport: DESK });
+    await using tab = await stage.open(url, { javaScriptEnabled: false });
     const { page } = tab;
     const press = async (key: string, times = 1): Promise<void> => {
       for (let time = 0; time < times; time += 1) await page.keyboard.press(key);
@@ -96,7 +74,7 @@ describe("tappd's pages in a browser", { timeout: 180_000 }, () => {
   });
 
   it("T6: what a container writes and is called runs nothing", async () => {
-    await using tab = await Tab.open(browser, `${url}/containers`, { viewport: DESK });
+    await using tab = await stage.open(`${url}/containers`);
     const { page } = tab;
     await page.getByText(EVIL).first().waitFor();
     await page.goto(`${url}/containers/hello-web-1`);
@@ -109,7 +87,7 @@ describe("tappd's pages in a browser", { timeout: 180_000 }, () => {
   it("shows a log that is followed as it is written, its end in sight", async () => {
     const source = new PassThrough();
     guest.engine.logs.set("follow", () => ({ hasTerminal: false, stream: source }));
-    await using tab = await Tab.open(browser, url, { javaScriptEnabled: false, viewport: DESK });
+    await using tab = await stage.open(url, { javaScriptEnabled: false });
     const { page } = tab;
     await page.goto(`${url}/containers/follow?follow`, { waitUntil: "commit" });
     for (let line = 0; line < 200; line += 1) source.write(frame(1, `line ${line}\n`));

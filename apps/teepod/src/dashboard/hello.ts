@@ -9,8 +9,6 @@ export interface HostFacts {
   readonly simulated: boolean;
   readonly port_mapping: { readonly enabled: boolean; readonly ranges: readonly string[] };
   readonly limits: { readonly vcpu: number; readonly memory: number; readonly disk_size: number };
-  /** Links, as the configuration names them. */
-  readonly other_hosts: readonly { readonly name: string; readonly url: string }[];
 }
 
 /** The event `hello`, which comes first. */

@@ -6,7 +6,7 @@ import { ImageMetadata } from "./image.js";
 import type { GuestImage } from "./image.js";
 
 const MAX_METADATA_BYTES = 256 * 1024;
-const IMAGE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+export const IMAGE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /** The guest images in one directory, one directory an image. */
 export class ImageStore {

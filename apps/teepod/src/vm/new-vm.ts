@@ -11,7 +11,7 @@ const MIN_ENCRYPTED_ENV_BYTES = 32 + 12 + 16;
 /** Largest encrypted environment; the guest refuses longer ones (G1). */
 export const MAX_ENCRYPTED_ENV_BYTES = 1024 * 1024;
 
-const VM_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+export const VM_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
 /** A checked request for a VM: nothing downstream checks it again. */
 export interface NewVm {

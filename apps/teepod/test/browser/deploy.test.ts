@@ -1,14 +1,12 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { appIdOfCompose, hex, parseAppId, sha256, utf8 } from "@dstack/core";
+import { describe, expect, it } from "vitest";
+import { appIdOfCompose, utf8 } from "@dstack/core";
 import { ResourceStack } from "@dstack/daemon";
-import { CertificateAuthority, decryptEnv, signEnvKey, x25519PublicKey } from "@dstack/ra-tls";
-import { buildPage } from "@dstack/dashboard/build";
-import type { PageFiles } from "@dstack/dashboard";
-import type { EnvKeySource } from "../../src/index.js";
-import type { Browser } from "@dstack/dashboard/testing";
-import { PLAIN_HOST, Tab, startBrowser } from "@dstack/dashboard/testing";
+import { CertificateAuthority, decryptEnv } from "@dstack/ra-tls";
+import { PLAIN_HOST, Stage } from "@dstack/dashboard/testing";
+import type { Tab } from "@dstack/dashboard/testing";
+import { EnvKms } from "../helpers/env-kms.js";
 import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { writeImage } from "../helpers/images.js";
@@ -18,42 +16,8 @@ const WEB = new URL("../../web/", import.meta.url);
 
 const COMPOSE_FILE = "services:\n  web:\n    image: nginx@sha256:1\n    environment: [TOKEN]\n";
 
-/** A KMS of which only the keys for secrets are real. */
-class EnvKms implements EnvKeySource {
-  readonly secret = sha256("the app's secret key");
-
-  private constructor(
-    readonly root: CertificateAuthority,
-    /** Who signs, when it is not the root. */
-    public signer: CertificateAuthority,
-  ) {}
-
-  static async make(): Promise<EnvKms> {
-    const root = await CertificateAuthority.create({ commonName: "kms" });
-    return new EnvKms(root, root);
-  }
-
-  async envKey(appId: string) {
-    const publicKey = x25519PublicKey(this.secret);
-    return { publicKey, rootSignature: signEnvKey(this.signer.key, parseAppId(appId), publicKey) };
-  }
-
-  get fingerprint(): string {
-    return (hex(sha256(this.root.certDer)).toUpperCase().match(/../g) ?? []).join(":");
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {}
-}
-
 describe("deploying and changing VMs in the dashboard", { timeout: 120_000 }, () => {
-  const stack = new ResourceStack();
-  let page: PageFiles;
-  let browser: Browser;
-  beforeAll(async () => {
-    page = await buildPage(WEB);
-    ({ browser } = stack.use(await startBrowser()));
-  }, 120_000);
-  afterAll(() => stack[Symbol.asyncDispose]());
+  const stage = Stage.forTests({ web: WEB });
 
   /** A teepod, and a browser that knows it by a name over plain HTTP: no secure context. */
   async function dashboard(token = OPERATOR) {
@@ -64,8 +28,8 @@ describe("deploying and changing VMs in the dashboard", { timeout: 120_000 }, ()
     const hypervisor = new FakeHypervisor();
     const ports = { enabled: true, ranges: [{ protocol: "tcp", from: 20000, to: 20999 }] } as const;
     const config = site.config({ port_mapping: { ...ports, ranges: [...ports.ranges] } });
-    const pod = own.use(await site.start(config, { hypervisor, page, envKeys: kms }));
-    const tab = own.use(await Tab.open(browser, `http://${PLAIN_HOST}:${pod.port}`));
+    const pod = own.use(await site.start(config, { hypervisor, page: stage.page, envKeys: kms }));
+    const tab = own.use(await stage.open(`http://${PLAIN_HOST}:${pod.port}`));
     await tab.logIn(token);
     const resources = own.move();
     return {
@@ -107,6 +71,7 @@ describe("deploying and changing VMs in the dashboard", { timeout: 120_000 }, ()
     await d.page.getByLabel("VM port").fill("80");
     await review(d);
     await d.page.getByText("Nothing has been sent yet.").waitFor();
+    await d.page.getByText("tcp 20080 of the host to 80").waitFor();
     const text = (await d.page.getByRole("region", { name: "App-compose document" }).textContent()) ?? "";
     expect(text).not.toContain("s3cret");
     expect(JSON.parse(text)).toMatchObject({

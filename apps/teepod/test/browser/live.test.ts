@@ -1,34 +1,23 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ResourceStack } from "@dstack/daemon";
-import type { Browser } from "@dstack/dashboard/testing";
-import { PageChecks, Tab, startBrowser } from "@dstack/dashboard/testing";
+import { describe, expect, it } from "vitest";
+import { Stage } from "@dstack/dashboard/testing";
 import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { writeImage } from "../helpers/images.js";
 import { COMPOSE, OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/testpod.js";
-import { buildPage } from "@dstack/dashboard/build";
-import type { PageFiles } from "@dstack/dashboard";
 
 const WEB = new URL("../../web/", import.meta.url);
 
 describe("the dashboard", { timeout: 120_000 }, () => {
-  const stack = new ResourceStack();
-  let page: PageFiles;
-  let browser: Browser;
-  beforeAll(async () => {
-    page = await buildPage(WEB);
-    ({ browser } = stack.use(await startBrowser()));
-  }, 120_000);
-  afterAll(() => stack[Symbol.asyncDispose]());
+  const stage = Stage.forTests({ web: WEB });
 
   it("needs less than 20 KB of script for its first view", () => {
-    expect(PageChecks.firstViewBytes(page)).toBeLessThan(20_000);
+    expect(stage.firstViewBytes()).toBeLessThan(20_000);
   });
 
   it("T3: lets nobody in with a wrong token, and the right one stays out of reach of scripts", async () => {
     await using site = await Site.make();
-    await using pod = await site.start(site.config(), { hypervisor: new FakeHypervisor(), page });
-    await using tab = await Tab.open(browser, pod.url);
+    await using pod = await site.start(site.config(), { hypervisor: new FakeHypervisor(), page: stage.page });
+    await using tab = await stage.open(pod.url);
     await tab.page.getByLabel("Access token").fill("wrong-token-0123456789");
     await tab.page.getByRole("button", { name: "Log in" }).click();
     await tab.page.getByText("This token is not known here.").waitFor();
@@ -49,9 +38,9 @@ describe("the dashboard", { timeout: 120_000 }, () => {
 
   it("T3: a session that ends takes its open pages with it, and they say so", async () => {
     await using site = await Site.make();
-    await using pod = await site.start(site.config(), { hypervisor: new FakeHypervisor(), page });
+    await using pod = await site.start(site.config(), { hypervisor: new FakeHypervisor(), page: stage.page });
     await client(pod).createVm(vmRequest());
-    await using tab = await Tab.open(browser, pod.url);
+    await using tab = await stage.open(pod.url);
     await tab.logIn(VIEWER);
     await tab.page.getByRole("row", { name: /hello/ }).waitFor();
     const other = await tab.another();
@@ -63,8 +52,8 @@ describe("the dashboard", { timeout: 120_000 }, () => {
   it("shows VMs as they come, change and go, and says when it is cut off and when teepod was started again", async () => {
     await using site = await Site.make();
     const hypervisor = new FakeHypervisor();
-    const first = await site.start(site.config(), { hypervisor, page });
-    await using tab = await Tab.open(browser, first.url);
+    const first = await site.start(site.config(), { hypervisor, page: stage.page });
+    await using tab = await stage.open(first.url);
     await tab.logIn(VIEWER);
     await tab.page.getByText("an operator can deploy one").waitFor();
     const { id } = await client(first).createVm(vmRequest());
@@ -77,7 +66,10 @@ describe("the dashboard", { timeout: 120_000 }, () => {
 
     await first[Symbol.asyncDispose]();
     await tab.page.getByText("The connection to teepod is lost.").waitFor();
-    await using second = await site.start(site.config({ port: first.port }), { hypervisor, page });
+    await using second = await site.start(site.config({ port: first.port }), {
+      hypervisor,
+      page: stage.page,
+    });
     await tab.page.getByText("teepod was started again.").waitFor();
     await row.getByText("running").waitFor();
     await client(second).stopVm({ id });
@@ -113,9 +105,9 @@ describe("the dashboard", { timeout: 120_000 }, () => {
   it("follows a console with colours, searches it, and goes on after a restart of teepod", async () => {
     await using site = await Site.make();
     const hypervisor = new FakeHypervisor();
-    const first = await site.start(site.config(), { hypervisor, page });
+    const first = await site.start(site.config(), { hypervisor, page: stage.page });
     const { id } = await client(first).createVm(vmRequest());
-    await using tab = await Tab.open(browser, first.url);
+    await using tab = await stage.open(first.url);
     await tab.logIn(VIEWER);
     await tab.page.getByRole("link", { name: "Logs of hello" }).click();
     await tab.page.getByText("The console is empty so far.").waitFor();
@@ -130,7 +122,10 @@ describe("the dashboard", { timeout: 120_000 }, () => {
     await first[Symbol.asyncDispose]();
     await tab.page.getByText("The connection is lost; trying to reach teepod again.").waitFor();
     await hypervisor.vm(id).print("while away\r\n");
-    await using _second = await site.start(site.config({ port: first.port }), { hypervisor, page });
+    await using _second = await site.start(site.config({ port: first.port }), {
+      hypervisor,
+      page: stage.page,
+    });
     await output.getByText("while away").waitFor();
     expect(tab.complaints).toEqual([]);
   });
@@ -138,7 +133,7 @@ describe("the dashboard", { timeout: 120_000 }, () => {
   it("T6: shows what guests write as text, whatever it looks like", async () => {
     await using site = await Site.make();
     const hypervisor = new FakeHypervisor();
-    await using pod = await site.start(site.config(), { hypervisor, page });
+    await using pod = await site.start(site.config(), { hypervisor, page: stage.page });
     const { id } = await client(pod).createVm(vmRequest());
     const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
     await hypervisor.vm(id).progress("app", "error", evil);
@@ -146,7 +141,7 @@ describe("the dashboard", { timeout: 120_000 }, () => {
     await writeImage(site.images, "evil-0.0.1", {
       metadata: { version: "<script>document.title=1</script>" },
     });
-    await using tab = await Tab.open(browser, pod.url);
+    await using tab = await stage.open(pod.url);
     await tab.logIn(OPERATOR);
     await tab.page.getByRole("row", { name: /hello/ }).getByText(evil).waitFor();
     await tab.go("#/images");

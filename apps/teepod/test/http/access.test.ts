@@ -60,6 +60,7 @@ describe("access with tokens", () => {
       "/events",
       "/metrics",
       "/logs?id=x",
+      "/vms",
       "/openapi.json",
       "/prpc/Teepod.Status",
       "/nothing",

@@ -1,6 +1,6 @@
 import { Shell, later } from "@dstack/dashboard/web";
 import type { ComponentType } from "preact";
-import { List } from "./list.js";
+import { List } from "./list/page.js";
 import { hello, vms } from "./live.js";
 import { route } from "./route.js";
 import type { Route } from "./route.js";
@@ -44,22 +44,6 @@ function subjectOf(current: Route): string | undefined {
   return current.page === "deploy" ? current.clone : undefined;
 }
 
-/** The way to other teepods; each asks for a token of its own. */
-function OtherHosts() {
-  const hosts = hello.value?.host.other_hosts ?? [];
-  if (hosts.length === 0) return null;
-  return (
-    <nav aria-label="Other hosts">
-      <span class="quiet">Other hosts:</span>
-      {hosts.map(({ name, url }) => (
-        <a key={url} href={url} rel="noreferrer">
-          {name}
-        </a>
-      ))}
-    </nav>
-  );
-}
-
 const SIMULATED = "Development images run on a simulated TDX platform here: nothing in them is protected.";
 
 /** Where this teepod's tokens are. */
@@ -85,7 +69,6 @@ export function App() {
       who={you === undefined ? undefined : `${you.name} (${you.role})`}
       tokens={<Tokens />}
       warnings={host?.simulated === true ? [SIMULATED] : []}
-      links={<OtherHosts />}
       footer={host === undefined ? "" : `teepod ${host.version}, VMs by ${host.hypervisor}`}
     />
   );

@@ -2,15 +2,11 @@ import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import { ResourceStack } from "@dstack/daemon";
-import type { PageFiles } from "@dstack/dashboard";
-import { buildPage } from "@dstack/dashboard/build";
-import { PageChecks, Tab, startBrowser } from "@dstack/dashboard/testing";
-import type { Browser } from "@dstack/dashboard/testing";
+import { Stage } from "@dstack/dashboard/testing";
 import { FileStore } from "@dstack/store";
 import type { Store } from "@dstack/store";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Tproxy } from "../../src/index.js";
 import { TOKEN, adminClient, adminSite, adminUrl } from "../admin-site.js";
 import { startApp } from "../app.js";
@@ -20,11 +16,6 @@ import type { Site } from "../site.js";
 import { startTappdSocket } from "../tappd-socket.js";
 
 const WEB = new URL("../../web/", import.meta.url);
-const DESK = { width: 1180, height: 720 };
-const PHONE = { width: 360, height: 740 };
-
-/** Where the pictures of `docs/images` come from: `DSTACK_SCREENSHOTS=<directory>` makes them anew. */
-const PICTURES = process.env["DSTACK_SCREENSHOTS"];
 
 /** A store as several nodes share it, in which another node stands. */
 async function sharedStore(site: Site, other: { name: string; endpoint: string }): Promise<Store> {
@@ -69,88 +60,75 @@ async function fill(server: Tproxy, wireguard: MemoryWireGuard): Promise<void> {
 }
 
 describe("every page of tproxy's dashboard", { timeout: 180_000 }, () => {
-  const stack = new ResourceStack();
-  let page: PageFiles;
-  let browser: Browser;
-  let checks: PageChecks;
-  beforeAll(async () => {
-    page = await buildPage(WEB);
-    checks = await PageChecks.load();
-    ({ browser } = stack.use(await startBrowser()));
-  }, 120_000);
-  afterAll(() => stack[Symbol.asyncDispose]());
+  const stage = Stage.forTests({ web: WEB });
 
-  async function picture(tab: Tab, name: string): Promise<void> {
-    if (PICTURES !== undefined) await tab.page.screenshot({ path: `${PICTURES}/tproxy-${name}.png` });
-  }
+  it("has no serious issue for axe-core, light and dark, on a desk and on a phone", async () => {
+    await using site = await adminSite();
+    await using app = await startApp();
+    await using tappd = await startTappdSocket(join(site.dir, "tappd.sock"), { app: "tproxy" });
+    const account = {
+      account_uri: "https://acme.example.org/acct/1",
+      caa: [`${BASE} CAA 0 issue "ca.example"`],
+    };
+    const accountFile = join(site.dir, "acme-account.json");
+    await writeFile(accountFile, JSON.stringify(account));
+    const wireguard = new MemoryWireGuard();
+    const config = inCluster(site, { tappd_socket: tappd.path, acme_account_file: accountFile });
+    const store = await sharedStore(site, { name: "node-2", endpoint: "192.0.2.8:51820" });
+    await using server = await start(
+      { ...site, config },
+      { page: stage.page, wireguard, store, dial: app.dial },
+    );
+    await using tab = await stage.open(adminUrl(server));
+    const look = (name: string): Promise<void> => stage.inspect(tab, `tproxy-${name}`);
+    await tab.page.getByLabel("Access token").waitFor();
+    await look("login");
+    await tab.logIn(TOKEN);
+    await tab.page.getByText("No instance is registered here yet.").waitFor();
+    await look("no-instances");
 
-  for (const colorScheme of ["light", "dark"] as const) {
-    it(`has no serious issue for axe-core, on a desk and on a phone, ${colorScheme}`, async () => {
-      await using site = await adminSite();
-      await using app = await startApp();
-      await using tappd = await startTappdSocket(join(site.dir, "tappd.sock"), { app: "tproxy" });
-      const account = {
-        account_uri: "https://acme.example.org/acct/1",
-        caa: [`${BASE} CAA 0 issue "ca.example"`],
-      };
-      const accountFile = join(site.dir, "acme-account.json");
-      await writeFile(accountFile, JSON.stringify(account));
-      const wireguard = new MemoryWireGuard();
-      const config = inCluster(site, { tappd_socket: tappd.path, acme_account_file: accountFile });
-      const store = await sharedStore(site, { name: "node-2", endpoint: "192.0.2.8:51820" });
-      await using server = await start({ ...site, config }, { page, wireguard, store, dial: app.dial });
-      await using tab = await Tab.open(browser, adminUrl(server), { colorScheme, viewport: DESK });
-      const look = async (name: string): Promise<void> => {
-        expect([name, await checks.seriousIssues(tab)]).toEqual([name, []]);
-        expect([name, await checks.fits(tab)]).toEqual([name, true]);
-      };
-      await tab.page.getByLabel("Access token").waitFor();
-      await look("login");
-      await tab.logIn(TOKEN);
-      await tab.page.getByText("No instance is registered here yet.").waitFor();
-      await look("no instances");
-
-      await fill(server, wireguard);
-      const visitor = connect({
-        port: server.proxyPort,
-        host: "127.0.0.1",
-        servername: `${idOf("one")}-80.${BASE}`,
-        rejectUnauthorized: false,
-      });
-      await once(visitor, "data");
-      await tab.page.getByText("912 MB").waitFor();
-      const pages: readonly (readonly [string, string, string])[] = [
-        ["instances", "#/", "silent"],
-        ["connections", "#/connections", "relaying"],
-        ["nodes", "#/nodes", "192.0.2.8:51820"],
-        ["certificate", "#/certificate", "verified by this node"],
-        ["audit", "#/audit", "whole, as of now"],
-      ];
-      for (const [name, hash, text] of pages) {
-        await tab.page.setViewportSize(DESK);
-        await tab.go(hash);
-        await tab.page.getByText(text).first().waitFor();
-        await look(name);
-        await picture(tab, `${name}-${colorScheme}`);
-        await tab.page.setViewportSize(PHONE);
-        await look(`${name} on a phone`);
-        await picture(tab, `${name}-phone-${colorScheme}`);
-      }
-      await tab.page.setViewportSize(DESK);
-      await tab.go("#/nodes");
-      await tab.page.getByRole("button", { name: "Remove node-2…" }).click();
-      await tab.page.getByRole("dialog").waitFor();
-      await look("dialog");
-      await tab.page.getByLabel("Type node-2 to confirm").fill("node-2");
-      await tab.page.getByRole("button", { name: "Remove it" }).click();
-      await tab.page
-        .getByRole("row", { name: /node-2/ })
-        .getByText("removed")
-        .waitFor();
-      visitor.destroy();
-      expect(tab.complaints).toEqual([]);
+    await fill(server, wireguard);
+    const visitor = connect({
+      port: server.proxyPort,
+      host: "127.0.0.1",
+      servername: `${idOf("one")}-80.${BASE}`,
+      rejectUnauthorized: false,
     });
-  }
+    await once(visitor, "data");
+    await tab.page.getByText("912 MB").waitFor();
+    const pages: readonly (readonly [string, string, string])[] = [
+      ["instances", "#/", "silent"],
+      ["connections", "#/connections", "relaying"],
+      ["nodes", "#/nodes", "192.0.2.8:51820"],
+      ["certificate", "#/certificate", "verified by this node"],
+      ["audit", "#/audit", "whole, as of now"],
+    ];
+    for (const [name, hash, text] of pages) {
+      await tab.go(hash);
+      await tab.page.getByText(text).first().waitFor();
+      await look(name);
+    }
+    await tab.go("#/");
+    await tab.page
+      .getByRole("button", { name: /^Remove .*…$/ })
+      .first()
+      .click();
+    await tab.page.getByRole("dialog").waitFor();
+    await look("dialog-instance");
+    await tab.page.keyboard.press("Escape");
+    await tab.go("#/nodes");
+    await tab.page.getByRole("button", { name: "Remove node-2…" }).click();
+    await tab.page.getByRole("dialog").waitFor();
+    await look("dialog-node");
+    await tab.page.getByLabel("Type node-2 to confirm").fill("node-2");
+    await tab.page.getByRole("button", { name: "Remove it" }).click();
+    await tab.page
+      .getByRole("row", { name: /node-2/ })
+      .getByText("removed")
+      .waitFor();
+    visitor.destroy();
+    expect(tab.complaints).toEqual([]);
+  });
 
   it("T6: shows what others named as text, whatever it looks like", async () => {
     const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
@@ -160,13 +138,13 @@ describe("every page of tproxy's dashboard", { timeout: 180_000 }, () => {
     await writeFile(accountFile, JSON.stringify(account));
     const store = await sharedStore(site, { name: `n${evil}`, endpoint: evil });
     const config = inCluster(site, { acme_account_file: accountFile });
-    await using server = await start({ ...site, config }, { page, store });
+    await using server = await start({ ...site, config }, { page: stage.page, store });
     await expect(adminClient(server).drainNode({ name: `m${evil}` })).rejects.toMatchObject({
       code: "not_found",
     });
     await writePair(site.dir, "wildcard", "evil.example");
     await adminClient(server).reloadCertificate({});
-    await using tab = await Tab.open(browser, adminUrl(server));
+    await using tab = await stage.open(adminUrl(server));
     await tab.logIn(TOKEN);
     await tab.go(`#/connections?search=${encodeURIComponent(evil)}`);
     await tab.page.getByText("No connection is open on this node.").waitFor();
@@ -189,9 +167,9 @@ describe("every page of tproxy's dashboard", { timeout: 180_000 }, () => {
 
   it("is used with the keyboard alone", async () => {
     await using site = await adminSite();
-    await using server = await start(site, { page });
+    await using server = await start(site, { page: stage.page });
     await register(server, { instance: "one" }, generateKeyPair().publicKey);
-    await using tab = await Tab.open(browser, adminUrl(server));
+    await using tab = await stage.open(adminUrl(server));
     const focused = () =>
       tab.page.evaluate<string>(
         "document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.textContent ?? ''",

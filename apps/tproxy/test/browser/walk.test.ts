@@ -1,12 +1,8 @@
 import { once } from "node:events";
 import { connect } from "node:tls";
-import { ResourceStack } from "@dstack/daemon";
-import type { PageFiles } from "@dstack/dashboard";
-import { buildPage } from "@dstack/dashboard/build";
-import { PageChecks, Tab, startBrowser } from "@dstack/dashboard/testing";
-import type { Browser } from "@dstack/dashboard/testing";
+import { Stage } from "@dstack/dashboard/testing";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { TOKEN, adminClient, adminSite, adminUrl } from "../admin-site.js";
 import { startApp } from "../app.js";
 import { BASE, idOf, register, start } from "../site.js";
@@ -16,25 +12,18 @@ const [ONE, TWO] = [idOf("one"), idOf("two")];
 const short = (id: string): string => id.slice(0, 12);
 
 describe("the dashboard of tproxy", { timeout: 180_000 }, () => {
-  const stack = new ResourceStack();
-  let page: PageFiles;
-  let browser: Browser;
-  beforeAll(async () => {
-    page = await buildPage(WEB);
-    ({ browser } = stack.use(await startBrowser()));
-  }, 120_000);
-  afterAll(() => stack[Symbol.asyncDispose]());
+  const stage = Stage.forTests({ web: WEB });
 
   it("needs less than 20 KB of script for its first view", () => {
-    expect(PageChecks.firstViewBytes(page)).toBeLessThan(20_000);
+    expect(stage.firstViewBytes()).toBeLessThan(20_000);
   });
 
   it("log in, see, drain, resume, remove; tproxy is started again under the page", async () => {
     await using site = await adminSite();
     await using app = await startApp();
-    const first = await start(site, { page, dial: app.dial });
+    const first = await start(site, { page: stage.page, dial: app.dial });
     await register(first, { app: "shop", instance: "one" }, generateKeyPair().publicKey);
-    await using tab = await Tab.open(browser, adminUrl(first));
+    await using tab = await stage.open(adminUrl(first));
     const row = (id: string) => tab.page.getByRole("row", { name: new RegExp(short(id)) });
     const button = (name: string) => tab.page.getByRole("button", { name, exact: true });
 
@@ -93,7 +82,7 @@ describe("the dashboard of tproxy", { timeout: 180_000 }, () => {
     const { admin } = site.config;
     if (admin === undefined || first.adminPort === undefined) throw new Error("no admin listener");
     const config = { ...site.config, admin: { ...admin, port: first.adminPort } };
-    await using second = await start({ ...site, config }, { page });
+    await using second = await start({ ...site, config }, { page: stage.page });
     await tab.page.getByText("tproxy was started again.").waitFor();
     await tab.page
       .getByRole("row", { name: /tproxy/ })
@@ -116,9 +105,9 @@ describe("the dashboard of tproxy", { timeout: 180_000 }, () => {
 
   it("T3: a session that ends takes its open pages with it, and they say so", async () => {
     await using site = await adminSite();
-    await using server = await start(site, { page });
+    await using server = await start(site, { page: stage.page });
     await register(server, { instance: "one" }, generateKeyPair().publicKey);
-    await using tab = await Tab.open(browser, adminUrl(server));
+    await using tab = await stage.open(adminUrl(server));
     await tab.logIn(TOKEN);
     await tab.page.getByRole("row", { name: new RegExp(short(ONE)) }).waitFor();
     const [cookie] = await tab.page.context().cookies();

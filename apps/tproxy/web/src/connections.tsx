@@ -1,4 +1,4 @@
-import { Problem, connection as live, duration, wordsOf } from "@dstack/dashboard/web";
+import { Problem, SearchField, connection as live, duration, wordsOf } from "@dstack/dashboard/web";
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call } from "./api.js";
@@ -68,18 +68,9 @@ export function Connections() {
     <>
       <h1>Connections</h1>
       <div class="bar">
-        <label>
-          Search
-          <input
-            type="search"
-            placeholder="name, id, source or state"
-            value={search.value}
-            onInput={(event) => (search.value = event.currentTarget.value)}
-          />
-        </label>
-        <span class="quiet" role="status">
+        <SearchField search={search} placeholder="name, id, source or state">
           {answer.value !== undefined && said(answer.value, wanted)}
-        </span>
+        </SearchField>
       </div>
       <Problem text={problem.value} />
       {answer.value !== undefined && answer.value.connections.length > 0 && (

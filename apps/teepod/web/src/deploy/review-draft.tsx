@@ -3,6 +3,7 @@ import type { AppDocument } from "../compose/document.js";
 import { givenSecrets } from "../secrets/secret-fields.js";
 import type { Draft } from "./draft.js";
 import { call } from "../api.js";
+import { portsText } from "../ports-text.js";
 import { Review } from "../review.js";
 import { vmLink } from "../route.js";
 
@@ -42,6 +43,12 @@ export function ReviewDraft({
         <dd>
           {draft.name.value} with {draft.image.value}: {vcpu} vCPU, {memory} MB memory, {disk} GB disk
         </dd>
+        {draft.ports.value.length > 0 && (
+          <>
+            <dt>Ports</dt>
+            <dd>{portsText(draft.ports.value)}</dd>
+          </>
+        )}
         {secrets.length > 0 && (
           <>
             <dt>Secrets</dt>

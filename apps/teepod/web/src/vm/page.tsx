@@ -6,6 +6,7 @@ import { Actions } from "./actions.js";
 import { BootTimeline } from "./boot-timeline.js";
 import { VmHeading } from "./heading.js";
 import { vms } from "../live.js";
+import { portsText } from "../ports-text.js";
 import { route } from "../route.js";
 
 function Links({ vm }: { vm: VmSummary }) {
@@ -60,9 +61,7 @@ function Facts({ vm }: { vm: VmSummary }) {
       {vm.ports.length > 0 && (
         <>
           <dt>Ports</dt>
-          <dd>
-            {vm.ports.map((p) => `${p.protocol} ${p.host_port} of the host to ${p.vm_port}`).join(", ")}
-          </dd>
+          <dd>{portsText(vm.ports)}</dd>
         </>
       )}
       {vm.started_at !== undefined && (

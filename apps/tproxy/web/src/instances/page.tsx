@@ -1,3 +1,4 @@
+import { SearchField } from "@dstack/dashboard/web";
 import { useSignal } from "@preact/signals";
 import type { InstanceItem } from "../../../src/dashboard/items.js";
 import { instances, site } from "../live.js";
@@ -55,19 +56,10 @@ export function Instances() {
         <>
           <Summary count={list.length} />
           <div class="bar">
-            <label>
-              Search
-              <input
-                type="search"
-                placeholder="app, instance or address"
-                value={search.value}
-                onInput={(event) => (search.value = event.currentTarget.value)}
-              />
-            </label>
-            <span class="quiet" role="status">
+            <SearchField search={search} placeholder="app, instance or address">
               {shown.length > MOST_ROWS && `The first ${MOST_ROWS} of ${shown.length}; search for others.`}
               {shown.length === 0 && "Nothing here has this in its app id, instance id or address."}
-            </span>
+            </SearchField>
           </div>
           {shown.length > 0 && (
             <table class="stacked">
