@@ -1,31 +1,21 @@
 import { readFile } from "node:fs/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { ResourceStack } from "@dstack/daemon";
-import type { PageFiles } from "@dstack/dashboard";
-import { buildPage } from "@dstack/dashboard/build";
-import type { Browser } from "@dstack/dashboard/testing";
-import { PLAIN_HOST, Tab, startBrowser } from "@dstack/dashboard/testing";
+import { PLAIN_HOST, Stage } from "@dstack/dashboard/testing";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { OPERATOR, Site, client, vmRequest } from "../helpers/testpod.js";
 
 const WEB = new URL("../../web/", import.meta.url);
 
 describe("the smaller controls of the dashboard", { timeout: 120_000 }, () => {
-  const stack = new ResourceStack();
-  let page: PageFiles;
-  let browser: Browser;
-  beforeAll(async () => {
-    page = await buildPage(WEB);
-    ({ browser } = stack.use(await startBrowser()));
-  }, 120_000);
-  afterAll(() => stack[Symbol.asyncDispose]());
+  const stage = Stage.forTests({ web: WEB });
 
   async function dashboard(host = "127.0.0.1") {
     await using own = new ResourceStack();
     const site = own.use(await Site.make());
     const hypervisor = new FakeHypervisor();
-    const pod = own.use(await site.start(site.config(), { hypervisor, page }));
-    const tab = own.use(await Tab.open(browser, `http://${host}:${pod.port}`));
+    const pod = own.use(await site.start(site.config(), { hypervisor, page: stage.page }));
+    const tab = own.use(await stage.open(`http://${host}:${pod.port}`));
     await tab.logIn(OPERATOR);
     const resources = own.move();
     return {

@@ -81,6 +81,7 @@ describe("the dashboard of several hosts", { timeout: 180_000 }, () => {
     await tab.page.getByLabel("Search").fill("nowhere");
     await tab.page.getByText("No VM here has this in its name").waitFor();
     await tab.page.getByLabel("Search").fill("");
+    await tab.page.getByLabel("Search").blur();
 
     await berlin[Symbol.asyncDispose]();
     await host(tab, "berlin-2")

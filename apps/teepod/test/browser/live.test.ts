@@ -82,13 +82,13 @@ describe("the dashboard", { timeout: 120_000 }, () => {
   it("links to each app where it is published, and to its dashboard", async () => {
     await using site = await Site.make();
     const config = site.config({ gateway: { base_domain: "app.example.org" } });
-    await using pod = await site.start(config, { hypervisor: new FakeHypervisor(), page });
+    await using pod = await site.start(config, { hypervisor: new FakeHypervisor(), page: stage.page });
     const published = "services:\n  web:\n    image: x\n    ports: ['8080:80']\n";
     const elsewhere = JSON.stringify({ ...(JSON.parse(COMPOSE) as object), docker_compose_file: published });
     await client(pod).createVm(vmRequest());
     await client(pod).createVm(vmRequest({ name: "elsewhere", composeFile: elsewhere }));
     const [first, second] = (await client(pod).status({})).vms.map(({ appId }) => appId);
-    await using tab = await Tab.open(browser, pod.url);
+    await using tab = await stage.open(pod.url);
     await tab.logIn(VIEWER);
     const link = (name: string) => tab.page.getByRole("link", { name, exact: true }).getAttribute("href");
     expect([
