@@ -4,9 +4,14 @@ import type { TproxyContext } from "./context.js";
 export function followStore(context: TproxyContext, signal: AbortSignal): void {
   const { nodes, registry, tunnel, plane, log } = context;
   const onError = (err: unknown): void => log.error({ err }, "following the store failed");
+  let addresses = addressesOf(context);
   const follow = async (): Promise<void> => {
-    // An instance that is gone loses its routes before its address can lead to another one.
+    const before = addresses;
+    addresses = addressesOf(context);
+    const departed = [...before].filter(([id, ip]) => addresses.get(id) !== ip);
+    // An instance that is gone loses its routes and its connections before its address can lead to another one (P5).
     context.publishRoutes();
+    await Promise.all(departed.map(([instanceId]) => plane.drain({ instanceId }, 0)));
     await tunnel.sync();
     context.publishRoutes();
   };
@@ -26,4 +31,8 @@ export function followStore(context: TproxyContext, signal: AbortSignal): void {
     if (!signal.aborted) followNodes().catch(onError);
   });
   followNodes().catch(onError);
+}
+
+function addressesOf({ registry }: TproxyContext): ReadonlyMap<string, string> {
+  return new Map(registry.list().map(({ instanceId, ip }) => [instanceId, ip]));
 }

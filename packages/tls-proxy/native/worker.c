@@ -41,7 +41,8 @@ static void end_some(struct worker *worker, struct cursor fields) {
     next = connection->next;
     const struct count *its = connection->instance_count;
     bool is_its = its != NULL && memcmp(its->node.key, instance, ID_BYTES) == 0;
-    if (is_its || !of_instance) connection_end(connection, OUTCOME_DRAINED, false);
+    // By a reset: what waits for the app must not be sent once its address is somebody else's.
+    if (is_its || !of_instance) connection_end(connection, OUTCOME_DRAINED, connection->app != NULL);
   }
   tell_done(worker, number);
 }

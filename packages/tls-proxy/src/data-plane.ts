@@ -154,7 +154,7 @@ export interface DataPlane extends AsyncDisposable {
   setAccepting(accepting: boolean): Promise<void>;
   /**
    * Lets connections come to their end, for `limitMs` at most or until `signal` aborts, then ends those that are left
-   * (`drained`). New ones are kept away before, by routes without the instance, or by `setAccepting(false)`.
+   * (`drained`) by a reset: nothing that waited to be sent goes to the app's address any more. New ones are kept away before, by routes without the instance, or by `setAccepting(false)`.
    */
   drain(scope: DrainScope, limitMs: number, signal?: AbortSignal): Promise<void>;
   /** Stops listening and ends what is open. */

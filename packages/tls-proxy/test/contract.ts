@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readdirSync, readlinkSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
@@ -1064,6 +1065,19 @@ export function dataPlaneContract(make: MakeDataPlane): void {
       others.destroy();
     });
 
+    it("P5: an instance that is drained is sent nothing more of what waits for it", async () => {
+      await using app = await startApp((socket) => void socket.pause());
+      await using plane = await start();
+      const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
+      client.on("error", () => {});
+      client.write(new Uint8Array(2 ** 24)); // more than the kernel keeps for both
+      await expect.poll(async () => (await plane.connections(1))[0]?.bytesToApp).toBeGreaterThan(0);
+      await expect.poll(() => waitingFor(app.port)).toBeGreaterThan(0);
+      await plane.drain({ instanceId: INSTANCE }, 0);
+      await expect.poll(() => waitingFor(app.port)).toBe(0);
+      client.destroy();
+    });
+
     it("drains all: also at once, when it is told to hurry", async () => {
       await using app = await startApp(echo);
       await using plane = await start();
@@ -1125,4 +1139,13 @@ export function dataPlaneContract(make: MakeDataPlane): void {
 async function answerOn(socket: Socket, bytes: Uint8Array): Promise<string> {
   socket.write(bytes);
   return String(await readAll(socket));
+}
+
+/** Bytes that the kernel has still to send to this port, also of sockets that are closed. */
+async function waitingFor(port: number): Promise<number> {
+  const to = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const lines = (await readFile("/proc/net/tcp", "utf8")).split("\n").map((line) => line.trim().split(/\s+/));
+  return lines
+    .filter(([, , remote = ""]) => remote.endsWith(to))
+    .reduce((sum, [, , , , queues = ""]) => sum + parseInt(queues, 16), 0);
 }

@@ -16,10 +16,10 @@ export const removeInstance =
   async ({ id }) => {
     const instanceId = parseInstanceId(id);
     if (!(await context.registry.remove(instanceId))) throw unknown(id);
-    // Its routes are gone first: nobody is led to it while its connections end.
+    // As on every node that hears of it; who asked is told when it is done here.
     context.publishRoutes();
-    await context.tunnel.sync();
     await context.plane.drain({ instanceId }, 0);
+    await context.tunnel.sync();
     return {};
   };
 

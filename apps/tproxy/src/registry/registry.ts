@@ -50,8 +50,9 @@ export interface RegistryOptions {
 }
 
 /**
- * Connections to an address may be open for as long as they are idle at most after its instance was given up; nobody
- * else gets it before.
+ * For so long nobody else gets an address that was given up. Every node resets the connections to it when it hears of that,
+ * and before its tunnel leads there to somebody else; what may still be sent is what the kernel has of a tproxy that was
+ * killed, for some two minutes (tcp_orphan_retries). The rest is for clocks of nodes that differ.
  */
 export const QUARANTINE_S = 600;
 /** Another node, or another call, may take an address or a key from under us; each time there is one less. */

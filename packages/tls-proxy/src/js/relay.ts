@@ -35,8 +35,11 @@ export class Relay {
 
   end(reason: CloseReason): void {
     this.#settle(reason);
-    this.client.destroy();
-    this.app.destroy();
+    for (const socket of [this.client, this.app]) {
+      // What waits for the app must not be sent once its address is somebody else's.
+      if (reason === "drained") reset(socket);
+      else socket.destroy();
+    }
   }
 
   #pump(from: Socket, to: Socket, count: (bytes: number) => void): void {
