@@ -75,6 +75,8 @@ describe("the smaller controls of the dashboard", { timeout: 120_000 }, () => {
     await d.page.getByText("Paused.").waitFor();
     await d.hypervisor.vm(id).print("three\r\n");
     await d.page.getByLabel("Search").fill("two");
+    // The page looks for new VMs once a second; until then it has no name for the file.
+    await d.page.getByRole("heading", { name: /hello/ }).waitFor();
     const saved = d.page.waitForEvent("download");
     await d.page.getByRole("button", { name: "Download" }).click();
     const download = await saved;
