@@ -20,7 +20,7 @@ import {
   wildcard,
 } from "./apps.js";
 import { weakCertificate } from "./certificates.js";
-import { resetWhileBlockedContract } from "./contract-blocked.js";
+import { resetWhileBlockedContract } from "./contract/blocked.js";
 import { dataPlaneContract } from "./contract.js";
 import { helloMessage, records } from "./hello.js";
 import { childrenOf, wakeUpsOf } from "./processes.js";

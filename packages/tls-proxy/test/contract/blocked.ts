@@ -3,12 +3,11 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import type { ConnectionReport, DataPlane, DataPlaneOptions, Limits } from "../src/index.js";
-import { APP, BASE, closeOf, connectTcp, connectThrough, readAll, startApp } from "./apps.js";
-import type { App } from "./apps.js";
-import { helloMessage, records } from "./hello.js";
-
-type Start = (options?: Partial<DataPlaneOptions> & { limits?: Partial<Limits> }) => Promise<DataPlane>;
+import type { ConnectionReport, DataPlane } from "../../src/index.js";
+import { APP, BASE, closeOf, connectTcp, connectThrough, readAll, startApp } from "../apps.js";
+import type { App } from "../apps.js";
+import { helloMessage, records } from "../hello.js";
+import type { Start } from "./common.js";
 
 /** Far more than all buffers on the way hold. */
 const MUCH_BYTES = 200 << 20;

@@ -1,0 +1,161 @@
+import { once } from "node:events";
+import { setTimeout as wait } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import {
+  APP,
+  BASE,
+  closeOf,
+  connectTcp,
+  connectThrough,
+  readAll,
+  realHello,
+  sessionOf,
+  startApp,
+} from "../apps.js";
+import { makeCertificate } from "../certificates.js";
+import { records } from "../hello.js";
+import { certificate, checked, echo, answerAfterEnd, expectWholeExchange, resuming } from "./common.js";
+import type { Start } from "./common.js";
+
+/** Tries again while it fails: what an engine is told takes effect a moment later. */
+async function eventually<T>(what: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await what();
+    } catch (err) {
+      if (tries === 100) throw err;
+      await wait(10);
+    }
+  }
+}
+
+/** TLS that ends at the proxy. */
+export function terminationContract(start: Start): void {
+  describe("termination", () => {
+    it.each(["TLSv1.2", "TLSv1.3"] as const)(
+      "%s: plain bytes to the app, half-close both ways",
+      async (version) => {
+        await using app = await startApp(answerAfterEnd);
+        await using plane = await start();
+        const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`, {
+          minVersion: version,
+          maxVersion: version,
+        });
+        expect(client.getProtocol()).toBe(version);
+        await expectWholeExchange(client);
+      },
+    );
+
+    it("P1: takes a ClientHello in pieces, in two records, with its name in capitals", async () => {
+      await using app = await startApp(answerAfterEnd);
+      await using plane = await start();
+      for (const cut of [
+        (hello: Buffer) => [hello.subarray(0, 1), hello.subarray(1, 50), hello.subarray(50)],
+        (hello: Buffer) => [records(hello.subarray(5), 77)],
+      ]) {
+        await expectWholeExchange(
+          await connectThrough(plane, `${APP.toUpperCase()}-${app.port}.APP.Example.org`, { cut }),
+        );
+      }
+    });
+
+    it("refuses TLS 1.1", async () => {
+      await using plane = await start();
+      const attempt = connectThrough(plane, `${APP}-8080.${BASE}`, {
+        minVersion: "TLSv1.1",
+        maxVersion: "TLSv1.1",
+        ciphers: "DEFAULT@SECLEVEL=0",
+      });
+      await expect(attempt).rejects.toThrow(/protocol version/);
+    });
+
+    it("P3: agrees on http/1.1, and where the name says g on h2, with those that speak nothing else", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const agreed = async (suffix: string, ALPNProtocols: string[]): Promise<string | false | null> => {
+        const client = await connectThrough(plane, `${APP}-${app.port}${suffix}.${BASE}`, { ALPNProtocols });
+        client.destroy();
+        return client.alpnProtocol;
+      };
+      expect(await agreed("", ["h2", "http/1.1"])).toBe("http/1.1");
+      expect(await agreed("", ["h2"])).toBe(false);
+      expect(await agreed("g", ["h2"])).toBe("h2");
+      expect(await agreed("g", ["grpc-exp", "h2"])).toBe("h2");
+      expect(await agreed("g", [])).toBe(false);
+      // A browser: it would send requests for other apps along, as the certificate is theirs, too.
+      await expect(agreed("g", ["h2", "http/1.1"])).rejects.toThrow(/no application protocol/);
+      await expect(agreed("g", ["http/1.1"])).rejects.toThrow(/no application protocol/);
+    });
+
+    it.each(["TLSv1.2", "TLSv1.3"] as const)("%s: resumes sessions", async (version) => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const options = { minVersion: version, maxVersion: version };
+      const name = `${APP}-${app.port}.${BASE}`;
+      const client = await connectThrough(plane, name, options);
+      await expect.poll(() => sessionOf(client)).toBeDefined();
+      client.destroy();
+      const again = await connectThrough(plane, name, {
+        ...options,
+        ...resuming(client),
+      });
+      expect(again.isSessionReused()).toBe(true);
+      again.write("still routed");
+      expect(String((await once(again, "data"))[0])).toBe("still routed");
+      again.destroy();
+    });
+
+    it("a certificate taken anew, the same too, brings new keys for sessions", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const name = `${APP}-${app.port}.${BASE}`;
+      const client = await connectThrough(plane, name);
+      await expect.poll(() => sessionOf(client)).toBeDefined();
+      plane.setCertificate(certificate);
+      const isReused = async (): Promise<boolean> => {
+        const again = await connectThrough(plane, name, resuming(client));
+        const reused = again.isSessionReused();
+        again.destroy();
+        return reused;
+      };
+      await expect.poll(isReused).toBe(false);
+      client.destroy();
+    });
+
+    it("P3: dials nobody before the handshake is done", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start({ limits: { handshakeMs: 300 } });
+      const socket = await connectTcp(plane);
+      const began = performance.now();
+      socket.write(await realHello(`${APP}-${app.port}.${BASE}`));
+      await closeOf(socket);
+      expect(performance.now() - began).toBeGreaterThan(290);
+      expect(app.sockets).toEqual([]);
+    });
+
+    it("P6: serves a new certificate from now on and leaves open connections alone", async () => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const name = `${APP}-${app.port}.${BASE}`;
+      const old = await connectThrough(plane, name);
+      const renewed = makeCertificate(`*.${BASE}`);
+      plane.setCertificate(checked(renewed));
+      const fresh = await eventually(() => connectThrough(plane, name, { ca: renewed.certPem }));
+      expect(fresh.authorized).toBe(true);
+      old.write("still here");
+      expect(String((await once(old, "data"))[0])).toBe("still here");
+      old.destroy();
+      fresh.destroy();
+    });
+
+    it("answers 502 to HTTP when the app's port is closed", async () => {
+      const app = await startApp(echo);
+      await app[Symbol.asyncDispose]();
+      await using plane = await start();
+      const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`, {
+        ALPNProtocols: ["http/1.1"],
+      });
+      expect(String(await readAll(client))).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
+    });
+  });
+}
