@@ -120,7 +120,13 @@ void relay_run(struct connection *connection);
 void relay_check_time(struct connection *connection);
 
 // refuse.c: says why, reports, and waits a moment for the client to read it: closing at once would reset it away.
-enum alert { ALERT_DECODE_ERROR = 50, ALERT_INTERNAL_ERROR = 80, ALERT_UNRECOGNIZED_NAME = 112 };
+enum alert {
+  ALERT_UNEXPECTED_MESSAGE = 10,
+  ALERT_DECODE_ERROR = 50,
+  ALERT_PROTOCOL_VERSION = 70,
+  ALERT_INTERNAL_ERROR = 80,
+  ALERT_UNRECOGNIZED_NAME = 112,
+};
 void refuse_with_alert(struct connection *connection, enum outcome outcome, enum alert alert);
 void refuse_plain_http(struct connection *connection);
 // Inside TLS, after the handshake.

@@ -20,6 +20,18 @@ static void take_hello(struct connection *connection) {
   connection_route(connection);
 }
 
+static void refuse_not_tls(struct connection *connection) {
+  const struct opening *opening = connection->opening;
+  // An HTTP request line begins with the name of a method, in capitals by the book.
+  uint8_t letter = opening->hello.bytes[0] & 0xdf;
+  if (letter >= 'A' && letter <= 'Z') return refuse_plain_http(connection);
+  // RFC 8446 §5.1: a record of another type, or of another version. The header of an SSLv2 hello begins with a bit that no
+  // record of TLS has.
+  bool is_other_version = opening->scan.header_received > 1 || (opening->scan.header[0] & 0x80) != 0;
+  refuse_with_alert(connection, OUTCOME_NOT_TLS,
+                    is_other_version ? ALERT_PROTOCOL_VERSION : ALERT_UNEXPECTED_MESSAGE);
+}
+
 // Takes the PROXY header off the front, once it is whole. False: it is not, or there was something wrong with it.
 static bool take_proxy_header(struct connection *connection) {
   struct opening *opening = connection->opening;
@@ -64,9 +76,7 @@ static void take_bytes(struct connection *connection, size_t count) {
     case HELLO_BAD:
       return refuse_with_alert(connection, OUTCOME_BAD_HELLO, ALERT_DECODE_ERROR);
     case HELLO_NOT_TLS:
-      // An HTTP request line begins with an upper-case method name.
-      if (hello->bytes[0] >= 'A' && hello->bytes[0] <= 'Z') return refuse_plain_http(connection);
-      return refuse_silently(connection, OUTCOME_NOT_TLS);
+      return refuse_not_tls(connection);
   }
 }
 

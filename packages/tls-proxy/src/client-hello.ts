@@ -13,7 +13,8 @@ const ALPN_EXTENSION = 16;
 const HOST_NAME = 0;
 
 /** TLS alert descriptions (RFC 8446 §6) a refusal may carry. */
-export type Alert = "decode_error" | "unrecognized_name" | "internal_error";
+export type Alert =
+  "unexpected_message" | "decode_error" | "protocol_version" | "unrecognized_name" | "internal_error";
 
 export interface ClientHello {
   /** Absent when the client sent none, or sent something that is no host name. */
@@ -26,7 +27,7 @@ export type HelloResult =
   | { readonly kind: "more" }
   | { readonly kind: "hello"; readonly hello: ClientHello }
   /** The bytes are no TLS at all. */
-  | { readonly kind: "not_tls" }
+  | { readonly kind: "not_tls"; readonly alert: Alert }
   | { readonly kind: "bad"; readonly reason: string };
 
 /** The text is a client's and stays inside: reasons are fixed sentences. */
@@ -65,8 +66,14 @@ export class ClientHelloReader {
       if (this.#received + at >= MAX_CLIENT_HELLO_BYTES) throw new Malformed("ClientHello is too long");
       if (this.#fragmentLeft === 0) {
         this.#header[this.#headerFilled++] = chunk[at++] ?? 0;
-        if (this.#header[0] !== HANDSHAKE_RECORD) return { kind: "not_tls" };
-        if (this.#headerFilled >= 2 && this.#header[1] !== 3) return { kind: "not_tls" };
+        if (this.#header[0] !== HANDSHAKE_RECORD) {
+          // RFC 8446 §5.1. The header of an SSLv2 hello begins with a bit that no record of TLS has.
+          const isSslV2 = ((this.#header[0] ?? 0) & 0x80) !== 0;
+          return { kind: "not_tls", alert: isSslV2 ? "protocol_version" : "unexpected_message" };
+        }
+        if (this.#headerFilled >= 2 && this.#header[1] !== 3) {
+          return { kind: "not_tls", alert: "protocol_version" };
+        }
         if (this.#headerFilled === 5) this.#startFragment();
         continue;
       }

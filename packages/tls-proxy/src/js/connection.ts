@@ -160,7 +160,7 @@ export class Connection {
     if (first.kind === "hello") return this.#route(first.hello);
     if (first.kind === "plain_http") refusePlainHttp(this.socket);
     else if (first.kind === "bad_hello") refuseTls(this.socket, "decode_error");
-    else if (first.kind === "not_tls") sayAndClose(this.socket, undefined);
+    else if (first.kind === "not_tls") refuseTls(this.socket, first.alert);
     else this.socket.destroy();
     return first.kind;
   }

@@ -1,13 +1,14 @@
 import type { Socket } from "node:net";
 import { ClientHelloReader } from "../client-hello.js";
-import type { ClientHello } from "../client-hello.js";
+import type { Alert, ClientHello } from "../client-hello.js";
 
 export type FirstBytes =
   | { readonly kind: "hello"; readonly hello: ClientHello }
-  | { readonly kind: "plain_http" | "not_tls" | "bad_hello" | "slow_hello" | "client_gone" };
+  | { readonly kind: "not_tls"; readonly alert: Alert }
+  | { readonly kind: "plain_http" | "bad_hello" | "slow_hello" | "client_gone" };
 
-/** An HTTP request line begins with an upper-case method name. */
-const HTTP_METHOD_START = /^[A-Z]/;
+/** An HTTP request line begins with the name of a method, in capitals by the book. */
+const HTTP_METHOD_START = /^[A-Za-z]/;
 
 /**
  * Waits for the ClientHello and puts every byte back, so that the socket can be handed to TLS or to an app untouched.
@@ -43,7 +44,7 @@ export function readClientHello(
       else if (result.kind === "bad") finish({ kind: "bad_hello" });
       else if (result.kind === "not_tls") {
         const isHttp = isFirst && HTTP_METHOD_START.test(String.fromCharCode(chunk[0] ?? 0));
-        finish({ kind: isHttp ? "plain_http" : "not_tls" });
+        finish(isHttp ? { kind: "plain_http" } : result);
       }
     };
     socket.on("data", onData).once("end", gone).once("close", gone).resume();

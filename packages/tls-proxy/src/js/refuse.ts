@@ -16,7 +16,7 @@ export function refusePlainHttp(socket: Socket): void {
   sayAndClose(socket, Buffer.from(PLAIN_HTTP_ANSWER));
 }
 
-/** Answers a ClientHello with a fatal alert. */
+/** Answers a ClientHello, or what stands in its place, with a fatal alert. */
 export function refuseTls(socket: Socket, alert: Alert): void {
   sayAndClose(socket, Buffer.from([21, 3, 3, 0, 2, 2, alertNumber(alert)]));
 }
@@ -32,7 +32,9 @@ export function sayAndClose(socket: Socket, bytes: Uint8Array | undefined): void
 }
 
 function alertNumber(alert: Alert): number {
+  if (alert === "unexpected_message") return 10;
   if (alert === "decode_error") return 50;
+  if (alert === "protocol_version") return 70;
   if (alert === "internal_error") return 80;
   if (alert === "unrecognized_name") return 112;
   return assertNever(alert);

@@ -12,8 +12,15 @@ export type Start = (
   options?: Partial<DataPlaneOptions> & { limits?: Partial<Limits> },
 ) => Promise<DataPlane>;
 
-const ALERT = { decode_error: 50, internal_error: 80, unrecognized_name: 112 } as const;
-export const alertBytes = (name: keyof typeof ALERT): Buffer => Buffer.from([21, 3, 3, 0, 2, 2, ALERT[name]]);
+const ALERT = {
+  unexpected_message: 10,
+  decode_error: 50,
+  protocol_version: 70,
+  internal_error: 80,
+  unrecognized_name: 112,
+} as const;
+export type AlertName = keyof typeof ALERT;
+export const alertBytes = (name: AlertName): Buffer => Buffer.from([21, 3, 3, 0, 2, 2, ALERT[name]]);
 
 export const certificate = checked(wildcard);
 

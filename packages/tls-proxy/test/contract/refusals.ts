@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { ConnectionReport } from "../../src/index.js";
-import { APP, BASE, startApp } from "../apps.js";
+import { APP, BASE, closeOf, connectTcp, startApp } from "../apps.js";
 import { helloMessage, records } from "../hello.js";
 import { alertBytes, echo, answerTo, helloFor } from "./common.js";
-import type { Start } from "./common.js";
+import type { AlertName, Start } from "./common.js";
 
 /** What those hear who are not let through. */
 export function refusalsContract(start: Start): void {
@@ -30,21 +30,48 @@ export function refusalsContract(start: Start): void {
         ]);
     });
 
-    it("answers plain HTTP with a page that says what is wrong", async () => {
-      await using plane = await start();
-      const answer = String(await answerTo(plane, Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n")));
-      expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
-      const [head = "", body = ""] = answer.split("\r\n\r\n");
-      expect(head).toContain(`Content-Length: ${body.length}`);
-      expect(body).toContain("https://");
+    it.each(["GET", "get", "PRI", "x-y"])(
+      "answers plain HTTP with a page that says what is wrong: %s",
+      async (method) => {
+        await using plane = await start();
+        const answer = String(await answerTo(plane, Buffer.from(`${method} / HTTP/1.1\r\nHost: x\r\n\r\n`)));
+        expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+        const [head = "", body = ""] = answer.split("\r\n\r\n");
+        expect(head).toContain(`Content-Length: ${body.length}`);
+        expect(body).toContain("https://");
+      },
+    );
+
+    it.each<[string, string, AlertName]>([
+      ["an SSLv2 hello", "802e0100020015000000100100800300800700c0", "protocol_version"],
+      ["a record of another version", "1602000005", "protocol_version"],
+      ["an alert in place of a hello", "15030100020228", "unexpected_message"],
+      [
+        "another record in the middle of the hello",
+        "160301000401000100" + "1503010002022a",
+        "unexpected_message",
+      ],
+      ["application data", `1703030010${"00".repeat(16)}`, "unexpected_message"],
+      ["garbage", "00010203", "unexpected_message"],
+      ["one byte", "00", "unexpected_message"],
+      ["an empty record", "1603010000", "decode_error"],
+    ])("P1: says what is wrong with %s by an alert, and closes", async (_, bytes, alert) => {
+      const seen: ConnectionReport[] = [];
+      await using plane = await start({ onConnection: (report) => seen.push(report) });
+      expect(await answerTo(plane, Buffer.from(bytes, "hex"))).toEqual(alertBytes(alert));
+      await expect.poll(() => seen.map(({ outcome }) => outcome)).toHaveLength(1);
+      expect(seen[0]?.outcome).toBe(alert === "decode_error" ? "bad_hello" : "not_tls");
     });
 
-    it("closes on bytes that are no TLS and answers decode_error to a broken hello", async () => {
+    it("P1: an alert is all that endless garbage gets, and it ends", async () => {
       await using plane = await start();
-      const sslv2 = Buffer.from("802e0100020015000000100100800300800700c0", "hex");
-      expect(await answerTo(plane, sslv2)).toEqual(Buffer.alloc(0));
-      expect(await answerTo(plane, Buffer.from([0, 1, 2, 3]))).toEqual(Buffer.alloc(0));
-      expect(await answerTo(plane, Buffer.from("1603010000", "hex"))).toEqual(alertBytes("decode_error"));
+      const client = await connectTcp(plane);
+      client.on("error", () => {});
+      const flood = setInterval(() => client.write(Buffer.alloc(64 << 10)), 5);
+      await closeOf(client);
+      clearInterval(flood);
+      expect(client.bytesRead).toBeLessThanOrEqual(alertBytes("unexpected_message").length);
+      await expect.poll(() => plane.stats().open).toBe(0);
     });
 
     it("answers internal_error when the app's port is closed and TLS is the app's", async () => {
