@@ -6,6 +6,7 @@ import type { KeyEvidenceStore } from "./certificate/key-evidence.js";
 import type { KeyHistory } from "./certificate/key-history.js";
 import type { ProxyCertificate } from "./certificate/proxy-certificate.js";
 import type { TproxyMetrics } from "./metrics.js";
+import type { Redirect } from "./redirect.js";
 import type { NodeRegistry } from "./registry/nodes.js";
 import type { InstanceRegistry } from "./registry/registry.js";
 import type { Tunnel } from "./wireguard/tunnel.js";
@@ -29,6 +30,8 @@ export interface TproxyContext {
   readonly requireFreshEvidence: boolean;
   readonly tunnel: Tunnel;
   readonly plane: DataPlane;
+  /** Where plain HTTP is sent to HTTPS. */
+  readonly redirect: Redirect | undefined;
   readonly certificate: ProxyCertificate;
   readonly keyHistory: KeyHistory;
   readonly keyEvidence: KeyEvidenceStore;

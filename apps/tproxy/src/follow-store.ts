@@ -2,7 +2,7 @@ import type { TproxyContext } from "./context.js";
 
 /** What other nodes and operators change comes to the tunnel and to the data plane. */
 export function followStore(context: TproxyContext, signal: AbortSignal): void {
-  const { nodes, registry, tunnel, plane, log } = context;
+  const { nodes, registry, tunnel, plane, redirect, log } = context;
   const onError = (err: unknown): void => log.error({ err }, "following the store failed");
   let addresses = addressesOf(context);
   const follow = async (): Promise<void> => {
@@ -21,7 +21,7 @@ export function followStore(context: TproxyContext, signal: AbortSignal): void {
     const wanted = !nodes.self().draining;
     if (wanted === accepting) return;
     accepting = wanted;
-    await plane.setAccepting(wanted);
+    await Promise.all([plane.setAccepting(wanted), redirect?.setAccepting(wanted)]);
     log.info(wanted ? "this node takes new connections again" : "this node is drained: no new connections");
   };
   registry.onChange(() => {

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { CountLimit, sourceKey } from "@dstack/core";
 import { parseServerName } from "@dstack/tls-proxy";
 import type { ServerName } from "@dstack/tls-proxy";
@@ -18,13 +18,20 @@ export interface RedirectOptions {
 /** From the first byte to the last of a request; one answer ends the connection. */
 const REQUEST_LIMIT_MS = 5_000;
 const MAX_HEADER_BYTES = 8 * 1024;
+/** A connection altogether, in which DNS may be asked. */
+const CONNECTION_LIMIT_MS = 12_000;
 const CONNECTIONS = 1_000;
 const CONNECTIONS_PER_SOURCE = 20;
 
+export interface Redirect extends AsyncDisposable {
+  readonly port: number;
+  /** Stops listening, or listens again on the same port, as the data plane does: nobody is sent to a port that refuses. */
+  setAccepting(accepting: boolean): Promise<void>;
+}
+
 /** Answers plain HTTP: 308 to HTTPS for names that are routed, 404 for all others. */
-export async function listenRedirect(
-  options: RedirectOptions,
-): Promise<AsyncDisposable & { readonly port: number }> {
+export async function listenRedirect(options: RedirectOptions): Promise<Redirect> {
+  const sockets = new Set<Socket>();
   const sources = new CountLimit(CONNECTIONS_PER_SOURCE);
   const server = createServer(
     {
@@ -43,16 +50,35 @@ export async function listenRedirect(
   server.maxConnections = CONNECTIONS;
   server.on("connection", (socket) => {
     const leave = sources.enter(sourceKey(socket.remoteAddress ?? ""));
-    if (leave === undefined) socket.resetAndDestroy();
-    else socket.once("close", leave);
+    if (leave === undefined) {
+      socket.resetAndDestroy();
+      return;
+    }
+    // A server that has stopped listening looks at none of its own limits.
+    const limit = setTimeout(() => socket.destroy(), CONNECTION_LIMIT_MS);
+    sockets.add(socket);
+    socket.once("close", () => {
+      leave();
+      clearTimeout(limit);
+      sockets.delete(socket);
+    });
   });
-  server.listen(options.port, options.host);
-  await once(server, "listening");
+  const listen = async (port: number): Promise<number> => {
+    server.listen(port, options.host);
+    await once(server, "listening");
+    return (server.address() as AddressInfo).port;
+  };
+  const port = await listen(options.port);
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
+    async setAccepting(accepting) {
+      if (accepting === server.listening) return;
+      if (accepting) await listen(port);
+      else server.close();
+    },
     async [Symbol.asyncDispose]() {
       server.close();
-      server.closeAllConnections();
+      for (const socket of sockets) socket.destroy();
     },
   };
 }

@@ -206,6 +206,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     requireFreshEvidence: config.require_fresh_evidence,
     tunnel,
     plane,
+    redirect,
     certificate,
     keyHistory,
     keyEvidence,

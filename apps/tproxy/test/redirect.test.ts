@@ -60,6 +60,23 @@ it("sends HTTP to HTTPS for names that are routed, and no others", async () => {
   expect((await get(port, name, "http://evil.example/")).statusCode).toBe(400);
 });
 
+it("stops while the node is drained, and listens again on the same port when it is resumed", async () => {
+  await using site = await makeSite({ proxy: { listen_port_http: 0 } });
+  await using server = await start(site);
+  const port = server.redirectPort ?? 0;
+  const refused = () =>
+    get(port, BASE).then(
+      () => false,
+      (err: NodeJS.ErrnoException) => err.code === "ECONNREFUSED",
+    );
+  expect(await refused()).toBe(false);
+  const { name } = server.nodes.self();
+  await server.nodes.setDraining(name, true);
+  await expect.poll(refused).toBe(true);
+  await server.nodes.setDraining(name, false);
+  await expect.poll(refused).toBe(false);
+});
+
 it("leaves the port out where the world sees 443, and ends each connection after its answer", async () => {
   await using redirect = await listenRedirect({
     host: "127.0.0.1",
