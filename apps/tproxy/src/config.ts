@@ -57,8 +57,13 @@ const portRange = z
   .refine(({ from, to }) => from >= 1 && from <= to && to <= 65535, "must be between 1 and 65535");
 
 const limits = z.strictObject({
+  /** From accept to the first byte; as `hello_secs` unless given, and never longer. */
+  first_byte_secs: seconds.optional(),
+  /** From accept to the whole ClientHello. */
   hello_secs: seconds.default(5),
   handshake_secs: seconds.default(5),
+  /** Finding out where a custom domain leads. */
+  lookup_secs: seconds.default(5),
   connect_secs: seconds.default(5),
   idle_secs: seconds.default(600),
   half_closed_secs: seconds.default(30),

@@ -63,9 +63,10 @@ export function listenProxy(
 
 function limitsOf({ proxy: { limits } }: TproxyConfig) {
   return {
-    firstByteMs: limits.hello_secs * 1000,
+    firstByteMs: Math.min(limits.first_byte_secs ?? limits.hello_secs, limits.hello_secs) * 1000,
     helloMs: limits.hello_secs * 1000,
     handshakeMs: limits.handshake_secs * 1000,
+    lookupMs: limits.lookup_secs * 1000,
     connectMs: limits.connect_secs * 1000,
     idleMs: limits.idle_secs * 1000,
     halfClosedMs: limits.half_closed_secs * 1000,
