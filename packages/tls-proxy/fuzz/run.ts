@@ -10,8 +10,15 @@ import { fileURLToPath } from "node:url";
 import { parserSources } from "../test/native-engine.js";
 import { fuzzSeeds } from "./seeds.js";
 
-/** Longer inputs repeat what shorter ones reach; the tests have hellos of 64 KiB. */
-const MAX_INPUT_BYTES = 2_048;
+/**
+ * Past the bounds of each parser: full records, several of them, and what is too long; past a header's 4 KiB; two tables
+ * with as many instances of an app as are kept.
+ */
+const MAX_INPUT_BYTES: Readonly<Record<string, number>> = {
+  hello_target: 70_000,
+  proxy_header_target: 5_000,
+  routes_target: 10_000,
+};
 const CHECKS = ["-g", "-O2", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"];
 
 const [inputs = "10000000", ...targets] = process.argv.slice(2);
@@ -33,8 +40,10 @@ function fuzz(target: string, seeds: readonly Buffer[], directory: string): void
   for (const path of [corpus, found, smallest]) mkdirSync(path, { recursive: true });
   for (const [index, bytes] of seeds.entries()) writeFileSync(join(found, `seed-${index}`), bytes);
   run("clang", ["-std=c11", "-D_GNU_SOURCE", ...CHECKS, "-o", program, ...parserSources(target)], "inherit");
-  const bounds = [`-max_len=${MAX_INPUT_BYTES}`, "-timeout=10", "-rss_limit_mb=2048"];
-  run(program, [...bounds, `-runs=${inputs}`, "-print_final_stats=1", found, corpus], "inherit");
+  const bounds = [`-max_len=${MAX_INPUT_BYTES[target] ?? 0}`, "-timeout=10", "-rss_limit_mb=2048"];
+  // Long seeds reach no other code than short ones, and long inputs come late, unless it is told otherwise.
+  const longToo = ["-keep_seed=1", "-len_control=0"];
+  run(program, [...bounds, ...longToo, `-runs=${inputs}`, "-print_final_stats=1", found, corpus], "inherit");
   run(program, [...bounds, "-merge=1", smallest, corpus, found], "ignore");
   rmSync(corpus, { recursive: true });
   mkdirSync(corpus, { recursive: true });
