@@ -44,7 +44,9 @@ const flags = (options: readonly Option[]): string[] =>
 
 /** What all commands' options look like to a shell that has only words. */
 function valued(entries: readonly Entry[]) {
-  const all = entries.flatMap(({ options }) => options).filter((option) => !option.isBoolean());
+  const all = entries
+    .flatMap(({ options }) => options)
+    .filter((option) => option.required || option.optional);
   const choices = new Map(
     all.flatMap((o) => (o.argChoices === undefined ? [] : [[o.long ?? "", o.argChoices]])),
   );

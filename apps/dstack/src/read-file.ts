@@ -8,9 +8,9 @@ const MAX_FILE_BYTES = 16 * 1024 * 1024;
  * Reads a file a person named.
  * @throws {InputError} one sentence that names the file
  */
-export async function readFileBytes(path: string): Promise<Uint8Array> {
+export async function readFileBytes(path: string, maxBytes = MAX_FILE_BYTES): Promise<Uint8Array> {
   try {
-    return await readRegularFile(resolve(path), MAX_FILE_BYTES);
+    return await readRegularFile(resolve(path), maxBytes);
   } catch (err) {
     if (errorCode(err) === "ENOENT") throw new InputError(`there is no file ${path}`);
     if (errorCode(err) === "EACCES") throw new InputError(`you may not read ${path}`);

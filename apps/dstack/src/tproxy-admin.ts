@@ -1,11 +1,14 @@
-import { readFile } from "node:fs/promises";
-import { errorCode, errorMessage } from "@dstack/core";
+import { TimeoutError, errorCode, errorMessage, withDeadline } from "@dstack/core";
 import { tproxyAdmin } from "@dstack/proto";
 import { RpcError, createClient, httpTransport, unixTransport } from "@dstack/prpc";
 import type { Transport } from "@dstack/prpc";
 import { Home } from "./local/home.js";
 import type { GlobalOptions } from "./output.js";
 import { CliError } from "./output.js";
+import { readTextFile } from "./read-file.js";
+
+/** A tproxy answers from memory, or waits for its store. */
+const CALL_LIMIT_MS = 30_000;
 
 /** Options of every command that talks to a tproxy's operators' listener. */
 export interface ProxyOptions extends GlobalOptions {
@@ -24,7 +27,15 @@ interface ProxyAddress {
 /** Which tproxy a command means, by option, environment or local installation. */
 async function proxyAddress(options: ProxyOptions): Promise<ProxyAddress> {
   const address = options.admin ?? process.env["DSTACK_TPROXY_ADMIN"];
-  if (address !== undefined) return { address, token: await givenToken(options) };
+  if (address !== undefined) {
+    if (!isUrl(address) && !/^\.{0,2}\//.test(address)) {
+      throw new CliError(
+        `--admin must be a URL such as http://127.0.0.1:9071, or the path of a socket such as /run/tproxy.sock, not ${JSON.stringify(address)}`,
+        2,
+      );
+    }
+    return { address, token: await givenToken(options) };
+  }
   const home = await Home.openIfAny(Home.locate(options.home));
   if (home?.state.ports === undefined) {
     throw new CliError(
@@ -40,22 +51,48 @@ async function proxyAddress(options: ProxyOptions): Promise<ProxyAddress> {
 }
 
 /** A client of the TproxyAdmin service. */
-export async function proxyClient(options: ProxyOptions) {
+export async function proxyClient(options: ProxyOptions, limitMs = CALL_LIMIT_MS) {
   const { address, token } = await proxyAddress(options);
   const headers = { authorization: `Bearer ${token}` };
-  const isUrl = /^https?:\/\//.test(address);
-  const inner: Transport = isUrl
+  const inner: Transport = isUrl(address)
     ? httpTransport({ baseUrl: address.replace(/\/+$/, ""), headers })
     : unixTransport(address, { headers });
   const transport: Transport = {
-    call: (...call) =>
-      inner.call(...call).catch((err: unknown) => {
-        if (!(err instanceof RpcError) || err.code !== "unavailable" || err.cause === undefined) throw err;
-        const reason = errorCode(err.cause) ?? errorMessage(err.cause);
-        throw new CliError(`no tproxy answers at ${address} (${reason})`, 1, { cause: err });
-      }),
+    async call(service, method, body, options) {
+      const { signal } = options;
+      try {
+        return await withDeadline(
+          method,
+          limitMs,
+          (limit) => inner.call(service, method, body, { ...options, signal: limit }),
+          signal,
+        );
+      } catch (err) {
+        throw explainCall(err, address, limitMs);
+      }
+    },
   };
   return createClient(tproxyAdmin.TproxyAdmin, transport);
+}
+
+const isUrl = (address: string): boolean => /^https?:\/\//.test(address) && URL.canParse(address);
+
+function explainCall(err: unknown, address: string, limitMs: number): unknown {
+  const options = { cause: err };
+  if (err instanceof TimeoutError)
+    return new CliError(`the tproxy at ${address} has not answered within ${limitMs / 1000} s`, 1, options);
+  if (!(err instanceof RpcError)) return err;
+  if (err.code === "unavailable" && err.cause !== undefined) {
+    const reason = errorCode(err.cause) ?? errorMessage(err.cause);
+    return new CliError(
+      `no tproxy answers at ${address} (${reason}): is it running, and is that what [admin] of its tproxy.toml says?`,
+      1,
+      options,
+    );
+  }
+  if (err.code === "unauthenticated")
+    return new CliError(`${err.message}; give --token-file, or set DSTACK_TPROXY_TOKEN`, 1, options);
+  return err;
 }
 
 async function givenToken({ tokenFile }: Pick<ProxyOptions, "tokenFile">): Promise<string> {
@@ -64,9 +101,10 @@ async function givenToken({ tokenFile }: Pick<ProxyOptions, "tokenFile">): Promi
     if (token !== undefined) return token;
     throw new CliError("give --token-file <file>, or set DSTACK_TPROXY_TOKEN", 2);
   }
-  try {
-    return (await readFile(tokenFile, "utf8")).trim();
-  } catch (err) {
+  const text = await readTextFile(tokenFile).catch((err: unknown) => {
     throw new CliError(`--token-file: ${errorMessage(err)}`, 2, { cause: err });
-  }
+  });
+  if (!/^\S+$/.test(text.trim()))
+    throw new CliError(`--token-file: ${tokenFile} must hold one token, and nothing else`, 2);
+  return text.trim();
 }

@@ -36,6 +36,8 @@ describe("completion", () => {
       "--public-tcbinfo",
     ]);
     expect(await offers("dstack", "deploy", "x.yaml", "--wa")).toEqual(["--wait"]);
+    // An option that only says no has no value.
+    expect(await offers("dstack", "up", "--no-example", "--js")).toEqual(["--json"]);
     expect(await offers("dstack", "completion", "")).toEqual(expect.arrayContaining(["bash", "zsh", "fish"]));
   });
 

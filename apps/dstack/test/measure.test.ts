@@ -93,15 +93,20 @@ describe("dstack measure", () => {
   });
 
   it.each<[string, string[], RegExp]>([
-    ["no image", ["/nonexistent"], /nonexistent/],
+    ["no image", ["/nonexistent"], /^\/nonexistent is not the directory of a guest image/],
+    ["no log", ["IMAGE", "--log", "/nonexistent"], /^there is no file \/nonexistent/],
     ["a size that is none", ["IMAGE", "--memory", "2G"], /whole number from 1 to 1048576/],
     ["QEMU without TDX", ["IMAGE", "--qemu", "7.2"], /no TDX in QEMU "7.2"/],
-    ["a log that is none", ["IMAGE", "--log", "TEXT"], /Spec ID/],
+    ["a log that is none", ["IMAGE", "--log", "TEXT"], /text is no event log .*Spec ID/],
     ["RTMR1 that nobody knows", ["IMAGE", "--policy", "--qemu", "9.2"], /give --memory or --log/],
   ])("fails on %s", async (_, args, sentence) => {
     const text = await file("text", "x".repeat(100));
     const given = args.map((arg) => (arg === "IMAGE" ? image : arg === "TEXT" ? text : arg));
     const program = measure(...given);
     await expect(program).rejects.toThrow(sentence);
+    // 1 is for a difference. What commander refuses is 2 in any case.
+    await expect(program).rejects.toMatchObject({
+      exitCode: args.includes("2G") ? expect.any(Number) : 2,
+    });
   });
 });

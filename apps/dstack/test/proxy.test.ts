@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +9,7 @@ import { RpcError, implement, mountPrpc } from "@dstack/prpc";
 import { tproxyAdmin } from "@dstack/proto";
 import { describe, expect, it, vi } from "vitest";
 import { Home } from "../src/local/home.js";
+import { proxyClient } from "../src/tproxy-admin.js";
 import type { Ports } from "../src/local/home.js";
 import { dstack } from "./fake-teepod.js";
 
@@ -84,6 +88,29 @@ describe("dstack proxy", () => {
     await expect(tproxy.run("ls")).rejects.toThrow(/--token-file/);
     vi.stubEnv("DSTACK_HOME", "/nowhere");
     await expect(dstack("proxy", "ls")).rejects.toThrow(/--admin/);
+  });
+
+  it("says what is wrong with an address or a token, and waits for no tproxy for ever", async () => {
+    vi.stubEnv("DSTACK_TPROXY_TOKEN", "secret");
+    for (const address of ["127.0.0.1:9071", "", "ftp://x", "https://"])
+      await expect(dstack("proxy", "ls", "--admin", address)).rejects.toThrow(/--admin must be a URL/);
+    await expect(dstack("proxy", "ls", "--admin", "/nowhere.sock")).rejects.toThrow(/is it running/);
+    const dir = await mkdtemp(join(tmpdir(), "dstack-token-"));
+    const file = join(dir, "token");
+    const withFile = () => dstack("proxy", "ls", "--admin", "http://127.0.0.1:1", "--token-file", file);
+    await expect(withFile()).rejects.toThrow(/there is no file/);
+    for (const text of ["", "two\nlines\n"]) {
+      await writeFile(file, text);
+      await expect(withFile()).rejects.toThrow(/must hold one token/);
+    }
+    await rm(dir, { recursive: true });
+
+    const silent = createServer().listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    const client = await proxyClient({ admin: `http://127.0.0.1:${port}` }, 100);
+    await expect(client.listNodes({})).rejects.toThrow(/has not answered within 0.1 s/);
+    silent.close();
   });
 
   it("finds the local installation's tproxy and its token by itself", async () => {

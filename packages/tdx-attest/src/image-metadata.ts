@@ -1,4 +1,4 @@
-import { InputError, readRegularFile } from "@dstack/core";
+import { InputError, errorCode, readRegularFile } from "@dstack/core";
 import { join } from "node:path";
 import { z } from "zod";
 
@@ -21,7 +21,7 @@ export type ImageMetadata = z.infer<typeof ImageMetadata>;
  */
 export async function readImageMetadata(imageDir: string): Promise<ImageMetadata> {
   const path = join(imageDir, "metadata.json");
-  const text = new TextDecoder().decode(await readRegularFile(path, MAX_METADATA_BYTES));
+  const text = new TextDecoder().decode(await readMetadata(imageDir, path));
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -31,4 +31,15 @@ export async function readImageMetadata(imageDir: string): Promise<ImageMetadata
   const parsed = ImageMetadata.safeParse(value);
   if (!parsed.success) throw new InputError(`${path}: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
+}
+
+async function readMetadata(imageDir: string, path: string): Promise<Uint8Array> {
+  try {
+    return await readRegularFile(path, MAX_METADATA_BYTES);
+  } catch (err) {
+    if (errorCode(err) !== "ENOENT" && errorCode(err) !== "ENOTDIR") throw err;
+    throw new InputError(`${imageDir} is not the directory of a guest image: it has no metadata.json`, {
+      cause: err,
+    });
+  }
 }

@@ -36,7 +36,7 @@ describe("readLaunch", () => {
     const broken = await image();
     await writeFile(join(broken, "metadata.json"), '{"kernel": "../../etc/passwd"}');
     await expect(readLaunch(broken)).rejects.toThrow(/plain file name/);
-    await expect(readLaunch(join(broken, "none"))).rejects.toMatchObject({ code: "ENOENT" });
+    await expect(readLaunch(join(broken, "none"))).rejects.toThrow(/is not the directory of a guest image/);
   });
 
   it("follows no link out of the image", async () => {

@@ -4,7 +4,8 @@ import { InputError, errorMessage, writeFileAtomic } from "@dstack/core";
 import { CollateralClient, formatCollateralBundle, parseCollateralBundle } from "@dstack/ra-tls";
 import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
-import { resolve } from "node:path";
+import { stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { describeCollateral, formatPlatform } from "../collateral/describe.js";
 import { CliError, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
@@ -61,9 +62,13 @@ function registerFetch(collateral: Command): void {
         "processor",
       ]),
     )
-    .option("--url <url>", "Intel's PCS or a PCCS", INTEL_PCS)
+    .option("--url <url>", "Intel's PCS or a PCCS", httpUrl, INTEL_PCS)
     .option("--tls-ca <pem>", "what the service's TLS certificate must chain to; a PCCS has its own")
-    .option("--root-crl-url <url>", "where the root CA's CRL is, if not at the service's usual place")
+    .option(
+      "--root-crl-url <url>",
+      "where the root CA's CRL is, if not at the service's usual place",
+      httpUrl,
+    )
     .addOption(new Option("--update <channel>", "Intel's channel of TCB info").choices(["early", "standard"]))
     .option("--simulated-root <pem>", "also trust this simulator's root; may be repeated", collect, [])
     .requiredOption("-o, --output <file>", "where the bundle goes")
@@ -73,7 +78,9 @@ function registerFetch(collateral: Command): void {
 function registerShow(collateral: Command): void {
   collateral
     .command("show")
-    .description("what a bundle holds, until when, and whether it is good now (exit code 1 if it is not)")
+    .description(
+      "what a bundle holds, until when, and whether it is good now (exit code 1 if it is not, 2 if it is none)",
+    )
     .argument("<bundle>", "file with the nine fields, or an array of such objects")
     .option("--simulated-root <pem>", "also trust this simulator's root; may be repeated", collect, [])
     .option("--at <time>", "check as of this time, such as 2026-01-31T12:00:00Z", unixTime)
@@ -92,6 +99,7 @@ async function fetchBundle(options: FetchOptions): Promise<void> {
     rootCrlUrl: options.rootCrlUrl,
     update: options.update,
   });
+  await requireDirectory(options.output);
   const signal = interruptSignal();
   const now = Math.floor(Date.now() / 1000);
   const bundle: Collateral[] = [];
@@ -106,12 +114,29 @@ async function fetchBundle(options: FetchOptions): Promise<void> {
 async function showBundle(path: string, options: ShowOptions): Promise<void> {
   const anchors = await readAnchors(options.simulatedRoot);
   const now = options.at ?? Math.floor(Date.now() / 1000);
-  const bundle = parseCollateralBundle(await readTextFile(path));
+  const bundle = await readBundle(path);
   const reports = bundle.map((one) => describeCollateral(one, anchors, now));
   printResult(options, { file: path, at: now, platforms: reports }, () =>
     reports.map(formatPlatform).join("\n\n"),
   );
   if (reports.some((report) => report.refused !== undefined)) process.exitCode = 1;
+}
+
+/** @throws {CliError} exit code 2, for 1 is a bundle that is not good */
+async function readBundle(path: string): Promise<Collateral[]> {
+  try {
+    return parseCollateralBundle(await readTextFile(path));
+  } catch (err) {
+    const message = errorMessage(err);
+    throw new CliError(message.includes(path) ? message : `${path}: ${message}`, 2, { cause: err });
+  }
+}
+
+/** Before anything is fetched. */
+async function requireDirectory(file: string): Promise<void> {
+  const dir = dirname(resolve(file));
+  const found = await stat(dir).catch(() => undefined);
+  if (found?.isDirectory() !== true) throw new CliError(`--output: there is no directory ${dir}`, 2);
 }
 
 /** Each platform once. */
@@ -144,13 +169,26 @@ async function platformsOf(
 
 async function readAnchors(simulatedRoots: readonly string[]): Promise<TrustAnchor[]> {
   const anchors = [INTEL_ROOT];
-  for (const path of simulatedRoots) anchors.push(simulatedAnchor(await readTextFile(path)));
+  for (const path of simulatedRoots) {
+    const pem = await readTextFile(path);
+    try {
+      anchors.push(simulatedAnchor(pem));
+    } catch (err) {
+      throw new CliError(`--simulated-root ${path}: ${errorMessage(err)}`, 2, { cause: err });
+    }
+  }
   return anchors;
 }
 
 function fmspcList(text: string, before: string[]): string[] {
   if (!/^[0-9a-fA-F]{12}$/.test(text)) throw new InvalidArgumentError("must be 12 hex digits.");
   return [...before, text];
+}
+
+function httpUrl(text: string): string {
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
+    throw new InvalidArgumentError(`must be a URL such as ${INTEL_PCS}.`);
+  return text;
 }
 
 function unixTime(text: string): number {

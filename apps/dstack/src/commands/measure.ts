@@ -7,13 +7,14 @@ import {
   parseObserved,
 } from "@dstack/attestation";
 import type { AllowedImage, Observed } from "@dstack/attestation";
-import { readRegularFile } from "@dstack/core";
+import { InputError, errorMessage } from "@dstack/core";
 import { readLaunch } from "@dstack/tdx-attest";
 import type { Command } from "commander";
 import { basename, resolve } from "node:path";
 import { stringify } from "smol-toml";
-import { printResult } from "../output.js";
+import { CliError, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
+import { readFileBytes } from "../read-file.js";
 import { imageEntry } from "../verify/given-image.js";
 import { wholeNumber } from "./options.js";
 
@@ -40,34 +41,50 @@ export function registerMeasure(program: Command): void {
     .option("--policy", "print the image as an entry of images.allowed, for KMS and tproxy")
     .addHelpText(
       "after",
-      "\nExit codes: 0 computed, or no difference; 1 a difference. Quote and log are read, not verified: `dstack verify`\n" +
-        "does that.",
+      "\nExit codes: 0 computed, or no difference; 1 a difference; 2 image, quote or log could not be read. Quote and log\n" +
+        "are read, not verified: `dstack verify` does that.",
     )
     .action(async (image: string, _: unknown, command: Command) => {
-      const options = command.optsWithGlobals<MeasureOptions>();
-      const launch = await readLaunch(image, { memoryMib: options.memory, qemu: options.qemu });
-      if (options.explain !== undefined) {
-        const compared = explainMeasurements(launch, await readObserved(options.explain));
-        const { difference, computed } = compared;
-        printResult(options, compared, () =>
-          difference === undefined
-            ? [...(computed === undefined ? [] : measurementLines(computed)), "no difference"].join("\n")
-            : differenceLines(difference).join("\n"),
-        );
-        if (difference !== undefined) process.exitCode = 1;
-        return;
+      try {
+        await measure(image, command.optsWithGlobals<MeasureOptions>());
+      } catch (err) {
+        // 1 is for a difference.
+        throw new CliError(errorMessage(err), 2, { cause: err });
       }
-      const log = options.log === undefined ? undefined : (await readObserved(options.log)).log;
-      const measured = computeMeasurements(launch, log);
-      if (options.policy === true) {
-        const entry = imageEntry(basename(resolve(image)), measured);
-        printResult(options, entry, () => policyText(entry));
-      } else printResult(options, measured, () => measurementLines(measured).join("\n"));
     });
 }
 
+async function measure(image: string, options: MeasureOptions): Promise<void> {
+  const launch = await readLaunch(image, { memoryMib: options.memory, qemu: options.qemu });
+  if (options.explain !== undefined) {
+    const compared = explainMeasurements(launch, await readObserved(options.explain));
+    const { difference, computed } = compared;
+    printResult(options, compared, () =>
+      difference === undefined
+        ? [...(computed === undefined ? [] : measurementLines(computed)), "no difference"].join("\n")
+        : differenceLines(difference).join("\n"),
+    );
+    if (difference !== undefined) process.exitCode = 1;
+    return;
+  }
+  const log = options.log === undefined ? undefined : (await readObserved(options.log)).log;
+  const measured = computeMeasurements(launch, log);
+  if (options.policy === true) {
+    const entry = imageEntry(basename(resolve(image)), measured);
+    printResult(options, entry, () => policyText(entry));
+  } else printResult(options, measured, () => measurementLines(measured).join("\n"));
+}
+
 async function readObserved(path: string): Promise<Observed> {
-  return parseObserved(await readRegularFile(path, MAX_OBSERVED_BYTES));
+  const bytes = await readFileBytes(path, MAX_OBSERVED_BYTES);
+  try {
+    return parseObserved(bytes);
+  } catch (err) {
+    throw new InputError(
+      `${path} is no event log (JSON or CCEL), and no quote with its log: ${errorMessage(err)}`,
+      { cause: err },
+    );
+  }
 }
 
 function policyText(entry: AllowedImage): string {

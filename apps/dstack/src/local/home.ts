@@ -1,4 +1,4 @@
-import { InputError, errorCode, readRegularFileIfAny, writeFileAtomic } from "@dstack/core";
+import { InputError, errorCode, errorMessage, readRegularFileIfAny, writeFileAtomic } from "@dstack/core";
 import { mkdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
@@ -53,7 +53,11 @@ export class Home {
 
   /** Opens the installation, making an empty one where there is none. */
   static async open(dir: string): Promise<Home> {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
+    try {
+      await mkdir(dir, { recursive: true, mode: 0o700 });
+    } catch (err) {
+      throw new InputError(`cannot make the directory ${dir}: ${errorMessage(err)}`, { cause: err });
+    }
     return (await Home.openIfAny(dir)) ?? new Home(dir, { version: 1, daemons: {} });
   }
 

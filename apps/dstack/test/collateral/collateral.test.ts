@@ -142,6 +142,9 @@ describe("dstack collateral", () => {
     process.exitCode = undefined;
     await run("collateral", "show", join(dir, "bundle.json"));
     expect(process.exitCode).toBe(1);
+    process.exitCode = undefined;
+    const none = run("collateral", "show", "/etc/hostname");
+    await expect(none).rejects.toMatchObject({ exitCode: 2, message: expect.stringMatching(/hostname: /) });
   });
 
   it.each<[string, string[], RegExp]>([
@@ -154,6 +157,13 @@ describe("dstack collateral", () => {
       /no such document: \?fmspc=00906ed50000/,
     ],
     ["a quote that is none", ["--quote", "/etc/hostname"], /hostname: /],
+    ["an address that is none", ["--url", "pccs.example.org"], /must be a URL/],
+    [
+      "a place that is not there, before it asks",
+      ["--fmspc", "ff53494d0000", "--ca", "platform", "-o", "/nowhere/x.json"],
+      /there is no directory \/nowhere/,
+    ],
+    ["a root that is none", ["--simulated-root", "/etc/hostname"], /--simulated-root \/etc\/hostname: /],
   ])("refuses %s and writes nothing", async (_what, args, message) => {
     await expect(run(...fetchArgs(...args))).rejects.toThrow(message);
     await expect(readFile(join(dir, "bundle.json"))).rejects.toThrow(/ENOENT/);
