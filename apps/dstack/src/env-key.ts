@@ -66,13 +66,16 @@ async function kmsRootCa(options: KmsCaOptions): Promise<string> {
       2,
     );
   }
+  requireCertificate(file ?? "the local installation's root CA", pem);
+  return pem;
+}
+
+/** @throws {CliError} the text of a file is no certificate */
+export function requireCertificate(file: string, pem: string): void {
   try {
     new X509Certificate(pem);
-    return pem;
   } catch (err) {
-    throw new CliError(`${file ?? "the local installation's root CA"} is not a certificate in PEM`, 2, {
-      cause: err,
-    });
+    throw new CliError(`${file} is not a certificate in PEM`, 2, { cause: err });
   }
 }
 

@@ -51,6 +51,10 @@ describe("dstack host", () => {
     await expect(dstack("host", "add", "a", "http://x", "--token-file", join(dir, "no"))).rejects.toThrow(
       "no file",
     );
+    await writeFile(join(dir, "ca.pem"), "no certificate");
+    await expect(dstack("host", "add", "a", "http://x", "--kms-ca", join(dir, "ca.pem"))).rejects.toThrow(
+      "ca.pem is not a certificate in PEM",
+    );
   });
 
   it("says what is wrong with a file somebody edited", async () => {

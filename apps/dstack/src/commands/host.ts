@@ -1,6 +1,7 @@
 import { InputError } from "@dstack/core";
 import type { Command } from "commander";
 import { resolve } from "node:path";
+import { requireCertificate } from "../env-key.js";
 import { forgetHost, hostsPath, readHosts, saveHost } from "../hosts.js";
 import { CliError, columns, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
@@ -37,9 +38,8 @@ export function registerHost(program: Command): void {
     .option("--kms-ca <file>", "root CA of its KMS, in PEM, for variables")
     .action(async (name: string, url: string, _: unknown, command: Command) => {
       const options = command.optsWithGlobals<GlobalOptions & { tokenFile?: string; kmsCa?: string }>();
-      for (const file of [options.tokenFile, options.kmsCa]) {
-        if (file !== undefined) await readTextFile(file);
-      }
+      if (options.tokenFile !== undefined) await readTextFile(options.tokenFile);
+      if (options.kmsCa !== undefined) requireCertificate(options.kmsCa, await readTextFile(options.kmsCa));
       await saveHost(name, {
         url,
         ...(options.tokenFile !== undefined && { token_file: resolve(options.tokenFile) }),
