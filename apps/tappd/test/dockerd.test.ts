@@ -135,18 +135,19 @@ describe.skipIf(reason !== undefined)("with a real Docker engine", () => {
   });
 
   it("holds no connection to the engine after callers have left", async () => {
-    const sockets = Array.from({ length: 5 }, () => {
+    // As many as one client may have at once.
+    const sockets = Array.from({ length: 4 }, () => {
       const socket = connect(Number(new URL(base).port), "127.0.0.1");
       socket.write("GET /logs/server?follow&since=0 HTTP/1.1\r\nhost: x\r\n\r\n");
       return socket;
     });
     await Promise.all(sockets.map((socket) => once(socket, "data")));
     const during = await engineConnections(engine.socket); // with idle ones that the client keeps for later
-    expect(during).toBeGreaterThanOrEqual(5);
+    expect(during).toBeGreaterThanOrEqual(4);
     for (const socket of sockets) socket.destroy();
     await expect
       .poll(() => engineConnections(engine.socket), { timeout: 10_000 })
-      .toBeLessThanOrEqual(during - 5);
+      .toBeLessThanOrEqual(during - 4);
   });
 
   it("answers 404 for an unknown container and 503 without an engine", async () => {
