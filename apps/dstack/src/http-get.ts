@@ -8,6 +8,17 @@ const HEADERS_LIMIT_MS = 60_000;
 /** Of an error's text, which is the teepod's. */
 const MAX_SENTENCE = 500;
 
+/** The teepod answered, with something else than what was asked for. */
+export class TeepodRefusal extends CliError {
+  override name = "TeepodRefusal";
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+}
+
 /**
  * What a teepod serves beside its RPC, as it comes.
  * @throws {CliError} nobody answers, or with a refusal
@@ -33,8 +44,9 @@ export async function getFromTeepod(
   }
   if (answer.statusCode === 200) return answer.body as AsyncIterable<Uint8Array>;
   const text = await answer.body.text();
-  throw new CliError(
+  throw new TeepodRefusal(
     `the teepod refuses (${answer.statusCode}): ${printable(sentenceOf(text)).slice(0, MAX_SENTENCE)}`,
+    answer.statusCode,
   );
 }
 

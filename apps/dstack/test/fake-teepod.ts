@@ -4,10 +4,14 @@ import { RpcError, implement, mountPrpc } from "@dstack/prpc";
 import { vi } from "vitest";
 import { createProgram } from "../src/program.js";
 
+type App = ReturnType<typeof createApp>;
 type Answers = Partial<Record<keyof typeof teepod.Teepod.method, (request: never) => Promise<object>>>;
 
 /** A teepod that gives the test's answers and refuses every other call. */
-export async function fakeTeepod(answers: Answers) {
+export async function fakeTeepod(
+  answers: Answers,
+  more: { port?: number; routes?: (app: App) => void } = {},
+) {
   const app = createApp({ log: silentLogger() });
   const refuse = async (): Promise<never> => {
     throw new RpcError("internal", "the test does not answer this");
@@ -17,9 +21,11 @@ export async function fakeTeepod(answers: Answers) {
     typeof implement<typeof teepod.Teepod>
   >[1];
   mountPrpc(app, [implement(teepod.Teepod, handlers)]);
-  const listener = await listenHttp({ app, address: { host: "127.0.0.1", port: 0 } });
+  more.routes?.(app);
+  const listener = await listenHttp({ app, address: { host: "127.0.0.1", port: more.port ?? 0 } });
   return {
     url: `http://127.0.0.1:${listener.port}`,
+    port: listener.port,
     token: undefined,
     [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose](),
   };

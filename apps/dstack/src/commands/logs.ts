@@ -1,4 +1,6 @@
 import type { Command } from "commander";
+import { followLogs } from "../follow-logs.js";
+import type { LogChunks } from "../follow-logs.js";
 import { getFromTeepod } from "../http-get.js";
 import { printable } from "../output.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
@@ -40,16 +42,23 @@ export function registerLogs(program: Command): void {
         ...(options.since !== undefined && { since: options.since }),
       });
       const signal = interruptSignal();
-      const chunks = await getFromTeepod(address, `/logs?${query.toString()}`, signal);
-      const write = options.json === true ? writeLines() : writeText();
-      const decoder = new TextDecoder();
-      try {
-        for await (const chunk of chunks) write(decoder.decode(chunk, { stream: true }), false);
-      } catch (err) {
-        if (!signal.aborted) throw err;
+      const writer = options.json === true ? writeLines : writeText;
+      if (options.follow !== true) {
+        await print(await getFromTeepod(address, `/logs?${query.toString()}`, signal), writer());
+        return;
       }
-      write("", true);
+      const say = (text: string): void => void process.stderr.write(`dstack: ${text}\n`);
+      for await (const chunks of followLogs({ address, query, signal, say })) await print(chunks, writer());
     });
+}
+
+async function print(chunks: LogChunks, write: Writer): Promise<void> {
+  const decoder = new TextDecoder();
+  try {
+    for await (const chunk of chunks) write(decoder.decode(chunk, { stream: true }), false);
+  } finally {
+    write("", true);
+  }
 }
 
 type Writer = (text: string, end: boolean) => void;

@@ -1,0 +1,83 @@
+import { TimeoutError, sleep, withDeadline } from "@dstack/core";
+import { TeepodRefusal, getFromTeepod } from "./http-get.js";
+import { CliError, explain } from "./output.js";
+import type { TeepodAddress } from "./teepod.js";
+
+/** How long a teepod may be away. systemd has it back within seconds. */
+const AWAY_LIMIT_MS = 120_000;
+const RETRY_EVERY_MS = 1000;
+
+/** One connection's part of a console, to be decoded on its own. */
+export type LogChunks = AsyncIterable<Uint8Array>;
+
+export interface FollowOptions {
+  readonly address: TeepodAddress;
+  /** Of the first request; `id` and `ansi` are those of the others too. */
+  readonly query: URLSearchParams;
+  readonly signal: AbortSignal;
+  /** Told when the connection is lost, and when there is another. */
+  readonly say: (text: string) => void;
+  readonly awayLimitMs?: number;
+  readonly retryEveryMs?: number;
+}
+
+/**
+ * A console as it grows, a connection after the other: a teepod that was restarted is found again. What was written in the
+ * seconds around the loss comes twice, in whole lines, rather than not at all.
+ * @throws {CliError} the teepod refuses, or was away for too long
+ */
+export async function* followLogs(options: FollowOptions): AsyncGenerator<LogChunks> {
+  const { address, query, signal, say } = options;
+  let chunks = await getFromTeepod(address, `/logs?${query.toString()}`, signal);
+  for (;;) {
+    const last = { at: Date.now() };
+    yield untilLost(chunks, last, signal);
+    signal.throwIfAborted();
+    say("the connection to the teepod was lost; trying again");
+    chunks = await again(options, last.at);
+    say("the teepod is there again; lines of the last seconds may come twice");
+  }
+}
+
+/** The chunks, with the time of the last one; ends where the connection does, however it does. */
+async function* untilLost(chunks: LogChunks, last: { at: number }, signal: AbortSignal): LogChunks {
+  try {
+    for await (const chunk of chunks) {
+      last.at = Date.now();
+      yield chunk;
+    }
+  } catch {
+    signal.throwIfAborted();
+  }
+}
+
+async function again(options: FollowOptions, lastAt: number): Promise<LogChunks> {
+  const { address, query, signal, awayLimitMs = AWAY_LIMIT_MS, retryEveryMs = RETRY_EVERY_MS } = options;
+  let why: unknown;
+  const attempt = async (limit: AbortSignal): Promise<LogChunks> => {
+    for (;;) {
+      await sleep(retryEveryMs, limit);
+      // By the teepod's clock, which need not be ours.
+      const since = `${Math.ceil((Date.now() - lastAt) / 1000) + 1}s`;
+      const rest = new URLSearchParams({ ...Object.fromEntries(query), since });
+      rest.delete("lines");
+      try {
+        // Not the limit's signal: it would end the console too.
+        return await getFromTeepod(address, `/logs?${rest.toString()}`, signal);
+      } catch (err) {
+        if (signal.aborted || (err instanceof TeepodRefusal && err.status < 500)) throw err;
+        why = err;
+      }
+    }
+  };
+  try {
+    return await withDeadline("finding the teepod again", awayLimitMs, attempt, signal);
+  } catch (err) {
+    if (!(err instanceof TimeoutError)) throw err;
+    throw new CliError(
+      `the teepod has been away for ${awayLimitMs / 1000} s${why === undefined ? "" : `: ${explain(why)}`}`,
+      1,
+      { cause: err },
+    );
+  }
+}
