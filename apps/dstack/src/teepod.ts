@@ -27,9 +27,14 @@ export interface TeepodAddress {
   token: string | undefined;
 }
 
+const namedTeepod = ({ host }: TeepodOptions): string | undefined => host ?? process.env["DSTACK_TEEPOD_URL"];
+
+/** Whether a command means the local installation's teepod: neither option nor environment names one. */
+export const meansLocalTeepod = (options: TeepodOptions): boolean => namedTeepod(options) === undefined;
+
 /** Which teepod a command means, by option, environment or local installation. */
 export async function teepodAddress(options: TeepodOptions): Promise<TeepodAddress> {
-  const wanted = options.host ?? process.env["DSTACK_TEEPOD_URL"];
+  const wanted = namedTeepod(options);
   const token = options.token ?? process.env["DSTACK_TEEPOD_TOKEN"];
   if (wanted === undefined) {
     const local = await localTeepod(options);

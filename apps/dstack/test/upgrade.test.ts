@@ -1,11 +1,14 @@
 import { appIdOfCompose, utf8 } from "@dstack/core";
 import type { teepod } from "@dstack/proto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { execa } from "execa";
+import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { dstack, fakeTeepod } from "./fake-teepod.js";
 
+const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
 const ID = "cb4bf9a0-a3d9-40d9-8be5-99560f557345";
 const APP = "6ab2ce5c2e591092dfd51d75ab2a2751dbcd7c7b";
 const FIELDS = {
@@ -29,6 +32,16 @@ beforeAll(async () => {
   await writeFile(file, YAML);
 });
 afterAll(() => rm(dir, { recursive: true }));
+
+/** Runs the command of an answer in a shell. */
+async function runAsPrinted(answer: string, cwd: string): Promise<void> {
+  const { allow_command: command } = JSON.parse(answer) as { allow_command: string };
+  const { KMS_UPGRADE_REGISTRY: _, ...env } = process.env;
+  const { all, exitCode } = await execa("sh", ["-c", command], {
+    ...{ cwd, env, extendEnv: false, all: true, reject: false },
+  });
+  expect([exitCode, all]).toEqual([0, `app ${APP} may now run as ${NEW_ID}`]);
+}
 
 async function pod({
   appId = APP,
@@ -73,6 +86,44 @@ describe("dstack upgrade", () => {
     expect(out).not.toContain("ffff");
     await using liar = await pod({ appId: `${APP}; reboot` });
     await expect(dstack("upgrade", "web", file, "--host", liar.url)).rejects.toThrow("app id");
+  });
+
+  it("K2: the command it prints works: for the local installation from anywhere", async () => {
+    await using host = await pod();
+    const home = join(dir, "it's a home");
+    await mkdir(join(home, "upgrades"), { recursive: true });
+    await writeFile(join(home, "kms.toml"), `[core]\nupgrade_registry_dir = "${home}/upgrades"\n`);
+    const ports = { pcs: 1, kms: 1, tproxy: 1, tproxyAdmin: 1, proxy: 1, wireguard: 1, registry: 1 };
+    const state = { version: 1, ports: { ...ports, teepod: host.port } };
+    await writeFile(join(home, "state.json"), JSON.stringify(state));
+    // As the bundled program knows its checkout, and no kms.toml of the directory comes first.
+    const [node = "", vitest = ""] = process.argv;
+    process.argv = [node, join(REPOSITORY, "apps/dstack/dist/dstack.mjs")];
+    await writeFile(join(dir, "kms.toml"), "");
+    vi.stubEnv("SUDO_UID", undefined);
+    const cwd = vi.spyOn(process, "cwd").mockReturnValue(dir);
+    try {
+      const out = await dstack("--home", home, "upgrade", "web", file, "--json");
+      await runAsPrinted(out, dir);
+    } finally {
+      process.argv = [node, vitest];
+      cwd.mockRestore();
+      vi.unstubAllEnvs();
+    }
+    expect(await readdir(join(home, "upgrades", APP))).toEqual([NEW_ID]);
+  });
+
+  it("K2: the command it prints works: for another host where build.sh put the KMS", async () => {
+    await using host = await pod();
+    const kms = join(dir, "build");
+    await mkdir(join(kms, "upgrades"), { recursive: true });
+    await writeFile(join(kms, "kms.toml"), `[core]\nupgrade_registry_dir = "${kms}/upgrades"\n`);
+    await copyFile(join(REPOSITORY, "scripts/kms-allow-upgrade.sh"), join(kms, "kms-allow-upgrade.sh"));
+    await runAsPrinted(await dstack("upgrade", "web", file, "--host", host.url, "--json"), kms);
+    expect(await readdir(join(kms, "upgrades", APP))).toEqual([NEW_ID]);
+    expect(await dstack("upgrade", "web", file, "--host", host.url)).toContain(
+      "first, in the KMS's directory:\n  ./kms-allow-upgrade.sh",
+    );
   });
 
   it("--dry-run tells document and id, and sends nothing", async () => {

@@ -1,15 +1,15 @@
 import { allowedEnvs, diffLines, isAppCompose, readable, requireKeptNames } from "@dstack/app-compose";
 import { parseAppId } from "@dstack/core";
 import type { Command } from "commander";
-import { join } from "node:path";
 import { describeIdentity, toUpgradedCompose } from "../compose.js";
 import { meantApp, sealVariables } from "../env-key.js";
 import type { MeantAppOptions } from "../env-key.js";
 import { readVariables } from "../environment.js";
 import { Home } from "../local/home.js";
+import { allowUpgradeFor } from "../local/programs.js";
 import { Progress, printResult, printable } from "../output.js";
 import { readTextFile } from "../read-file.js";
-import { findVm, teepodAddress, teepodClient } from "../teepod.js";
+import { findVm, meansLocalTeepod, teepodAddress, teepodClient } from "../teepod.js";
 import { addAppIdOption, addVariableOptions, vmCommand } from "./options.js";
 
 interface UpgradeOptions extends MeantAppOptions {
@@ -42,6 +42,19 @@ function changesBetween(before: string, after: string): string[] {
   return diffLines(readable(before), readable(after))
     .filter(({ kind }) => kind !== "same")
     .map(({ kind, text }) => `${kind === "added" ? "+" : "-"} ${text}`);
+}
+
+/** How the KMS is told, and where: another host's KMS has the script beside it, as the teepod's page says. */
+function allowCommand(
+  options: UpgradeOptions,
+  appId: string,
+  upgradedAppId: string,
+): { command: string; where: string } {
+  if (meansLocalTeepod(options)) {
+    const home = { dir: Home.locate(options.home) };
+    return { command: allowUpgradeFor(home, appId, upgradedAppId), where: "" };
+  }
+  return { command: `./kms-allow-upgrade.sh ${appId} ${upgradedAppId}`, where: ", in the KMS's directory" };
 }
 
 async function upgrade(wanted: string, file: string, _: unknown, command: Command): Promise<void> {
@@ -80,8 +93,6 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
     );
     return;
   }
-  // The script finds the local installation's KMS by itself unless --home named it.
-  const registry = options.home === undefined ? "" : `-c ${join(Home.locate(options.home), "kms.toml")} `;
   // Its answer is not needed: the id to allow is of the document that was made here, whatever the teepod says it is (K2).
   await client.upgradeApp({
     id: vm.id,
@@ -92,10 +103,11 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
     // What was read above is what is replaced, or nothing is. A teepod older than etags gives none.
     ...(vm.etag !== "" && { expectedEtag: vm.etag }),
   });
-  const allow = `./scripts/kms-allow-upgrade.sh ${registry}${appId} ${compose.appId}`;
+  const allow = allowCommand(options, appId, compose.appId);
   printResult(
     options,
-    { id: vm.id, app_id: appId, upgraded_app_id: compose.appId, allow_command: allow, changes },
-    () => `the KMS must allow this upgrade first:\n  ${allow}\nthen apply it:\n  dstack restart ${vm.id}`,
+    { id: vm.id, app_id: appId, upgraded_app_id: compose.appId, allow_command: allow.command, changes },
+    () =>
+      `the KMS must allow this upgrade first${allow.where}:\n  ${allow.command}\nthen apply it:\n  dstack restart ${vm.id}`,
   );
 }

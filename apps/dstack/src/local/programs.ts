@@ -15,17 +15,27 @@ export function checkoutDir(): string {
  * with sudo is root's, and root's own default is another one.
  */
 export function cliFor({ dir }: Pick<Home, "dir">): string {
-  const script = join(checkoutDir(), "scripts", "dstack");
-  const near = relative(process.cwd(), script);
-  const sudo = process.env["SUDO_UID"] !== undefined;
-  return [
-    sudo ? "sudo" : [],
-    near.startsWith("..") ? script : `./${near}`,
-    sudo || dir !== Home.locate() ? ["--home", dir] : [],
-  ]
-    .flat()
-    .join(" ");
+  const home = bySudo() || dir !== Home.locate() ? ["--home", dir] : [];
+  return script("dstack", ...home);
 }
+
+/** What the operator of an installation runs, from where they are, to let an app have another document. */
+export function allowUpgradeFor({ dir }: Pick<Home, "dir">, appId: string, upgradedAppId: string): string {
+  return script("kms-allow-upgrade.sh", "-c", join(dir, "kms.toml"), appId, upgradedAppId);
+}
+
+const bySudo = (): boolean => process.env["SUDO_UID"] !== undefined;
+
+/** The command line for a shell of a script of this checkout. */
+function script(name: string, ...args: string[]): string {
+  const path = join(checkoutDir(), "scripts", name);
+  const near = relative(process.cwd(), path);
+  const words = [...(bySudo() ? ["sudo"] : []), near.startsWith("..") ? path : `./${near}`, ...args];
+  return words.map(shellWord).join(" ");
+}
+
+const shellWord = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
 /**
  * The command line of another program of this checkout.
