@@ -62,11 +62,10 @@ export interface BootWaitOptions {
   timeout: number;
 }
 
+export type BootOptions = Omit<WaitOptions, "limitMs"> & { readonly options: BootWaitOptions };
+
 /** Waits for a boot if that was asked for, else says how to look at it. @throws {CliError} as {@link waitReady} */
-export async function bootOf({
-  options,
-  ...wait
-}: Omit<WaitOptions, "limitMs"> & { options: BootWaitOptions }): Promise<void> {
+export async function bootOf({ options, ...wait }: BootOptions): Promise<void> {
   if (options.wait === true) await waitReady({ ...wait, limitMs: options.timeout * 1000 });
   else wait.progress.step(`it boots now: \`dstack logs -f ${wait.id}\` shows its console`);
 }

@@ -31,7 +31,7 @@ export async function fakeTeepod(
   };
 }
 
-/** Runs a command in this process; rejects as the command does. @returns what it wrote to stdout */
+/** Runs a command in this process; rejects as the command does, with what it wrote till then as `stdout`. @returns what it wrote to stdout */
 export async function dstack(...args: string[]): Promise<string> {
   let out = "";
   const write = vi.spyOn(process.stdout, "write").mockImplementation((text) => {
@@ -41,6 +41,8 @@ export async function dstack(...args: string[]): Promise<string> {
   const progress = vi.spyOn(process.stderr, "write").mockReturnValue(true);
   try {
     await createProgram().parseAsync(args, { from: "user" });
+  } catch (err) {
+    throw err instanceof Error ? Object.assign(err, { stdout: out }) : err;
   } finally {
     write.mockRestore();
     progress.mockRestore();

@@ -165,6 +165,39 @@ describe("what the dashboard does, on the command line", () => {
   });
 });
 
+describe("a new CVM whose boot fails", () => {
+  const failing = () =>
+    fakeTeepod({
+      status: async () => ({ vms: [vm] }),
+      createVm: async () => ({ id: ID }),
+      getInfo: async () => ({ found: true, info: { ...vm, bootError: "kms: refused" } }),
+    });
+  const wait = ["--image", "dstack-0.1.0", "--wait"];
+
+  it.each(["deploy", "clone"])(
+    "%s --wait --json tells its id and the error, and ends with 1",
+    async (name) => {
+      await using pod = await failing();
+      const file = join(dir, "docker-compose.yaml");
+      await writeFile(file, "services:\n  web:\n    image: hello\n");
+      const args = name === "deploy" ? [file, ...wait] : ["web", "--wait"];
+      const printed: string[] = [];
+      await expect(
+        dstack(name, ...args, "--host", pod.url, "--json").catch((err: unknown) => {
+          printed.push((err as { stdout: string }).stdout);
+          throw err;
+        }),
+      ).rejects.toMatchObject({ exitCode: 1, message: expect.stringContaining("kms: refused") });
+      expect(JSON.parse(printed.join(""))).toEqual({
+        id: ID,
+        app_id: expect.stringMatching(/^[0-9a-f]{40}$/),
+        ...(name === "deploy" && { compose_hash: expect.stringMatching(/^[0-9a-f]{64}$/) }),
+        boot_error: expect.stringContaining("kms: refused"),
+      });
+    },
+  );
+});
+
 describe("dstack init", () => {
   it("makes an app that deploys as it is, and writes over nothing", async () => {
     const app = join(dir, "shop");

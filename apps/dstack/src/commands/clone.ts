@@ -1,9 +1,9 @@
 import { appIdOfCompose, utf8 } from "@dstack/core";
 import type { Command } from "commander";
 import { CliError, Progress, printResult } from "../output.js";
-import { appUrls, findVm, teepodAddress, teepodClient } from "../teepod.js";
+import { findVm, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
-import { bootOf } from "../wait.js";
+import { printNewVm } from "../new-vm.js";
 import type { BootWaitOptions } from "../wait.js";
 import { addPortOption, addWaitOptions, interruptSignal, vmCommand, wholeNumber } from "./options.js";
 import type { PortMapping } from "./options.js";
@@ -49,10 +49,7 @@ export function registerClone(program: Command): void {
       ...(appIdOfCompose(utf8(config.composeFile)) !== vm.appId && { appId: vm.appId }),
     });
     progress.step(`created VM ${id}`);
-    await bootOf({ client, id, progress, options, signal: interruptSignal() });
-    const { info } = await client.getInfo({ id });
-    const urls = appUrls(info);
-    printResult(options, { id, app_id: vm.appId, ...urls }, () => [id, urls.app_url ?? []].flat().join("\n"));
+    await printNewVm({ client, id, progress, options, signal: interruptSignal() }, { app_id: vm.appId });
   });
 
   shape(

@@ -5,9 +5,9 @@ import { sealVariables } from "../env-key.js";
 import type { KmsCaOptions } from "../env-key.js";
 import { readVariables } from "../environment.js";
 import { CliError, Progress, printResult } from "../output.js";
-import { appUrls, teepodAddress, teepodClient } from "../teepod.js";
+import { teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodClient } from "../teepod.js";
-import { bootOf } from "../wait.js";
+import { printNewVm } from "../new-vm.js";
 import type { BootWaitOptions } from "../wait.js";
 import {
   addDocumentOptions,
@@ -96,8 +96,5 @@ async function deploy(file: string, _: unknown, command: Command): Promise<void>
         : await sealVariables(client, compose.appId, variables, options),
   });
   progress.step(`created VM ${id}`);
-  await bootOf({ client, id, progress, options, signal });
-  const { info } = await client.getInfo({ id });
-  const urls = appUrls(info);
-  printResult(options, { id, ...identity, ...urls }, () => [id, urls.app_url ?? []].flat().join("\n"));
+  await printNewVm({ client, id, progress, options, signal }, identity);
 }

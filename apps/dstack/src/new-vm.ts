@@ -1,0 +1,29 @@
+import { errorMessage } from "@dstack/core";
+import { printResult } from "./output.js";
+import type { GlobalOptions } from "./output.js";
+import { appUrls } from "./teepod.js";
+import { bootOf } from "./wait.js";
+import type { BootOptions } from "./wait.js";
+
+/**
+ * Waits for a new VM's boot if that was asked for, and prints what is to be known of it: id and URLs. A VM is there even when
+ * its boot failed or the wait was interrupted: with `--json` it is told all the same, with `boot_error`.
+ * @param identity further fields of the document
+ * @throws {CliError} as `waitReady`
+ */
+export async function printNewVm(
+  boot: BootOptions & { options: GlobalOptions },
+  identity: object,
+): Promise<void> {
+  const { client, id, options } = boot;
+  try {
+    await bootOf(boot);
+  } catch (err) {
+    const document = { id, ...identity, boot_error: errorMessage(err) };
+    if (options.json === true) printResult(options, document, () => "");
+    throw err;
+  }
+  const { info } = await client.getInfo({ id });
+  const urls = appUrls(info);
+  printResult(options, { id, ...identity, ...urls }, () => [id, urls.app_url ?? []].flat().join("\n"));
+}
