@@ -23,6 +23,13 @@ describe("qemuArgs", () => {
     });
   }
 
+  it("is what the guide for TDX hosts shows", () => {
+    const guide = readFileSync(join(dir, "../../../../../docs/operator/tdx-host.md"), "utf8");
+    const shown = /^qemu-system-x86_64 \\\n {2}(.*?)\n```$/ms.exec(guide)?.[1];
+    const word = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text}'`);
+    expect(shown?.replaceAll(" \\\n  ", " ")).toBe(qemuArgs(load("tdx.json").vm).map(word).join(" "));
+  });
+
   it("differs between two VMs of one shape only in what the guest cannot measure", () => {
     const { vm } = load("tdx.json");
     const { cid: _, ...shape } = vm;
