@@ -167,11 +167,15 @@ describe.runIf(process.getuid?.() === 0)("the operator's walkthrough, from build
     expect(JSON.parse(listed.stdout)).toMatchObject([{ id: vm, status: "running" }]);
   });
 
-  it("kms-allow-upgrade.sh records the permission of the KMS beside it", async () => {
-    const other = "ab".repeat(20);
-    const allowed = await site.run("./kms-allow-upgrade.sh", [appId, other]);
+  it("K2: what upgrade prints works in the build directory, and records the permission for its KMS", async () => {
+    const compose = site.path("docker-compose.yaml");
+    await writeFile(compose, `${await readFile(compose, "utf8")}# another\n`);
+    const upgraded = await site.run("./dstack", ["--json", "upgrade", vm, compose], { env: teepod });
+    expect(upgraded, upgraded.stderr).toMatchObject({ exitCode: 0 });
+    const answer = JSON.parse(upgraded.stdout) as { allow_command: string; upgraded_app_id: string };
+    const allowed = await site.run("sh", ["-c", answer.allow_command]);
     expect(allowed, allowed.stderr).toMatchObject({ exitCode: 0 });
-    expect(await readdir(site.path("run", "kms", "upgrades", appId))).toEqual([other]);
+    expect(await readdir(site.path("run", "kms", "upgrades", appId))).toEqual([answer.upgraded_app_id]);
   });
 
   it("a VM that is removed leaves no process", async () => {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -51,14 +51,17 @@ describe("an app's life on the command line", { timeout: 180_000 }, () => {
     expect(text).not.toContain("s3cret");
 
     await writeFile(file, "services:\n  web:\n    image: hello:2\n    environment: [GREETING]\n");
-    const { upgraded_app_id: upgraded = "" } = await ask("upgrade", "hello", file);
+    const { upgraded_app_id: upgraded = "", allow_command: allow = "" } = await ask("upgrade", "hello", file);
     await ask("stop", "hello");
     await ask("start", "hello");
     expect((await net.settled(id)).bootError).toMatch(/upgrade|not allowed/i);
-    await run("sh", ["scripts/kms-allow-upgrade.sh", appId, upgraded], {
-      cwd: REPOSITORY,
-      env: { ...process.env, KMS_UPGRADE_REGISTRY: net.path("kms", "upgrades") },
-    });
+    // What was printed, where build.sh puts the script and the KMS's configuration.
+    const build = join(dir, "build");
+    await mkdir(build);
+    await copyFile(join(REPOSITORY, "scripts/kms-allow-upgrade.sh"), join(build, "kms-allow-upgrade.sh"));
+    const registry = net.path("kms", "upgrades");
+    await writeFile(join(build, "kms.toml"), `[core]\nupgrade_registry_dir = "${registry}"\n`);
+    await run("sh", ["-c", allow], { cwd: build });
     await ask("stop", "hello", "--force");
     await ask("start", "hello");
     expect((await net.settled(id)).bootProgress).toMatch(/^ready/);
