@@ -42,7 +42,7 @@ describe("RegisterCvm", () => {
   });
 
   it.each([
-    ["proxyProtocolPorts", /proxy_protocol_ports/, 16],
+    ["proxyProtocolPorts", /proxy_protocol_ports/, 18],
     ["publicPorts", /public_ports/, 66],
   ] as const)(
     "keeps an instance's %s over restarts, until it registers without",

@@ -37,6 +37,7 @@ describe("wire.md: JSON answers", () => {
       uptime: "",
       app_id: "",
       configuration: null,
+      app_port: 0,
     });
     expect(
       toJson(teepod.VmConfigurationSchema, create(teepod.VmConfigurationSchema, { diskSize: 20 })),
