@@ -206,7 +206,7 @@ describe("pages that the compose document opens", () => {
     expect(followed).toContain("The log is followed no further.");
   });
 
-  it("E11: log pages count among the logs read at once", async () => {
+  it("E11, P4: log pages count among the logs that a client reads at once", async () => {
     const sources: PassThrough[] = [];
     open.guest.engine.logs.set("web", () => {
       const stream = new PassThrough();
@@ -218,7 +218,10 @@ describe("pages that the compose document opens", () => {
     );
     await expect.poll(() => sources.length, { timeout: 20_000 }).toBe(4);
     const { status, text } = await curl(`${open.url}/containers/web`);
-    expect([status, text.includes("You are reading 4 logs already: end one of them first.")]).toEqual([429, true]);
+    expect([status, text.includes("You are reading 4 logs already: end one of them first.")]).toEqual([
+      429,
+      true,
+    ]);
     for (const source of sources) source.end();
     await Promise.all(clients.map((client) => once(client, "close")));
   }, 30_000);
