@@ -298,7 +298,9 @@ describe("G8: private unless the compose document says public", () => {
     async (path) => {
       const { status, text } = await curl(...HTML, closed.url + path);
       expect(status).toBe(403);
-      expect(text).toMatch(/This app (keeps its [a-z ]+ private|shows no event log here;.*) \(public_[a-z]+\)\./);
+      expect(text).toMatch(
+        /This app (keeps its [a-z ]+ private|shows no event log here;.*) \(public_[a-z]+\)\./,
+      );
       expect(closed.guest.engine.queries).toEqual([]);
       for (const secret of ["nginx", "Up 2 minutes", "Kernel", "manifest_version", "system-ready"])
         expect(text).not.toContain(secret);
