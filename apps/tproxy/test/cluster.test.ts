@@ -8,9 +8,7 @@ import { idOf } from "./site.js";
 const reason = namespacesUnavailable() ?? etcdUnavailable();
 if (reason !== undefined) console.warn(`skipping the cluster test: ${reason}`);
 
-// The whole of it is for `pnpm soak:cluster`; here it is as small as a cluster can be.
-const whole = process.env["DSTACK_CLUSTER"] === "whole";
-const SIZE = whole ? { nodes: 3, etcd: 3, guests: 8 } : { nodes: 2, etcd: 3, guests: 2 };
+const SIZE = { nodes: 3, etcd: 3, guests: 8 };
 
 /** A machine under load is slow; a fault of ours lasts. */
 const SOON = { timeout: 60_000, interval: 250 };
@@ -125,7 +123,7 @@ describe.skipIf(reason !== undefined)("a cluster of tproxies", { timeout: 240_00
 
   it("keeps connections, and makes new ones, while one packet of ten is lost", async () => {
     await cluster.lan.lose(10);
-    for (let round = 0; round < (whole ? 20 : 5); round++) await stillOpen(a, "held-node-0");
+    for (let round = 0; round < 20; round++) await stillOpen(a, "held-node-0");
     await allReachAll();
     await expect
       .poll(async () => (await cluster.registerAgain(lastGuest(), b)).ip, SOON)
