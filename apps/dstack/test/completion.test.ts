@@ -1,4 +1,7 @@
 import { execa } from "execa";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { SHELLS, completionScript } from "../src/completion.js";
 import { createProgram } from "../src/program.js";
@@ -64,6 +67,40 @@ describe("completion", () => {
     expect(await offers("dstack", "--host", "berlin", "lo")).toEqual(["logs"]);
     // After an option that wants a file there is nothing of ours: the shell completes files.
     expect(await offers("dstack", "deploy", "--env-file", "")).toEqual([]);
+  });
+
+  it.each(SHELLS)("is a script that %s takes", async (shell) => {
+    const dir = await mkdtemp(join(tmpdir(), "dstack-completion-"));
+    try {
+      const file = join(dir, "script");
+      await writeFile(file, completionScript(createProgram(), shell));
+      const { all, exitCode } = await execa(shell, ["-n", file], { all: true, reject: false });
+      expect([exitCode, all]).toEqual([0, ""]);
+      await writeFile(file, "if then (");
+      expect((await execa(shell, ["-n", file], { reject: false })).exitCode).not.toBe(0);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  it("offers commands, options and CVMs in fish", async () => {
+    const fish = async (line: string): Promise<string[]> => {
+      const script = `function dstack; printf '%s\\n' $VMS; end
+${completionScript(createProgram(), "fish")}
+complete -C ${JSON.stringify(line)}`;
+      // A home of its own: fish writes into it.
+      const env = {
+        VMS,
+        HOME: "/nonexistent",
+        XDG_CONFIG_HOME: "/nonexistent",
+        XDG_DATA_HOME: "/nonexistent",
+      };
+      const { stdout } = await execa("fish", ["--no-config", "-c", script], { env });
+      return stdout.split("\n").map((offer) => offer.split("\t")[0] ?? "");
+    };
+    expect(await fish("dstack de")).toEqual(["deploy"]);
+    expect(await fish("dstack deploy x.yaml --wa")).toEqual(["--wait"]);
+    expect(await fish("dstack logs we")).toEqual(["web", "web-2"]);
   });
 
   it.each(SHELLS)("names every command for %s", (shell) => {
