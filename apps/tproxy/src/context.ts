@@ -37,8 +37,8 @@ export interface TproxyContext {
   readonly keyEvidence: KeyEvidenceStore;
   /** What certbot says about its accounts. */
   readonly acmeAccountFile: string;
-  /** Gives the data plane the routes as they are now. */
-  readonly publishRoutes: () => void;
+  /** Gives the data plane the routes as they are now, or a moment later when others have asked for it just before. */
+  readonly publishRoutes: () => Promise<void>;
   readonly metrics: TproxyMetrics;
   readonly log: Logger;
 }

@@ -1,4 +1,8 @@
+import { Paced } from "@dstack/core";
 import type { TproxyContext } from "./context.js";
+
+/** Of the time: changes that come while one is followed, or in as long after that, are followed together. */
+const FOLLOWING_SHARE = 0.5;
 
 /** What other nodes and operators change comes to the tunnel and to the data plane. */
 export function followStore(context: TproxyContext, signal: AbortSignal): void {
@@ -10,11 +14,12 @@ export function followStore(context: TproxyContext, signal: AbortSignal): void {
     addresses = addressesOf(context);
     const departed = [...before].filter(([id, ip]) => addresses.get(id) !== ip);
     // An instance that is gone loses its routes and its connections before its address can lead to another one (P5).
-    context.publishRoutes();
+    await context.publishRoutes();
     await Promise.all(departed.map(([instanceId]) => plane.drain({ instanceId }, 0)));
     await tunnel.sync();
-    context.publishRoutes();
+    await context.publishRoutes();
   };
+  const following = new Paced(follow, FOLLOWING_SHARE);
   let accepting = true;
   const followNodes = async (): Promise<void> => {
     await tunnel.addRoutes(nodes.list().map(({ clientRange }) => clientRange));
@@ -25,7 +30,7 @@ export function followStore(context: TproxyContext, signal: AbortSignal): void {
     log.info(wanted ? "this node takes new connections again" : "this node is drained: no new connections");
   };
   registry.onChange(() => {
-    if (!signal.aborted) follow().catch(onError);
+    if (!signal.aborted) following.run().catch(onError);
   });
   nodes.onChange(() => {
     if (!signal.aborted) followNodes().catch(onError);

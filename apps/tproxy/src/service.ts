@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { Paced } from "@dstack/core";
 import { ResourceStack, addHealthAndMetrics, createLogger, createRegistry } from "@dstack/daemon";
 import type { Logger } from "@dstack/daemon";
 import type { PageFiles } from "@dstack/dashboard";
@@ -39,6 +40,9 @@ import { EndpointMemory } from "./wireguard/endpoint-memory.js";
 import { bringUp, openWireGuard } from "./wireguard/open-wireguard.js";
 import { loadServerKey } from "./wireguard/server-key.js";
 import { Tunnel } from "./wireguard/tunnel.js";
+
+/** With thousands of instances a table of routes takes milliseconds, and thousands may register at once. */
+const PUBLISHING_SHARE = 0.1;
 
 /** What a test replaces. */
 export interface TproxyParts {
@@ -193,6 +197,10 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
           }),
         );
 
+  const publishing = new Paced(() => {
+    published = routes();
+    plane?.setRoutes(published);
+  }, PUBLISHING_SHARE);
   const context: TproxyContext = {
     site: {
       baseDomain: config.proxy.base_domain,
@@ -211,10 +219,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     keyHistory,
     keyEvidence,
     acmeAccountFile: config.acme_account_file ?? join(config.state_dir, "acme-account.json"),
-    publishRoutes: () => {
-      published = routes();
-      plane?.setRoutes(published);
-    },
+    publishRoutes: () => publishing.run(),
     metrics,
     log,
   };

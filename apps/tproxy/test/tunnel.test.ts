@@ -53,7 +53,7 @@ describe("tunnel", () => {
   async function running(): Promise<void> {
     const end = new AbortController();
     stop.push(end);
-    void tunnel.run(() => {}, end.signal);
+    void tunnel.run(async () => {}, end.signal);
     await expect.poll(() => device.looks, { interval: 5 }).toBe(1);
   }
 

@@ -4,6 +4,8 @@ export { appIdOfCompose, parseAppId, parseInstanceId, parseVmId } from "./ids.js
 export type { AppId, InstanceId, VmId } from "./ids.js";
 export { withProcessLock } from "./process-lock.js";
 export { Serial, abortable, parseWhen, sleep, withDeadline } from "./time.js";
+export { Paced } from "./paced.js";
+export { Turns } from "./turns.js";
 export { x509FromDer } from "./x509.js";
 export { CountLimit, sourceKey } from "./count-limit.js";
 export { createFileExclusive, readRegularFile, readRegularFileIfAny, writeFileAtomic } from "./files.js";

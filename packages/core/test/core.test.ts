@@ -6,8 +6,10 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   InputError,
+  Paced,
   Serial,
   TimeoutError,
+  Turns,
   abortable,
   appIdOfCompose,
   assertNever,
@@ -101,6 +103,48 @@ describe("waiting", () => {
     await expect(failing).rejects.toThrow("no");
     await next;
     expect(order).toEqual(["first", "second"]);
+  });
+  it("does a work once for all who asked meanwhile, and rests as long as it took", async () => {
+    const times: { began: number; ended: number }[] = [];
+    let began = 0;
+    const paced = new Paced(async () => {
+      began = performance.now();
+      await sleep(30);
+      times.push({ began, ended: performance.now() });
+    }, 0.5);
+    const first = paced.run();
+    await expect.poll(() => began, { interval: 1 }).toBeGreaterThan(0);
+    // It has begun: whoever asks now has something to say that it may have missed.
+    await Promise.all(Array.from({ length: 100 }, () => paced.run()));
+    await first;
+    expect(times).toHaveLength(2);
+    const [one, two] = times as [(typeof times)[0], (typeof times)[0]];
+    expect(two.began - one.ended).toBeGreaterThanOrEqual(one.ended - one.began - 5);
+  });
+  it("tells all who asked that the work failed, and does it again for the next", async () => {
+    let fails = true;
+    const paced = new Paced(() => {
+      if (fails) throw new Error("no");
+    }, 0.5);
+    const asked = await Promise.allSettled([paced.run(), paced.run()]);
+    expect(asked.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    fails = false;
+    await paced.run();
+  });
+  it("gives each piece of work a turn of the event loop", async () => {
+    const turns = new Turns();
+    let turn = 0;
+    const done = Array.from({ length: 20 }, async () => {
+      await turns.take();
+      return turn;
+    });
+    const all = Promise.all(done);
+    let isOver = false;
+    void all.then(() => (isOver = true));
+    while (!isOver) await new Promise<void>((resolve) => setImmediate(() => resolve(void turn++)));
+    const seen = await all;
+    expect(new Set(seen).size).toBe(20);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   });
 });
 

@@ -8,7 +8,7 @@ import {
   simulatedAnchor,
 } from "@dstack/attestation";
 import type { AnchorKind, AppIdentity, Policy, TrustAnchor, VerifiedEvidence } from "@dstack/attestation";
-import { CodedError, InputError, errorMessage, hex, readRegularFile } from "@dstack/core";
+import { CodedError, InputError, Turns, errorMessage, hex, readRegularFile } from "@dstack/core";
 import type { AppId, InstanceId } from "@dstack/core";
 import { readCertificateDer } from "./certificate-der.js";
 import type { CertificateParts } from "./certificate-der.js";
@@ -122,6 +122,8 @@ export class PeerVerifier {
   readonly policy: Policy;
   readonly #parts: PeerVerifierParts;
   readonly #quotes: QuoteVerifier;
+  /** Some milliseconds of processor time each: a crowd of guests must not keep everything else waiting. */
+  readonly #turns = new Turns();
   /** Highest TCB evaluation number verified, by kind of root and FMSPC. */
   readonly #evaluation = new Map<string, number>();
 
@@ -218,6 +220,7 @@ export class PeerVerifier {
     // With our anchors: a stranger with a root of his own does not choose what we fetch.
     const keys = this.#quotes.collateralKeys(evidence.quote, now);
     const collateral = await this.#parts.collateral.get(keys, now);
+    await this.#turns.take();
     const verified = this.#quotes.verifyEvidence({
       quote: evidence.quote,
       eventLog: evidence.eventLog,

@@ -52,6 +52,16 @@ async function refusalOfEvents(events: readonly EventLogEntry[]): Promise<string
 }
 
 describe("verifyPeer", () => {
+  it("lets everything else have its turn between the peers of a crowd", async () => {
+    const certificates = await Promise.all(Array.from({ length: 10 }, () => certificateOf(good)));
+    let [turn, isOver] = [0, false];
+    const all = Promise.all(certificates.map((der) => verifier.verifyPeer(der).then(() => turn))).finally(
+      () => (isOver = true),
+    );
+    while (!isOver) await new Promise<void>((resolve) => setImmediate(() => resolve(void turn++)));
+    expect(new Set(await all).size).toBe(10);
+  });
+
   it("accepts a guest's certificate and takes identity and measurements from the evidence", async () => {
     const key = generateP256();
     const peer = await verifier.verifyPeer(await certificateOf(good, {}, key));

@@ -7,6 +7,7 @@ export const setInstanceDraining =
   (context: AdminContext, draining: boolean): AdminHandler<"drainInstance"> =>
   async ({ id }) => {
     if (!(await context.registry.setDraining(parseInstanceId(id), draining))) throw unknown(id);
+    await context.publishRoutes();
     return {};
   };
 
@@ -17,7 +18,7 @@ export const removeInstance =
     const instanceId = parseInstanceId(id);
     if (!(await context.registry.remove(instanceId))) throw unknown(id);
     // As on every node that hears of it; who asked is told when it is done here.
-    context.publishRoutes();
+    await context.publishRoutes();
     await context.plane.drain({ instanceId }, 0);
     await context.tunnel.sync();
     return {};

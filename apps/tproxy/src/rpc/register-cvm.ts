@@ -38,7 +38,7 @@ export const registerCvm =
         publicPorts: parsePorts("public_ports", request.publicPorts),
       });
       await context.tunnel.sync();
-      context.publishRoutes();
+      await context.publishRoutes();
       context.metrics.registered.inc({ anchor: peer.anchor });
       context.log.info(
         {

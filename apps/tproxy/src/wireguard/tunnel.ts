@@ -1,4 +1,4 @@
-import { Serial, sleep } from "@dstack/core";
+import { Paced, Serial, sleep } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import { wgConfig } from "@dstack/wireguard-tools-wrapper";
 import type { PeerStatus, WireGuardDevice, WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
@@ -20,6 +20,8 @@ const MAX_NEWCOMER_POLL_MS = 500;
 const NEWCOMER_MS = 20_000;
 /** Reading thousands of peers takes its time; it is at most this part of ours. */
 const MOST_OF_OUR_TIME = 0.1;
+/** So is telling the interface who they are, of the interface's time more than of ours. */
+const SYNC_SHARE = 0.3;
 
 export interface TunnelServer {
   readonly privateKey: WireGuardPrivateKey;
@@ -53,6 +55,7 @@ export interface Traffic {
 /** Keeps the interface's peers as the registry has them, and knows when each was last heard. */
 export class Tunnel {
   readonly #changes = new Serial();
+  readonly #syncing = new Paced(() => this.#sync(), SYNC_SHARE);
   #handshakes: Handshakes = new Map();
   #traffic: ReadonlyMap<string, Traffic> = new Map();
   readonly #routes = new Set<string>();
@@ -98,11 +101,13 @@ export class Tunnel {
   }
 
   /** Gives the interface the peers of the registry. What fails here is tried again with the next poll. */
-  async sync(): Promise<void> {
+  sync(): Promise<void> {
     this.#behind = true;
-    await this.#changes.run(async () => {
-      // Several callers may have waited; the first one to run has said it all.
-      if (!this.#behind) return;
+    return this.#syncing.run();
+  }
+
+  #sync(): Promise<void> {
+    return this.#changes.run(async () => {
       this.#behind = false;
       const instances = this.registry.list();
       try {
@@ -169,12 +174,12 @@ export class Tunnel {
   }
 
   /** Polls until the signal aborts, and tells after each time. */
-  async run(onPolled: () => void, signal: AbortSignal): Promise<void> {
+  async run(onPolled: () => Promise<void>, signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", () => this.#rest.abort(), { once: true });
     while (!signal.aborted) {
       const began = performance.now();
       await this.poll();
-      onPolled();
+      await onPolled();
       await sleep((performance.now() - began) / MOST_OF_OUR_TIME, signal).catch(() => {});
       await this.#untilNextPoll(signal);
     }
