@@ -73,9 +73,12 @@ export function requireKeptNames(old: string, made: string): void {
 
 /** Names of variables that an app-compose document allows; `[]` when it says nothing of them, or is none. */
 export function allowedEnvs(document: string): readonly string[] {
-  if (!isAppCompose(document)) return [];
-  const names = fieldsOfAppCompose(document)["allowed_envs"];
-  return Array.isArray(names) ? names.map(String) : [];
+  try {
+    const names = (JSON.parse(document) as Fields | null)?.["allowed_envs"];
+    return Array.isArray(names) ? names.map(String) : [];
+  } catch {
+    return [];
+  }
 }
 
 /** A document as lines for people: its fields, then the compose file. */

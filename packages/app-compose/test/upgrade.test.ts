@@ -32,7 +32,8 @@ describe("secrets that are kept as they are", () => {
 
   it("a document that says nothing of variables allows none, and neither does what is no document", () => {
     expect(allowedEnvs(allowing("A"))).toEqual(["A"]);
-    expect([allowedEnvs('{"runner":"x"}'), allowedEnvs(yaml("one")), allowedEnvs("")]).toEqual([[], [], []]);
+    for (const document of ['{"runner":"x"}', yaml("one"), "", "null", '"text"'])
+      expect([document, allowedEnvs(document)]).toEqual([document, []]);
   });
 });
 
