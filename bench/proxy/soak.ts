@@ -1,5 +1,5 @@
 /**
- * What takes too long for the tests: crowds, thousands of peers, minutes of load, and kill -9 again and again.
+ * What takes too long for the tests: crowds, thousands of peers, hundreds that register at once, minutes of load, and kill -9 again and again.
  *
  *     pnpm soak:proxy [--minutes 1] [scenario…]
  *
@@ -19,11 +19,13 @@ import { kills } from "./soak/kills.js";
 import { manyPeers } from "./soak/peers.js";
 import type { Finding, Scenario, SoakParts } from "./soak/scenario.js";
 import { steadyLoad } from "./soak/steady.js";
+import { storm } from "./soak/storm.js";
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   idle: idleConnections,
   "slow-writers": slowWriters,
   peers: manyPeers,
+  storm,
   kills,
   steady: steadyLoad,
 };

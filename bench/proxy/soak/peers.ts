@@ -9,7 +9,10 @@ import { makeIds } from "../site.js";
 import type { Scenario } from "./scenario.js";
 
 const PEERS = 5_000;
-const MAX_START_MS = 5_000;
+/** Of this process, in which a start takes 0.3 s: reading that grows with the square of the peers takes minutes. */
+const MAX_START_CPU_MS = 2_000;
+/** Beside work of others it takes longer, but a start that waits for something would be a fault. */
+const MAX_START_MS = 60_000;
 
 /** A registry with thousands of peers: each has an address of its own, and a start finds all of them. */
 export const manyPeers: Scenario = async ({ site }) => {
@@ -17,33 +20,41 @@ export const manyPeers: Scenario = async ({ site }) => {
   const began = performance.now();
   {
     await using store = await FileStore.open(path, "soak");
-    const registry = registryOf(store);
-    for (const id of makeIds(PEERS)) {
-      await registry.register({
-        appId: parseAppId(id),
-        instanceId: parseInstanceId(id),
-        publicKey: parsePublicKey(Buffer.from(id.repeat(2), "hex").subarray(0, 32).toString("base64")),
-        bootKey: id.padEnd(64, "0"),
-        again: false,
-      });
-    }
+    const registry = registryOf(store, "10.0.0.0/16", "10.0.0.1");
+    for (const id of makeIds(PEERS)) await registerSilent(registry, id);
   }
   const registeredMs = performance.now() - began;
-  const again = performance.now();
+  const [again, cpu] = [performance.now(), process.cpuUsage()];
   await using store = await FileStore.open(path, "soak");
-  const instances = registryOf(store).list();
-  const startMs = performance.now() - again;
+  const instances = registryOf(store, "10.0.0.0/16", "10.0.0.1").list();
+  const { user, system } = process.cpuUsage(cpu);
+  const [startMs, cpuMs] = [performance.now() - again, (user + system) / 1000];
   const addresses = new Set(instances.map(({ ip }) => ip)).size;
+  const isFast = cpuMs <= MAX_START_CPU_MS && startMs <= MAX_START_MS;
   return {
-    passed: instances.length === PEERS && addresses === PEERS && startMs <= MAX_START_MS,
-    facts: `${PEERS} peers registered in ${(registeredMs / 1000).toFixed(1)} s, each on disk; a start read ${instances.length} with ${addresses} addresses in ${startMs.toFixed(0)} ms`,
+    passed: instances.length === PEERS && addresses === PEERS && isFast,
+    facts:
+      `${PEERS} peers registered in ${(registeredMs / 1000).toFixed(1)} s, each on disk; a start read ${instances.length} ` +
+      `with ${addresses} addresses in ${cpuMs.toFixed(0)} ms of CPU and ${startMs.toFixed(0)} ms`,
   };
 };
 
-function registryOf(store: FileStore): InstanceRegistry {
+/** Registers an instance that will not be heard of again. */
+export async function registerSilent(registry: InstanceRegistry, id: string): Promise<void> {
+  await registry.register({
+    appId: parseAppId(id),
+    instanceId: parseInstanceId(id),
+    publicKey: parsePublicKey(Buffer.from(id.repeat(2), "hex").subarray(0, 32).toString("base64")),
+    bootKey: id.padEnd(64, "0"),
+    again: false,
+  });
+}
+
+/** @param own the address in the range that is no instance's */
+export function registryOf(store: FileStore, range: string, own: string): InstanceRegistry {
   return new InstanceRegistry({
     store,
-    block: new AddressBlock("10.0.0.0/16", ["10.0.0.1"]),
+    block: new AddressBlock(range, [own]),
     isInABlock: () => true,
     isNodeKey: () => false,
     now: () => Math.floor(Date.now() / 1000),
