@@ -8,7 +8,7 @@ export interface Backend {
   readonly instanceId: string;
   /** An IP address; names are never resolved here. */
   readonly host: string;
-  /** Ports on which it wants to be told by the PROXY protocol (version 2) who its client is; at most 16. */
+  /** Ports on which it wants to be told by the PROXY protocol (version 2) who its client is; at most 18. */
   readonly proxyProtocolPorts?: readonly number[];
   /** The only ports it is dialled on, at most 66; all of them when absent. */
   readonly publicPorts?: readonly number[];

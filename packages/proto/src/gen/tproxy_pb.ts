@@ -40,7 +40,7 @@ export type RegisterCvmRequest = Message<"tproxy.RegisterCvmRequest"> & {
   freshEvidence?: FreshEvidence | undefined;
 
   /**
-   * Ports on which the app wants to be told by the PROXY protocol (version 2) who its client is; at most 16.
+   * Ports on which the app, or the guest agent, wants to be told by the PROXY protocol (version 2) who its client is; at most 18.
    *
    * @generated from field: repeated uint32 proxy_protocol_ports = 4;
    */
