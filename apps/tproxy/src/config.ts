@@ -3,9 +3,11 @@ import { AttestationConfig } from "@dstack/ra-tls";
 import { NodeName, etcdConfig } from "@dstack/store";
 import { DEFAULT_LIMITS, parsePrefix, parseServerName } from "@dstack/tls-proxy";
 import { parseInterfaceName } from "@dstack/wireguard-tools-wrapper";
+import type { WireGuardPublicKey } from "@dstack/wireguard-tools-wrapper";
 import { z } from "zod";
 import { ENGINES } from "./data-plane.js";
 import { canonicalIp, hostCidr, parseIpRange } from "./registry/ip-range.js";
+import type { NodeDescription } from "./registry/nodes.js";
 
 const port = z.int().min(0).max(65535);
 const path = z.string().min(1);
@@ -183,6 +185,12 @@ export const TproxyConfig = tproxyConfig.refine(
 export type TproxyConfig = z.infer<typeof TproxyConfig>;
 /** The configuration as it is written down, defaults left out. */
 export type TproxyConfigInput = z.input<typeof TproxyConfig>;
+
+/** What other nodes and guests are told of this one. */
+export function describeNode(config: TproxyConfig, publicKey: WireGuardPublicKey): NodeDescription {
+  const { wg: own, rpc_url: rpcUrl } = config;
+  return { publicKey, ip: own.ip, endpoint: own.endpoint, rpcUrl, clientRange: own.client_ip_range };
+}
 
 /** What `wg.ip` is told to `ip`: the guests' range is a route of its own. */
 export function tunnelAddress(config: TproxyConfig): string {

@@ -7,6 +7,7 @@ import type { KeyHistory } from "./certificate/key-history.js";
 import type { ProxyCertificate } from "./certificate/proxy-certificate.js";
 import type { TproxyMetrics } from "./metrics.js";
 import type { Redirect } from "./redirect.js";
+import type { Membership } from "./registry/membership.js";
 import type { NodeRegistry } from "./registry/nodes.js";
 import type { InstanceRegistry } from "./registry/registry.js";
 import type { Tunnel } from "./wireguard/tunnel.js";
@@ -25,6 +26,7 @@ export interface TproxyContext {
   readonly site: SiteInfo;
   readonly store: Store;
   readonly nodes: NodeRegistry;
+  readonly membership: Membership;
   readonly registry: InstanceRegistry;
   readonly challenges: Challenges;
   readonly requireFreshEvidence: boolean;

@@ -5,11 +5,19 @@ import type { TproxyContext } from "./context.js";
 export function health({
   tunnel,
   nodes,
+  membership,
   store,
-}: Pick<TproxyContext, "tunnel" | "nodes" | "store">): string[] {
+}: Pick<TproxyContext, "tunnel" | "nodes" | "membership" | "store">): string[] {
   tunnel.assertAlive();
   if (nodes.self().draining) throw new Error("this node is drained");
-  return store.trouble === undefined ? [] : [`what is known of other nodes may be old: ${store.trouble}`];
+  const warnings: string[] = [];
+  if (store.trouble !== undefined) {
+    warnings.push(`what is known of other nodes may be old: ${store.trouble}`);
+  }
+  if (membership.trouble !== undefined) {
+    warnings.push(`other nodes and their guests do not know this node as it is: ${membership.trouble}`);
+  }
+  return warnings;
 }
 
 /** What every surface says of a policy that lets in more than it should (E9, E10). */

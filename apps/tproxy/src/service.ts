@@ -14,6 +14,7 @@ import { listenAdmin } from "./admin/listen-admin.js";
 import { KeyEvidenceStore, quotesFromTappd } from "./certificate/key-evidence.js";
 import { KeyHistory } from "./certificate/key-history.js";
 import { ProxyCertificate } from "./certificate/proxy-certificate.js";
+import { describeNode } from "./config.js";
 import type { TproxyConfig } from "./config.js";
 import type { TproxyContext } from "./context.js";
 import { pageFiles } from "./dashboard/files.js";
@@ -24,7 +25,7 @@ import { listenProxy } from "./listen-proxy.js";
 import { registerMetrics } from "./metrics.js";
 import { listenRedirect } from "./redirect.js";
 import { AddressBlock } from "./registry/address-block.js";
-import { joinNodes } from "./registry/join-nodes.js";
+import { Membership } from "./registry/membership.js";
 import { NodeRegistry, isInABlock } from "./registry/nodes.js";
 import { recycleLoop } from "./registry/recycling.js";
 import { InstanceRegistry } from "./registry/registry.js";
@@ -110,8 +111,9 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
 
   const serverKey = await loadServerKey(config.wg);
   const store = stack.use(parts.store ?? (await openStore(config, log)));
-  const nodes = new NodeRegistry(store);
-  await joinNodes(config, nodes, serverKey.publicKey, log);
+  const nodes = new NodeRegistry(store, describeNode(config, serverKey.publicKey));
+  const membership = new Membership(nodes, config.store === "file", log);
+  await membership.begin();
   const registry = new InstanceRegistry({
     store,
     block: new AddressBlock(config.wg.client_ip_range, [config.wg.ip]),
@@ -209,6 +211,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     },
     store,
     nodes,
+    membership,
     registry,
     challenges: new Challenges({ purpose: "tproxy-register", verifier }),
     requireFreshEvidence: config.require_fresh_evidence,
@@ -252,6 +255,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
           }),
         );
   const loops = [
+    membership.keep(stopping.signal),
     tunnel.run(context.publishRoutes, stopping.signal),
     certificate.watch(stopping.signal),
     recycleLoop(context, config.wg.recycle_after_secs, unixNow, stopping.signal),

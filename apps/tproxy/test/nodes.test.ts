@@ -1,13 +1,20 @@
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { connect } from "node:tls";
 import type { TLSSocket } from "node:tls";
 import { parseInstanceId } from "@dstack/core";
+import { silentLogger } from "@dstack/daemon";
+import { ALIVE, etcdConfig, openEtcd } from "@dstack/store";
+import type { Store } from "@dstack/store";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Tproxy } from "../src/index.js";
 import { EtcdServer, etcdUnavailable } from "../../../packages/store/test/support/etcd-server.js";
 import { startApp } from "./app.js";
 import { etcdSite } from "./etcd-site.js";
+import { getText } from "./http.js";
 import { MemoryWireGuard } from "./memory-wireguard.js";
 import { BASE, idOf, register, start } from "./site.js";
 
@@ -19,10 +26,15 @@ const SOON = { timeout: 30_000, interval: 100 };
 
 describe.skipIf(reason !== undefined)("several nodes in one process", { timeout: 120_000 }, () => {
   let etcd: EtcdServer;
+  let dir: string;
   beforeAll(async () => {
     etcd = await EtcdServer.start();
+    dir = await mkdtemp(join(tmpdir(), "nodes-"));
   }, 60_000);
-  afterAll(() => etcd[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await etcd[Symbol.asyncDispose]();
+    await rm(dir, { recursive: true });
+  });
 
   async function visit(server: Tproxy, instance: string): Promise<TLSSocket> {
     const servername = `${idOf(instance)}-80.${BASE}`;
@@ -52,5 +64,67 @@ describe.skipIf(reason !== undefined)("several nodes in one process", { timeout:
     expect(wireguard.configs.at(-1)).toContain(staysKey);
     expect(stays.destroyed).toBe(false);
     stays.destroy();
+  });
+
+  /** What stands in etcd, to look at and to change. */
+  async function openOperator(): Promise<Store> {
+    const config = etcdConfig("/dstack/tproxy/").parse({ endpoints: [etcd.endpoint] });
+    return openEtcd(config, {
+      node: "operator",
+      snapshotPath: join(dir, "operator.json"),
+      maxBytes: 2 ** 20,
+      log: silentLogger(),
+    });
+  }
+  const recordsOfNodes = (store: Store): Record<string, object> =>
+    JSON.parse(store.get("nodes")?.value ?? "{}") as Record<string, object>;
+
+  it("a node that was removed while it was cut off is one again when it is back", async () => {
+    await using site = await etcdSite(etcd, 3);
+    await using node = await start(site);
+    await using operator = await openOperator();
+    const removed = { ...recordsOfNodes(operator)["node-3"], removed: true };
+    const nodes = JSON.stringify({ ...recordsOfNodes(operator), "node-3": removed });
+    await operator.commit({ set: { nodes } });
+    await expect.poll(() => recordsOfNodes(operator)["node-3"], SOON).toMatchObject({ removed: false });
+    await expect.poll(async () => (await getText(node.url, "/healthz")).text, SOON).toBe('{"status":"ok"}');
+  });
+
+  it("nodes that have joined an etcd that is emptied answer on, join again, and take registrations", async () => {
+    await using first = await etcdSite(etcd, 4);
+    await using second = await etcdSite(etcd, 5);
+    await using a = await start(first);
+    await using b = await start(second);
+    await register(a, { instance: "removed" }, generateKeyPair().publicKey);
+    await using operator = await openOperator();
+    for (const [key, { revision }] of [...operator.list("")])
+      if (!key.startsWith(ALIVE))
+        await operator.commit({ expect: { [key]: revision }, set: { [key]: undefined } });
+    for (const node of [a, b]) expect(await getText(node.url, "/metrics")).toMatchObject({ status: 200 });
+    const registered = await register(a, { instance: "new" }, generateKeyPair().publicKey, 2);
+    expect(registered.servers[0]?.endpoint).toBe("192.0.2.4:51820");
+    await expect
+      .poll(() => Object.keys(recordsOfNodes(operator)), SOON)
+      .toEqual(expect.arrayContaining(["node-4", "node-5"]));
+    // What an operator deletes stays deleted.
+    await expect
+      .poll(() => b.registry.list().map(({ instanceId }) => instanceId), SOON)
+      .toEqual([idOf("new")]);
+  });
+
+  it("a node that starts with another endpoint while etcd is away tells it when etcd is back, and what is wrong until then", async () => {
+    await using site = await etcdSite(etcd, 6);
+    await (await start(site))[Symbol.asyncDispose]();
+    await etcd.kill();
+    const wg = { ...site.config.wg, endpoint: "192.0.2.66:51820" };
+    await using node = await start({ ...site, config: { ...site.config, wg } });
+    expect((await getText(node.url, "/healthz")).text).toContain("do not know this node as it is");
+    expect(node.nodes.self().endpoint).toBe(wg.endpoint);
+    await etcd.start();
+    await using operator = await openOperator();
+    await expect
+      .poll(() => recordsOfNodes(operator)["node-6"], SOON)
+      .toMatchObject({ endpoint: wg.endpoint });
+    await expect.poll(async () => (await getText(node.url, "/healthz")).text, SOON).toBe('{"status":"ok"}');
   });
 });

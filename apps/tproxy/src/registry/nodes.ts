@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { InputError, errorMessage } from "@dstack/core";
 import { ALIVE } from "@dstack/store";
 import type { Store, StoreEntry } from "@dstack/store";
@@ -46,15 +47,26 @@ const NodesRecord = z.record(
 );
 type NodesRecord = z.infer<typeof NodesRecord>;
 
-/** The nodes of this tproxy, in the store. */
+/** The nodes of this tproxy, in the store, and what this one is, whatever the store has of it. */
 export class NodeRegistry {
   readonly #store: Store;
+  readonly #own: NodeDescription;
   readonly #listeners: (() => void)[] = [];
+  /** As they could be read last. */
+  #nodes: NodesRecord;
 
-  constructor(store: Store) {
+  /** @throws {InputError} the store's record of the nodes cannot be read */
+  constructor(store: Store, own: NodeDescription) {
     this.#store = store;
+    this.#own = own;
+    this.#nodes = this.#read().nodes;
     store.onChange((keys) => {
-      if (![...keys].some((key) => key === NODES)) return;
+      if (!keys.has(NODES)) return;
+      try {
+        this.#nodes = this.#read().nodes;
+      } catch {
+        // Some other program's, or a newer version's: what we knew stays. Whoever writes is told.
+      }
       for (const listener of this.#listeners) listener();
     });
   }
@@ -64,9 +76,9 @@ export class NodeRegistry {
     this.#listeners.push(listener);
   }
 
-  /** All nodes, by name. Removed ones are among them. */
+  /** All nodes, by name: this one, and removed ones, are among them. */
   list(): Node[] {
-    return Object.entries(this.#read().nodes)
+    return Object.entries({ ...this.#nodes, [this.#store.node]: this.#ownRecord(this.#nodes) })
       .map(([name, node]) => ({
         name,
         publicKey: node.public_key,
@@ -76,16 +88,28 @@ export class NodeRegistry {
         clientRange: node.client_range,
         draining: node.draining,
         removed: node.removed,
-        alive: this.#store.get(ALIVE + name) !== undefined,
+        alive: this.#isAlive(name),
       }))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** This node. @throws {Error} it has not joined */
+  /** This node, as it is: others may not have heard of it. */
   self(): Node {
-    const own = this.list().find(({ name }) => name === this.#store.node);
-    if (own === undefined) throw new Error(`node ${this.#store.node} has not joined`);
-    return own;
+    const { node } = this.#store;
+    const record = this.#ownRecord(this.#nodes);
+    return {
+      name: node,
+      ...this.#own,
+      draining: record.draining,
+      removed: false,
+      alive: this.#isAlive(node),
+    };
+  }
+
+  /** Whether the store has what this node is, and guests are told of it. */
+  isJoined(): boolean {
+    const { [this.#store.node]: record } = this.#nodes;
+    return record !== undefined && isDeepStrictEqual(record, this.#ownRecord(this.#nodes));
   }
 
   /**
@@ -94,24 +118,30 @@ export class NodeRegistry {
    * @throws {InputError} its addresses or its key are another node's
    * @throws {StoreError}
    */
-  async join(self: NodeDescription, alone: boolean): Promise<void> {
+  async join(alone: boolean): Promise<void> {
     await this.#change((all) => {
-      const { [this.#store.node]: before, ...rest } = all;
+      const { [this.#store.node]: _before, ...rest } = all;
       const others = alone ? {} : rest;
-      checkApart(this.#store.node, self, others);
-      return {
-        ...others,
-        [this.#store.node]: {
-          public_key: self.publicKey,
-          ip: self.ip,
-          endpoint: self.endpoint,
-          ...(self.rpcUrl === undefined ? {} : { rpc_url: self.rpcUrl }),
-          client_range: self.clientRange,
-          draining: before?.draining ?? false,
-          removed: false,
-        },
-      };
+      checkApart(this.#store.node, this.#own, others);
+      return { ...others, [this.#store.node]: this.#ownRecord(all) };
     });
+  }
+
+  #ownRecord({ [this.#store.node]: before }: NodesRecord): NodesRecord[string] {
+    const { publicKey, ip, endpoint, rpcUrl, clientRange } = this.#own;
+    return {
+      public_key: publicKey,
+      ip,
+      endpoint,
+      ...(rpcUrl === undefined ? {} : { rpc_url: rpcUrl }),
+      client_range: clientRange,
+      draining: before?.draining ?? false,
+      removed: false,
+    };
+  }
+
+  #isAlive(name: string): boolean {
+    return this.#store.get(ALIVE + name) !== undefined;
   }
 
   /**
@@ -130,7 +160,7 @@ export class NodeRegistry {
    * @throws {StoreError}
    */
   async remove(name: string): Promise<boolean> {
-    if (this.#store.get(ALIVE + name) !== undefined) {
+    if (this.#isAlive(name)) {
       throw new InputError(`node ${name} is running: stop it first`);
     }
     return this.#update(name, (node) => ({ ...node, removed: true }));
