@@ -6,8 +6,9 @@ export function health({
   tunnel,
   nodes,
   membership,
+  registry,
   store,
-}: Pick<TproxyContext, "tunnel" | "nodes" | "membership" | "store">): string[] {
+}: Pick<TproxyContext, "tunnel" | "nodes" | "membership" | "registry" | "store">): string[] {
   tunnel.assertAlive();
   if (nodes.self().draining) throw new Error("this node is drained");
   const warnings: string[] = [];
@@ -17,7 +18,19 @@ export function health({
   if (membership.trouble !== undefined) {
     warnings.push(`other nodes and their guests do not know this node as it is: ${membership.trouble}`);
   }
+  const missing = unheard(registry, tunnel);
+  if (missing > 0 && nodes.list().some(({ alive, name }) => alive && name !== nodes.self().name)) {
+    warnings.push(`this node has not heard ${missing} of ${registry.list().length} instances yet`);
+  }
   return warnings;
+}
+
+/** Registered instances that cannot be reached from here: guests call us, once they know of us. */
+export function unheard(
+  registry: Pick<TproxyContext["registry"], "list">,
+  { handshakes }: Pick<TproxyContext["tunnel"], "handshakes">,
+): number {
+  return registry.list().filter(({ publicKey }) => (handshakes.get(publicKey) ?? 0) === 0).length;
 }
 
 /** What every surface says of a policy that lets in more than it should (E9, E10). */

@@ -1,9 +1,8 @@
 import { Counter, Gauge, Histogram } from "@dstack/daemon";
 import type { Registry } from "@dstack/daemon";
-import type { Store } from "@dstack/store";
-import type { ConnectionReport, DataPlane } from "@dstack/tls-proxy";
-import type { NodeRegistry } from "./registry/nodes.js";
-import type { InstanceRegistry } from "./registry/registry.js";
+import type { ConnectionReport } from "@dstack/tls-proxy";
+import type { TproxyContext } from "./context.js";
+import { unheard } from "./health.js";
 
 /** What operators watch. The two `insecure` gauges say when registrations must not be trusted. */
 export interface TproxyMetrics {
@@ -18,7 +17,7 @@ export interface TproxyMetrics {
   readonly engine: Gauge<"engine">;
   connection(report: ConnectionReport): void;
   /** Gauges that are read when they are asked for. */
-  watch(parts: { registry: InstanceRegistry; plane: DataPlane; nodes: NodeRegistry; store: Store }): void;
+  watch(parts: Pick<TproxyContext, "registry" | "tunnel" | "plane" | "nodes" | "store">): void;
 }
 
 const SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -89,8 +88,11 @@ export function registerMetrics(
       if (report.handshakeMs !== undefined) handshakes.observe(report.handshakeMs / 1000);
       if (report.connectMs !== undefined) connects.observe(report.connectMs / 1000);
     },
-    watch({ registry: instances, plane, nodes, store }) {
+    watch({ registry: instances, tunnel, plane, nodes, store }) {
       gauge("instances", "Registered instances", () => instances.list().length);
+      gauge("instances_unheard", "Of them, those that this node has not heard yet and cannot reach", () =>
+        unheard(instances, tunnel),
+      );
       gauge(
         "store_reachable",
         "0 while what is known of other nodes may be old, and nobody can register",

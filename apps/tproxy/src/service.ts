@@ -40,6 +40,7 @@ import { openStore } from "./open-store.js";
 import { EndpointMemory } from "./wireguard/endpoint-memory.js";
 import { bringUp, openWireGuard } from "./wireguard/open-wireguard.js";
 import { loadServerKey } from "./wireguard/server-key.js";
+import { tellNodes } from "./wireguard/tell-nodes.js";
 import { Tunnel } from "./wireguard/tunnel.js";
 
 /** With thousands of instances a table of routes takes milliseconds, and thousands may register at once. */
@@ -129,6 +130,11 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   const endpoints = await EndpointMemory.open(join(config.state_dir, "endpoints.json"));
   const tunnel = new Tunnel(device, server, registry, endpoints, log);
   await bringUp(config, tunnel, nodes);
+  try {
+    stack.use(await tellNodes({ host: config.wg.ip, port: config.wg.listen_port }, nodes));
+  } catch (err) {
+    log.warn({ err }, "guests are not told inside the tunnel when a node comes: they ask once an hour");
+  }
 
   const keyHistory = await KeyHistory.open(join(config.state_dir, "certificate-keys.json"));
   const keyEvidence = await KeyEvidenceStore.open(
@@ -179,7 +185,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   );
   plane = stack.use(started.plane);
   metrics.engine.set({ engine: started.engine }, 1);
-  metrics.watch({ registry, plane, nodes, store });
+  metrics.watch({ registry, tunnel, plane, nodes, store });
   const [draining, finishMs] = [plane, config.proxy.drain_secs * 1000];
   stack.defer(async () => {
     await draining.setAccepting(false);

@@ -113,6 +113,9 @@ describe.skipIf(reason !== undefined)("tproxy, the real program, with a guest in
       );
       expect(await fetchApp()).toBe(expected);
 
+      // What watch-tunnel of the guest image asks.
+      expect(await guest.run("busybox", "nc", "-w", "5", "10.77.0.1", "51820")).toMatch(/^[0-9a-f]{64}\n$/);
+
       const handshakes = (): Promise<string> => hub.run("wg", "show", hubInterface, "latest-handshakes");
       const known = await handshakes();
       expect(known).toMatch(/\t[1-9]\d+\n$/);

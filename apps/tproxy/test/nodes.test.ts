@@ -1,9 +1,11 @@
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import type { TLSSocket } from "node:tls";
+import { promisify } from "node:util";
 import { parseInstanceId } from "@dstack/core";
 import { silentLogger } from "@dstack/daemon";
 import { ALIVE, etcdConfig, openEtcd } from "@dstack/store";
@@ -11,6 +13,7 @@ import type { Store } from "@dstack/store";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Tproxy } from "../src/index.js";
+import { tellNodes } from "../src/wireguard/tell-nodes.js";
 import { EtcdServer, etcdUnavailable } from "../../../packages/store/test/support/etcd-server.js";
 import { startApp } from "./app.js";
 import { etcdSite } from "./etcd-site.js";
@@ -126,5 +129,30 @@ describe.skipIf(reason !== undefined)("several nodes in one process", { timeout:
       .poll(() => recordsOfNodes(operator)["node-6"], SOON)
       .toMatchObject({ endpoint: wg.endpoint });
     await expect.poll(async () => (await getText(node.url, "/healthz")).text, SOON).toBe('{"status":"ok"}');
+  });
+
+  it("a node that comes says how many instances it does not hear yet, and every node tells guests that there is another one", async () => {
+    await using first = await etcdSite(etcd, 7);
+    await using second = await etcdSite(etcd, 8);
+    await using a = await start(first);
+    await using told = await tellNodes({ host: "127.0.0.1", port: 0 }, a.nodes);
+    const ask = (): Promise<string> =>
+      promisify(execFile)("busybox", ["nc", "-w", "2", "127.0.0.1", String(told.port)]).then(
+        ({ stdout }) => stdout,
+      );
+    const before = await ask();
+    expect(before).toMatch(/^[0-9a-f]{64}\n$/);
+    const key = generateKeyPair().publicKey;
+    await register(a, { instance: "far" }, key);
+    expect(await ask()).toBe(before);
+    const wireguard = new MemoryWireGuard();
+    for (const { publicKey } of a.registry.list()) wireguard.setHandshake(publicKey, 0);
+    await using b = await start(second, { wireguard });
+    const health = (): Promise<string> => getText(b.url, "/healthz").then(({ text }) => text);
+    await expect.poll(health, SOON).toMatch(/has not heard (\d+) of \1 instances yet/);
+    expect((await getText(b.url, "/metrics")).text).toMatch(/^tproxy_instances_unheard [1-9]/m);
+    await expect.poll(ask, SOON).not.toBe(before);
+    for (const { publicKey } of a.registry.list()) wireguard.setHandshake(publicKey, 1_763_800_000);
+    await expect.poll(health, SOON).toBe('{"status":"ok"}');
   });
 });

@@ -14,6 +14,7 @@ const NOW = 1_763_800_000;
  * Runs the script in a world of its own, in which time passes only while it sleeps.
  * @param handshakes each look's ages in seconds, one a node; the script ends after the last look
  * @param quiet what the random beginning is made of
+ * @param words each look's answer to what the nodes are; a registration succeeds where there are some
  * @param onEnd is told the directory in which programs have left what they did
  * @returns how long it slept, and where it registered again
  */
@@ -21,6 +22,7 @@ async function watch(
   handshakes: readonly (readonly number[])[],
   quiet = 0,
   onEnd: (dir: string) => Promise<void> = async () => {},
+  words: readonly string[] = [],
 ): Promise<(number | "renew")[]> {
   const dir = await mkdtemp(join(tmpdir(), "watch-"));
   const program = (name: string, text: string): Promise<void> =>
@@ -33,16 +35,24 @@ async function watch(
       date) echo ${NOW} ;;
       od) echo ${quiet} ;;
       ping) echo "$*" >> ${dir}/pings ;;
+      timeout) shift 2; exec "$@" ;;
+      nc) echo "$4 $5" >> ${dir}/asked; sed -n "$(cat ${dir}/looks)p" ${dir}/words | cut -d' ' -f1 | tr -d '\n' ;;
+      head) exec head -c "$3" ;;
       sleep) n=$(($(cat ${dir}/looks 2>/dev/null) + 1)); [ $n -gt ${handshakes.length} ] && exit 1
         echo $n > ${dir}/looks; echo $2 >> ${dir}/did ;;
     esac`,
   );
   await program(
     "wg",
-    `[ "$3" = allowed-ips ] && { printf 'a\\t10.9.0.1/32\\nb\\tfd09::1/128\\n'; exit; }
+    `[ "$3" = dump ] && { printf 'own\tkey\t0\toff\na\t(none)\t192.0.2.1:51820\t10.9.0.1/32\t0\t0\t0\t25\n'; exit; }
+    [ "$3" = allowed-ips ] && { printf 'a\\t10.9.0.1/32\\nb\\tfd09::1/128\\n'; exit; }
     for age in $(sed -n "$(cat ${dir}/looks)p" ${dir}/ages); do echo "key $((${NOW} - age))"; done`,
   );
-  await program("tdxctl", `[ "$1" = renew-tunnel ] && echo renew >> ${dir}/did; exit 1`);
+  await writeFile(join(dir, "words"), words.join("\n") + "\n");
+  await program(
+    "tdxctl",
+    `[ "$1" = renew-tunnel ] && echo renew >> ${dir}/did; [ -s ${dir}/words ] && exit 0; exit 1`,
+  );
   try {
     spawnSync("/bin/sh", [SCRIPT], { env: { PATH: `${dir}:/usr/bin:/bin` }, timeout: 60_000 });
     await onEnd(dir);
@@ -97,6 +107,19 @@ it("asks at least once a minute when no node is heard, or there is none", async 
 it("asks once an hour for new nodes, guests at different times", async () => {
   const did = await watch(times(6, [1]), 3_500);
   expect(did).toEqual([30, 30, 30, 30, "renew", 30, 30]);
+});
+
+it("registers again, not at the same time as other guests, when a node says that there are others", async () => {
+  const words = ["one", "one", "", "two", "two", "two", "two"];
+  await expect(watch(times(7, [1]), 130, undefined, words)).resolves.toEqual([
+    ...[30, 30, 30, 30, 10, "renew", 30, 30],
+  ]);
+});
+
+it("asks for the nodes at their address in the tunnel, on WireGuard's port", async () => {
+  await watch(times(1, [1]), 0, async (dir) => {
+    expect(await readFile(join(dir, "asked"), "utf8")).toBe("10.9.0.1 51820\n");
+  });
 });
 
 it("says something to every node at each look, which wants an answer", async () => {
