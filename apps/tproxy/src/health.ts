@@ -1,5 +1,6 @@
 import type { PeerVerifier } from "@dstack/ra-tls";
 import type { TproxyContext } from "./context.js";
+import { unheard } from "./wireguard/unheard.js";
 
 /** A node that has lost its store still serves, and says so. @throws while it should get no connections */
 export function health({
@@ -23,14 +24,6 @@ export function health({
     warnings.push(`this node has not heard ${missing} of ${registry.list().length} instances yet`);
   }
   return warnings;
-}
-
-/** Registered instances that cannot be reached from here: guests call us, once they know of us. */
-export function unheard(
-  registry: Pick<TproxyContext["registry"], "list">,
-  { handshakes }: Pick<TproxyContext["tunnel"], "handshakes">,
-): number {
-  return registry.list().filter(({ publicKey }) => (handshakes.get(publicKey) ?? 0) === 0).length;
 }
 
 /** What every surface says of a policy that lets in more than it should (E9, E10). */

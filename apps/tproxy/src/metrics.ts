@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram } from "@dstack/daemon";
 import type { Registry } from "@dstack/daemon";
 import type { ConnectionReport } from "@dstack/tls-proxy";
 import type { TproxyContext } from "./context.js";
-import { unheard } from "./health.js";
+import { unheard } from "./wireguard/unheard.js";
 
 /** What operators watch. The two `insecure` gauges say when registrations must not be trusted. */
 export interface TproxyMetrics {
