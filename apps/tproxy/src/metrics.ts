@@ -1,7 +1,10 @@
 import { Counter, Gauge, Histogram } from "@dstack/daemon";
 import type { Registry } from "@dstack/daemon";
-import type { ConnectionReport } from "@dstack/tls-proxy";
-import type { TproxyContext } from "./context.js";
+import type { Store } from "@dstack/store";
+import type { ConnectionReport, DataPlane } from "@dstack/tls-proxy";
+import type { NodeRegistry } from "./registry/nodes.js";
+import type { InstanceRegistry } from "./registry/registry.js";
+import type { Tunnel } from "./wireguard/tunnel.js";
 import { unheard } from "./wireguard/unheard.js";
 
 /** What operators watch. The two `insecure` gauges say when registrations must not be trusted. */
@@ -17,7 +20,13 @@ export interface TproxyMetrics {
   readonly engine: Gauge<"engine">;
   connection(report: ConnectionReport): void;
   /** Gauges that are read when they are asked for. */
-  watch(parts: Pick<TproxyContext, "registry" | "tunnel" | "plane" | "nodes" | "store">): void;
+  watch(parts: {
+    registry: InstanceRegistry;
+    tunnel: Tunnel;
+    plane: DataPlane;
+    nodes: NodeRegistry;
+    store: Store;
+  }): void;
 }
 
 const SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
