@@ -14,7 +14,7 @@ export interface Client {
 }
 
 /** The ends of a connection, as plain and TLS sockets know them. */
-type Peer = Pick<Socket, "remoteAddress" | "remotePort">;
+type Peer = Pick<Socket, "localAddress" | "localPort" | "remoteAddress" | "remotePort">;
 
 /**
  * Tells clients behind tproxy apart: the guest has tproxy begin its connections to tappd with a header of the PROXY
@@ -68,5 +68,6 @@ export class Clients {
   }
 }
 
-/** No two connections that are open to one server come from the same address and port; servers differ in their ports. */
-const nameOf = ({ remoteAddress, remotePort }: Peer): string => `${remoteAddress} ${remotePort}`;
+/** All four: the kernel gives two connections of tproxy's the same port where they go to different ones of ours. */
+const nameOf = ({ localAddress, localPort, remoteAddress, remotePort }: Peer): string =>
+  `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
