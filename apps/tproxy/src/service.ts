@@ -167,6 +167,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     routeTable(registry.list(), tunnel.handshakes, unixNow(), {
       baseDomains,
       allowedPorts: config.proxy.allowed_ports,
+      leadsElsewhere: (instance) => tunnel.leadsElsewhere(instance),
     });
   let published = routes();
   const domains = new CustomDomains({
@@ -205,10 +206,15 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
           }),
         );
 
-  const publishing = new Paced(() => {
+  const publish = (): void => {
     published = routes();
     plane?.setRoutes(published);
-  }, PUBLISHING_SHARE);
+  };
+  const publishing = new Paced(publish, PUBLISHING_SHARE);
+  tunnel.beforeHandover = async (departed) => {
+    publish();
+    await Promise.all(departed.map((instanceId) => plane?.drain({ instanceId }, 0)));
+  };
   const context: TproxyContext = {
     site: {
       baseDomain: config.proxy.base_domain,

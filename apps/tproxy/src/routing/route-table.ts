@@ -29,14 +29,24 @@ export function preferredInstances(
   return [...live, ...ordered.filter((instance) => at(instance) === 0)];
 }
 
-/** The table the data plane works with, by app id and by instance id. Instances that are drained are not in it. */
+/**
+ * The table the data plane works with, by app id and by instance id. Instances that are drained are not in it.
+ * @param fixed.leadsElsewhere says of an instance that its address leads to another one for now: it is left out, too (P5)
+ */
 export function routeTable(
   all: readonly Instance[],
   handshakes: Handshakes,
   now: number,
-  fixed: { readonly baseDomains: readonly string[]; readonly allowedPorts: readonly PortRange[] },
+  {
+    leadsElsewhere = () => false,
+    ...fixed
+  }: {
+    readonly baseDomains: readonly string[];
+    readonly allowedPorts: readonly PortRange[];
+    readonly leadsElsewhere?: (instance: Instance) => boolean;
+  },
 ): RouteTable {
-  const instances = all.filter(({ draining }) => !draining);
+  const instances = all.filter((instance) => !instance.draining && !leadsElsewhere(instance));
   const apps = new Map<string, Instance[]>();
   for (const instance of instances) {
     const app = apps.get(instance.appId);

@@ -1,4 +1,5 @@
 import { Paced, Serial, sleep } from "@dstack/core";
+import type { InstanceId } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import { wgConfig } from "@dstack/wireguard-tools-wrapper";
 import type { PeerStatus, WireGuardDevice, WireGuardPrivateKey } from "@dstack/wireguard-tools-wrapper";
@@ -62,6 +63,8 @@ export class Tunnel {
   #failure: Error | undefined;
   /** The interface may not have what the registry has. */
   #behind = false;
+  /** Who has which address, as the interface was told last. */
+  #holders: ReadonlyMap<string, InstanceId> = new Map();
   /** Peers that the interface has. */
   #known: ReadonlySet<string> = new Set();
   /** Those of them that were added lately and not heard since. */
@@ -91,6 +94,18 @@ export class Tunnel {
     return this.#traffic;
   }
 
+  /**
+   * Whether the interface still leads to another instance by this one's address: this node did not hear for long who came
+   * and went. Nobody may be led there yet (P5).
+   */
+  leadsElsewhere({ instanceId, ip }: Pick<Instance, "instanceId" | "ip">): boolean {
+    const holder = this.#holders.get(ip);
+    return holder !== undefined && holder !== instanceId;
+  }
+
+  /** Waits for this before addresses of these instances lead to others: their connections must have ended (P5). */
+  beforeHandover: (departed: readonly InstanceId[]) => Promise<void> = async () => {};
+
   /** Sends packets for these blocks into the tunnel. */
   async addRoutes(ranges: readonly string[]): Promise<void> {
     for (const range of ranges) {
@@ -111,13 +126,23 @@ export class Tunnel {
       this.#behind = false;
       const instances = this.registry.list();
       try {
-        await this.device.syncconf(tunnelConfig(this.server, instances));
+        await this.#tell(instances);
       } catch (err) {
         this.#behind = true;
         throw err;
       }
       this.#expect(instances);
     });
+  }
+
+  async #tell(instances: readonly Instance[], endpoints?: ReadonlyMap<string, string>): Promise<void> {
+    const departed = instances.flatMap((each) => {
+      const holder = this.leadsElsewhere(each) ? this.#holders.get(each.ip) : undefined;
+      return holder === undefined ? [] : [holder];
+    });
+    if (departed.length > 0) await this.beforeHandover(departed);
+    await this.device.syncconf(tunnelConfig(this.server, instances, endpoints));
+    this.#holders = new Map(instances.map(({ ip, instanceId }) => [ip, instanceId]));
   }
 
   /** Looks at the interface soon and not only in a while: its peers may have to be told where they were. */
@@ -166,9 +191,7 @@ export class Tunnel {
   async #restoreEndpoints(peers: readonly PeerStatus[]): Promise<void> {
     const lost = this.endpoints.lost(peers);
     if (lost.size > 0) {
-      await this.#changes.run(() =>
-        this.device.syncconf(tunnelConfig(this.server, this.registry.list(), lost)),
-      );
+      await this.#changes.run(() => this.#tell(this.registry.list(), lost));
     }
     await this.endpoints.update(peers);
   }
