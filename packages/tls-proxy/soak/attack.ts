@@ -177,9 +177,11 @@ async function attackOnce(plane: DataPlane, appPort: number): Promise<void> {
   try {
     await Promise.race([once(raw, "connect"), once(raw, "close")]);
     if (behind) raw.write(pick(...proxyHeaders)[1]);
-    await pick(garbage, passThrough, passThrough, terminated, terminated, terminated)(raw, nameFor(appPort));
+    const attack = pick(garbage, passThrough, passThrough, terminated, terminated, terminated);
+    await attack(raw, nameFor(appPort));
     pick<() => void>(
-      () => resetConnection(raw),
+      // Node.js 20 may crash where it resets what is under a TLS socket. Unread bytes make a reset of the others, too.
+      () => (attack === terminated ? raw.destroy() : resetConnection(raw)),
       () => raw.end(),
       () => raw.destroy(),
     )();
