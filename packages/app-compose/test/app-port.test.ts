@@ -29,4 +29,20 @@ describe("the port a browser opens an app at", () => {
   ])("%s", (_, composeFile, port) => {
     expect(appPort(composeFile)).toBe(port);
   });
+
+  it.each([
+    ["brackets", `services: ${"[".repeat(60_000)}`],
+    ["lists in one line", "- ".repeat(30_000)],
+    ["tags in one line", "- !x ".repeat(12_000)],
+    ["indentation", Array.from({ length: 350 }, (_, i) => `${" ".repeat(i)}a:`).join("\n")],
+    ["many keys", `services:\n${Array.from({ length: 20_000 }, (_, i) => `  a${i}:`).join("\n")}`],
+    [
+      "aliases",
+      `x: &p [${"'1:1',".repeat(9000)}]\nservices:\n${Array.from({ length: 99 }, (_, i) => `  a${i}: {ports: *p}`).join("\n")}`,
+    ],
+  ])("a file that would take seconds, or all of the stack, takes neither: %s", (what, composeFile) => {
+    const before = performance.now();
+    expect(appPort(composeFile)).toBe(what === "aliases" ? 1 : 80);
+    expect(performance.now() - before).toBeLessThan(4000);
+  });
 });
