@@ -32,7 +32,7 @@ export function meantApp(
   wanted: string,
   options: MeantAppOptions,
 ): AppId {
-  const known = options.appId ?? (/^[0-9a-f]{40}$/.test(wanted) ? wanted : undefined);
+  const known = namedApp(wanted, options);
   if (known === undefined) {
     if (isLocal(options)) return parseAppId(vm.appId);
     throw new CliError(
@@ -43,9 +43,14 @@ export function meantApp(
   const appId = parseAppId(known);
   if (appId !== vm.appId)
     throw new CliError(
-      `the teepod says that ${wanted} is the app ${printable(vm.appId)}, not ${appId}: nothing was encrypted`,
+      `the teepod says that ${wanted} is the app ${printable(vm.appId)}, not ${appId}: nothing was encrypted, and nothing changed`,
     );
   return appId;
+}
+
+/** The app that a CVM was asked for by, if it was. */
+export function namedApp(wanted: string, options: MeantAppOptions): string | undefined {
+  return options.appId ?? (/^[0-9a-f]{40}$/.test(wanted) ? wanted : undefined);
 }
 
 /** Whether the teepod of the installation here is meant. */

@@ -28,7 +28,7 @@ export interface FollowOptions {
  */
 export async function* followLogs(options: FollowOptions): AsyncGenerator<LogChunks> {
   const { address, query, signal, say } = options;
-  let chunks = await getFromTeepod(address, `/logs?${query.toString()}`, signal);
+  let chunks: LogChunks = await getFromTeepod(address, `/logs?${query.toString()}`, signal);
   for (;;) {
     const last = { at: Date.now() };
     yield untilLost(chunks, last, signal);
@@ -63,7 +63,10 @@ async function again(options: FollowOptions, lastAt: number): Promise<LogChunks>
       rest.delete("lines");
       try {
         // Not the limit's signal: it would end the console too.
-        return await getFromTeepod(address, `/logs?${rest.toString()}`, signal);
+        const chunks = await getFromTeepod(address, `/logs?${rest.toString()}`, signal);
+        // Nobody waits for it any more: open, it would keep the command from ending.
+        if (limit.aborted) chunks.destroy();
+        return chunks;
       } catch (err) {
         if (signal.aborted || (err instanceof TeepodRefusal && err.status < 500)) throw err;
         why = err;

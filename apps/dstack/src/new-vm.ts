@@ -1,5 +1,5 @@
 import { errorMessage } from "@dstack/core";
-import { printResult } from "./output.js";
+import { printResult, printable } from "./output.js";
 import type { GlobalOptions } from "./output.js";
 import { appUrls } from "./teepod.js";
 import { bootOf } from "./wait.js";
@@ -25,5 +25,7 @@ export async function printNewVm(
   }
   const { info } = await client.getInfo({ id });
   const urls = appUrls(info);
-  printResult(options, { id, ...identity, ...urls }, () => [id, urls.app_url ?? []].flat().join("\n"));
+  printResult(options, { id, ...identity, ...urls }, () =>
+    printable([id, urls.app_url ?? []].flat().join("\n")),
+  );
 }

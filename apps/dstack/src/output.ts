@@ -74,10 +74,13 @@ export function explain(err: unknown): string {
 
 /** Text from a VM or a daemon, made safe for a terminal: control characters become visible, line ends plain. */
 export function printable(text: string): string {
-  return text
-    .replaceAll(/\r+\n/g, "\n")
-    .replace(
-      /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
-      (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
-    );
+  return (
+    text
+      // Not preceded by another: a run of them is looked at once, not from each of its places.
+      .replaceAll(/(?<!\r)\r+\n/g, "\n")
+      .replace(
+        /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
+        (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
+      )
+  );
 }

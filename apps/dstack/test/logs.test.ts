@@ -102,6 +102,42 @@ describe("dstack logs", () => {
   });
 });
 
+describe("T6: a console that wears its reader out", () => {
+  it.each([
+    ["text", []],
+    ["lines as JSON", ["--json"]],
+  ])("CRs alone, and a line without an end: %s", async (_, more) => {
+    await using teepod = await pod();
+    const running = logs(teepod.url, ...more);
+    const console = await teepod.newest(0);
+    for (let i = 0; i < 8; i++) console.write("\r".repeat(40_000));
+    for (let i = 0; i < 40; i++) console.write("x".repeat(60_000));
+    await vi.waitFor(() => expect(out.length).toBeGreaterThan(2 ** 20), { timeout: 4000, interval: 20 });
+    console.end();
+    expect(await running).toBeUndefined();
+  });
+
+  it("a refusal that does not end", async () => {
+    await using teepod = await fakeTeepod(
+      { status: async () => ({ vms: [vm] }) },
+      {
+        routes: (app) => {
+          app.get("/logs", async (_, reply) => {
+            const endless = new PassThrough();
+            endless.write(`no ${"more ".repeat(20_000)}`);
+            reply.raw.once("close", () => endless.destroy());
+            return reply.code(500).send(endless);
+          });
+        },
+      },
+    );
+    expect(await logs(teepod.url)).toMatchObject({
+      exitCode: 1,
+      message: expect.stringMatching(/^the teepod refuses \(500\): no more .{400,500}$/) as unknown,
+    });
+  });
+});
+
 describe("dstack logs -f", () => {
   it("goes on when the teepod was restarted, and says so", async () => {
     const first = await pod();

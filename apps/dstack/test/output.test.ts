@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { columns, explain } from "../src/output.js";
+import { columns, explain, printable } from "../src/output.js";
 import { dstack, fakeTeepod } from "./fake-teepod.js";
 
 describe("T6: what others wrote steers no terminal", () => {
@@ -14,6 +14,13 @@ describe("T6: what others wrote steers no terminal", () => {
 
   it("T6: so are errors, whose text is the teepod's", () => {
     expect(explain(new Error("no \u001b[2Jscreen"))).toBe("no \\x1b[2Jscreen");
+  });
+
+  it("T6: a console of CRs alone is no work that grows with its square", () => {
+    const before = performance.now();
+    expect(printable(`${"\r".repeat(60_000)}x`)).toHaveLength(4 * 60_000 + 1);
+    expect(performance.now() - before).toBeLessThan(2000);
+    expect(printable("a\r\r\nb\rc")).toBe("a\nb\\x0dc");
   });
 
   it("T6: an audit log and the names of variables", async () => {

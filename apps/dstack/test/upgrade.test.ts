@@ -88,6 +88,35 @@ describe("dstack upgrade", () => {
     await expect(dstack("upgrade", "web", file, "--host", liar.url)).rejects.toThrow("app id");
   });
 
+  it("K2: a teepod that names another app than the one that was asked for is told", async () => {
+    const asked = "ab".repeat(20);
+    await using liar = await pod();
+    await expect(dstack("upgrade", "web", file, "--host", liar.url, "--app-id", asked)).rejects.toThrow(
+      `is the app ${APP}, not ${asked}`,
+    );
+    expect(liar.sent).toEqual([]);
+    const notices = async (...args: string[]): Promise<string> => {
+      const out = await dstack("upgrade", "web", file, "--host", liar.url, "--json", ...args);
+      return (JSON.parse(out) as { notices: string[] }).notices.join("\n");
+    };
+    expect(await notices()).toContain(`that web is the app ${APP} is what its teepod says`);
+    expect(await notices("--app-id", APP)).not.toContain("that web is the app");
+  });
+
+  it("K2, K7: fields that stay in another machine's document are shown, but of the app's first one", async () => {
+    const composeFile = JSON.stringify({ ...FIELDS, allowed_envs: ["A", "NODE_OPTIONS"] });
+    const upgrade = async (composeFile: string): Promise<string> => {
+      const appId = appIdOfCompose(utf8(JSON.stringify(FIELDS)));
+      await using host = await pod({ appId, composeFile });
+      const args = ["upgrade", appId, file, "--host", host.url, "--json"];
+      const dry = await dstack(...args, "--dry-run");
+      expect(await dstack(...args)).toContain('"notices"');
+      return (JSON.parse(dry) as { notices: string[] }).notices.join("\n");
+    };
+    expect(await upgrade(composeFile)).toContain('allowed_envs: ["A","NODE_OPTIONS"]');
+    expect(await upgrade(JSON.stringify(FIELDS))).toBe("");
+  });
+
   it("K2: the command it prints works: for the local installation from anywhere", async () => {
     await using host = await pod();
     const home = join(dir, "it's a home");

@@ -100,6 +100,26 @@ describe("what the dashboard does, on the command line", () => {
     expect(made[0]?.appId).toBeUndefined();
   });
 
+  it("T6: a new VM's id is one, for commands with it are copied, and its address steers no terminal", async () => {
+    let id = "x; reboot #";
+    await using pod = await fakeTeepod({
+      status: async () => ({ vms: [vm] }),
+      createVm: async () => ({ id }),
+      getInfo: async () => ({ found: true, info: { ...vm, appUrl: "https://a\u001b[2J" } }),
+    });
+    const file = join(dir, "app-compose.json");
+    await writeFile(file, DOCUMENT.replace("…", "services: {web: {image: x}}"));
+    const create = [
+      ["deploy", file, "--image", "i"],
+      ["clone", "web"],
+    ];
+    for (const args of create)
+      await expect(dstack(...args, "--host", pod.url)).rejects.toThrow("VM id must be");
+    id = ID;
+    for (const args of create)
+      expect(await dstack(...args, "--host", pod.url)).toBe(`${ID}\nhttps://a\\x1b[2J\n`);
+  });
+
   it("resize sends what changes, of what was seen", async () => {
     let sent: teepod.ResizeVmRequest | undefined;
     await using pod = await fakeTeepod({

@@ -3,5 +3,11 @@ export type { AppComposeOptions, AppComposeText } from "./app-compose.js";
 export { appPort } from "./app-port.js";
 export { diffLines } from "./diff.js";
 export type { DiffLine } from "./diff.js";
-export { allowedEnvs, readable, requireKeptNames, upgradeAppComposeText } from "./upgrade.js";
+export {
+  allowedEnvs,
+  fieldsOfAppCompose,
+  readable,
+  requireKeptNames,
+  upgradeAppComposeText,
+} from "./upgrade.js";
 export type { UpgradeChange } from "./upgrade.js";

@@ -1,4 +1,4 @@
-import { appIdOfCompose, utf8 } from "@dstack/core";
+import { appIdOfCompose, parseVmId, utf8 } from "@dstack/core";
 import type { Command } from "commander";
 import { CliError, Progress, printResult } from "../output.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
@@ -37,7 +37,7 @@ export function registerClone(program: Command): void {
       throw new CliError(`the teepod does not tell the configuration of ${vm.name}`);
     const { $typeName: _type, ...config } = configuration;
     const progress = new Progress(options.json);
-    const { id } = await client.createVm({
+    const { id: given } = await client.createVm({
       ...config,
       name: name ?? `${vm.name}-copy`.slice(0, 63),
       vcpu: options.vcpu ?? config.vcpu,
@@ -48,6 +48,8 @@ export function registerClone(program: Command): void {
       // A document that is not the app's first does not tell the app.
       ...(appIdOfCompose(utf8(config.composeFile)) !== vm.appId && { appId: vm.appId }),
     });
+    // Commands with it are printed, for people to copy.
+    const id = parseVmId(given);
     progress.step(`created VM ${id}`);
     await printNewVm({ client, id, progress, options, signal: interruptSignal() }, { app_id: vm.appId });
   });

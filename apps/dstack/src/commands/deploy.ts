@@ -1,3 +1,4 @@
+import { parseVmId } from "@dstack/core";
 import type { Command } from "commander";
 import { describeIdentity, readAppCompose } from "../compose.js";
 import type { DocumentOptions } from "../compose.js";
@@ -82,7 +83,7 @@ async function deploy(file: string, _: unknown, command: Command): Promise<void>
   progress.step(`compose hash ${compose.composeHash}`);
   progress.step(`app id       ${compose.appId}`);
   const client = teepodClient(await teepodAddress(options));
-  const { id } = await client.createVm({
+  const { id: given } = await client.createVm({
     name: compose.name,
     image: await chooseImage(client, options.image),
     composeFile: compose.text,
@@ -95,6 +96,8 @@ async function deploy(file: string, _: unknown, command: Command): Promise<void>
         ? new Uint8Array()
         : await sealVariables(client, compose.appId, variables, options),
   });
+  // Commands with it are printed, for people to copy.
+  const id = parseVmId(given);
   progress.step(`created VM ${id}`);
   await printNewVm({ client, id, progress, options, signal }, identity);
 }

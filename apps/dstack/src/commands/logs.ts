@@ -63,13 +63,19 @@ async function print(chunks: LogChunks, write: Writer): Promise<void> {
 
 type Writer = (text: string, end: boolean) => void;
 
+/** Longest that is waited for what ends it: a guest could write CRs alone, or a line without an end. */
+const MAX_HELD_CRS = 64;
+const MAX_LINE = 2 ** 20;
+
 /** A serial console ends lines with CR LF: a CR at the end of a chunk waits for what follows. */
 function writeText(): Writer {
   let held = "";
   return (text, end) => {
     const all = held + text;
-    held = end ? "" : (/\r*$/.exec(all)?.[0] ?? "");
-    process.stdout.write(printable(all.slice(0, all.length - held.length)));
+    let length = all.length;
+    while (!end && all[length - 1] === "\r" && all.length - length < MAX_HELD_CRS) length--;
+    held = all.slice(length);
+    process.stdout.write(printable(all.slice(0, length)));
   };
 }
 
@@ -78,8 +84,11 @@ function writeLines(): Writer {
   return (text, end) => {
     const lines = (held + text).split("\n");
     held = lines.pop() ?? "";
-    if (end && held !== "") lines.push(held);
+    if ((end && held !== "") || held.length > MAX_LINE) {
+      lines.push(held);
+      held = "";
+    }
     for (const line of lines)
-      process.stdout.write(`${JSON.stringify({ line: printable(line.replace(/\r+$/, "")) })}\n`);
+      process.stdout.write(`${JSON.stringify({ line: printable(line.replace(/(?<!\r)\r+$/, "")) })}\n`);
   };
 }

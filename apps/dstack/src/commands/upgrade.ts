@@ -1,8 +1,15 @@
-import { allowedEnvs, diffLines, isAppCompose, readable, requireKeptNames } from "@dstack/app-compose";
-import { parseAppId } from "@dstack/core";
+import {
+  allowedEnvs,
+  diffLines,
+  fieldsOfAppCompose,
+  isAppCompose,
+  readable,
+  requireKeptNames,
+} from "@dstack/app-compose";
+import { appIdOfCompose, parseAppId, utf8 } from "@dstack/core";
 import type { Command } from "commander";
 import { describeIdentity, toUpgradedCompose } from "../compose.js";
-import { meantApp, sealVariables } from "../env-key.js";
+import { meantApp, namedApp, sealVariables } from "../env-key.js";
 import type { MeantAppOptions } from "../env-key.js";
 import { readVariables } from "../environment.js";
 import { Home } from "../local/home.js";
@@ -44,6 +51,32 @@ function changesBetween(before: string, after: string): string[] {
     .map(({ kind, text }) => `${kind === "added" ? "+" : "-"} ${text}`);
 }
 
+/**
+ * What a person has to look at before they allow the upgrade, for only the teepod says it (K2): another machine's could
+ * name another app, or put fields into the document that stay in the new one, such as variables that anyone may set.
+ */
+function onlyToldByTeepod(
+  { appId, before, kept }: { appId: string; before: string; kept: boolean },
+  wanted: string,
+  options: UpgradeOptions,
+): string[] {
+  if (meansLocalTeepod(options)) return [];
+  const named = namedApp(wanted, options) !== undefined;
+  const app = `that ${printable(wanted)} is the app ${appId} is what its teepod says; --app-id <id> has it checked`;
+  // The app's first document is vouched for by its id.
+  const vouched = named && appIdOfCompose(utf8(before)) === appId;
+  const { docker_compose_file: _, ...fields } = fieldsOfAppCompose(before);
+  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${JSON.stringify(value)}`);
+  return [
+    ...(named ? [] : [app]),
+    ...(kept && !vouched
+      ? [
+          `the rest of the document stays as its teepod says it is; look whether it is yours: ${lines.join(", ")}`,
+        ]
+      : []),
+  ];
+}
+
 /** How the KMS is told, and where: another host's KMS has the script beside it, as the teepod's page says. */
 function allowCommand(
   options: UpgradeOptions,
@@ -63,7 +96,8 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
   const text = await readTextFile(file);
   const client = teepodClient(await teepodAddress(options));
   const vm = await findVm(client, wanted);
-  const appId = parseAppId(vm.appId);
+  const named = namedApp(wanted, options) !== undefined;
+  const appId = named ? meantApp(vm, wanted, options) : parseAppId(vm.appId);
   const before = vm.configuration?.composeFile ?? "";
   const names = variables.map(({ key }) => key);
   const compose = toUpgradedCompose(before, text, {
@@ -74,7 +108,9 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
     requireKeptNames(before, compose.text);
   const changes = changesBetween(before, compose.text);
   const progress = new Progress(options.json);
-  for (const notice of compose.notices) progress.step(`note: ${notice}`);
+  const told = onlyToldByTeepod({ appId, before, kept: !isAppCompose(text) }, wanted, options);
+  const notices = [...compose.notices, ...told];
+  for (const notice of notices) progress.step(`note: ${printable(notice)}`);
   progress.step(changes.length === 0 ? "the document stays as it is" : "what changes of the document:");
   for (const line of changes) progress.step(`  ${printable(line)}`);
   if (options.dryRun === true) {
@@ -87,9 +123,9 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
         compose_hash: compose.composeHash,
         app_compose: compose.text,
         changes,
-        notices: compose.notices,
+        notices,
       },
-      () => `${compose.text}\n\n${describeIdentity(compose)}`,
+      () => `${printable(compose.text)}\n\n${describeIdentity(compose)}`,
     );
     return;
   }
@@ -106,7 +142,14 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
   const allow = allowCommand(options, appId, compose.appId);
   printResult(
     options,
-    { id: vm.id, app_id: appId, upgraded_app_id: compose.appId, allow_command: allow.command, changes },
+    {
+      id: vm.id,
+      app_id: appId,
+      upgraded_app_id: compose.appId,
+      allow_command: allow.command,
+      changes,
+      notices,
+    },
     () =>
       `the KMS must allow this upgrade first${allow.where}:\n  ${allow.command}\nthen apply it:\n  dstack restart ${vm.id}`,
   );
