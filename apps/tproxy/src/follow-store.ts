@@ -3,6 +3,8 @@ import type { TproxyContext } from "./context.js";
 
 /** Of the time: changes that come while one is followed, or in as long after that, are followed together. */
 const FOLLOWING_SHARE = 0.5;
+/** What failed of following the nodes is tried again after so long: a port may have been taken for a moment. */
+const RETRY_MS = 2_000;
 
 /** What other nodes and operators change comes to the tunnel and to the data plane. */
 export function followStore(context: TproxyContext, signal: AbortSignal): void {
@@ -20,22 +22,32 @@ export function followStore(context: TproxyContext, signal: AbortSignal): void {
     await context.publishRoutes();
   };
   const following = new Paced(follow, FOLLOWING_SHARE);
-  let accepting = true;
+  /** Undefined after an attempt that failed half way. */
+  let accepting: boolean | undefined = true;
   const followNodes = async (): Promise<void> => {
     await tunnel.addRoutes(nodes.list().map(({ clientRange }) => clientRange));
     const wanted = !nodes.self().draining;
     if (wanted === accepting) return;
-    accepting = wanted;
+    accepting = undefined;
     await Promise.all([plane.setAccepting(wanted), redirect?.setAccepting(wanted)]);
+    accepting = wanted;
     log.info(wanted ? "this node takes new connections again" : "this node is drained: no new connections");
+  };
+  const followingNodes = new Paced(followNodes, FOLLOWING_SHARE);
+  let retry: NodeJS.Timeout | undefined;
+  const followNodesNow = (): void => {
+    if (signal.aborted) return;
+    followingNodes.run().catch((err: unknown) => {
+      onError(err);
+      clearTimeout(retry);
+      retry = setTimeout(followNodesNow, RETRY_MS).unref();
+    });
   };
   registry.onChange(() => {
     if (!signal.aborted) following.run().catch(onError);
   });
-  nodes.onChange(() => {
-    if (!signal.aborted) followNodes().catch(onError);
-  });
-  followNodes().catch(onError);
+  nodes.onChange(followNodesNow);
+  followNodesNow();
 }
 
 function addressesOf({ registry }: TproxyContext): ReadonlyMap<string, string> {

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { request } from "node:http";
 import type { IncomingMessage } from "node:http";
-import { connect } from "node:net";
+import { connect, createServer } from "node:net";
+import { sleep } from "@dstack/core";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
 import { expect, it } from "vitest";
 import { listenRedirect } from "../src/redirect.js";
@@ -76,6 +77,37 @@ it("stops while the node is drained, and listens again on the same port when it 
   await server.nodes.setDraining(name, false);
   await expect.poll(refused).toBe(false);
 });
+
+it("listens again on every port of a node that is resumed, though another program had one of them for a moment", async () => {
+  await using site = await makeSite({
+    proxy: { listen_port_http: 0, listen_port_passthrough: 0, engine: "js" },
+  });
+  await using server = await start(site);
+  const ports = [server.proxyPort, server.passthroughPort ?? 0, server.redirectPort ?? 0];
+  const listening = (): Promise<boolean[]> =>
+    Promise.all(
+      ports.map(async (port) => {
+        const socket = connect(port, "127.0.0.1");
+        const isOpen = await once(socket, "connect").then(
+          () => true,
+          () => false,
+        );
+        socket.destroy();
+        return isOpen;
+      }),
+    );
+  const { name } = server.nodes.self();
+  for (const taken of ports) {
+    await server.nodes.setDraining(name, true);
+    await expect.poll(listening, { timeout: 5_000 }).toEqual([false, false, false]);
+    const other = createServer().listen(taken, "127.0.0.1");
+    await once(other, "listening");
+    await server.nodes.setDraining(name, false);
+    await sleep(500);
+    other.close();
+    await expect.poll(listening, { timeout: 10_000 }).toEqual([true, true, true]);
+  }
+}, 60_000);
 
 it("leaves the port out where the world sees 443, and ends each connection after its answer", async () => {
   await using redirect = await listenRedirect({

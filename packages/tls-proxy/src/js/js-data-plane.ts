@@ -149,8 +149,14 @@ class JsDataPlane implements DataPlane {
       // Each says that it is closed when its connections are, too; it stops listening at once.
       for (const server of this.#servers.splice(0)) server.close();
     } else if (this.#servers.length === 0) {
-      for (const [index, listener] of this.options.listeners.entries()) {
-        await this.listen({ ...listener, port: this.listeners[index]?.port ?? listener.port });
+      try {
+        for (const [index, listener] of this.options.listeners.entries()) {
+          await this.listen({ ...listener, port: this.listeners[index]?.port ?? listener.port });
+        }
+      } catch (err) {
+        // All of them or none: the next attempt begins anew.
+        for (const server of this.#servers.splice(0)) server.close();
+        throw err;
       }
     }
   }
