@@ -2,7 +2,7 @@ import { execa } from "execa";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { SHELLS, completionScript } from "../src/completion.js";
 import { createProgram } from "../src/program.js";
 
@@ -84,17 +84,14 @@ describe("completion", () => {
   });
 
   it("offers commands, options and CVMs in fish", async () => {
+    // A home of its own: fish writes into it.
+    const home = await mkdtemp(join(tmpdir(), "dstack-completion-"));
+    onTestFinished(() => rm(home, { recursive: true }));
     const fish = async (line: string): Promise<string[]> => {
       const script = `function dstack; printf '%s\\n' $VMS; end
 ${completionScript(createProgram(), "fish")}
 complete -C ${JSON.stringify(line)}`;
-      // A home of its own: fish writes into it.
-      const env = {
-        VMS,
-        HOME: "/nonexistent",
-        XDG_CONFIG_HOME: "/nonexistent",
-        XDG_DATA_HOME: "/nonexistent",
-      };
+      const env = { VMS, HOME: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home };
       const { stdout } = await execa("fish", ["--no-config", "-c", script], { env });
       return stdout.split("\n").map((offer) => offer.split("\t")[0] ?? "");
     };

@@ -93,8 +93,8 @@ describe("dstack measure", () => {
   });
 
   it.each<[string, string[], RegExp]>([
-    ["no image", ["/nonexistent"], /^\/nonexistent is not the directory of a guest image/],
-    ["no log", ["IMAGE", "--log", "/nonexistent"], /^there is no file \/nonexistent/],
+    ["no image", ["/proc/none"], /^\/proc\/none is not the directory of a guest image/],
+    ["no log", ["IMAGE", "--log", "/proc/none"], /^there is no file \/proc\/none/],
     ["a size that is none", ["IMAGE", "--memory", "2G"], /whole number from 1 to 1048576/],
     ["QEMU without TDX", ["IMAGE", "--qemu", "7.2"], /no TDX in QEMU "7.2"/],
     ["a log that is none", ["IMAGE", "--log", "TEXT"], /text is no event log .*Spec ID/],
