@@ -1,9 +1,11 @@
 import { createServer } from "node:net";
-import { hex, sha256 } from "@dstack/core";
+import { CountLimit, hex, sha256 } from "@dstack/core";
 import type { NodeRegistry } from "../registry/nodes.js";
 
 /** Everybody in the tunnel may ask; each answer is one packet. */
 const MAX_ASKING = 256;
+/** Of one guest, which holds its address alone: it asks one question at a time. */
+const MAX_OF_GUEST = 2;
 const ASKING_MS = 2_000;
 
 /** Changes with what a registration tells of all nodes: SHA-256, hex. */
@@ -26,8 +28,14 @@ export async function tellNodes(
   { host, port }: { readonly host: string; readonly port: number },
   nodes: Pick<NodeRegistry, "list">,
 ): Promise<AsyncDisposable & { readonly port: number }> {
+  const guests = new CountLimit(MAX_OF_GUEST);
   const server = createServer((socket) => {
-    socket.on("error", () => {});
+    const leave = guests.enter(socket.remoteAddress ?? "");
+    if (leave === undefined) {
+      socket.destroy();
+      return;
+    }
+    socket.once("close", leave).on("error", () => {});
     socket.resume().end(`${digestOfNodes(nodes)}\n`);
     setTimeout(() => socket.destroy(), ASKING_MS).unref();
   });
