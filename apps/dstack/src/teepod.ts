@@ -35,21 +35,20 @@ export const meansLocalTeepod = (options: TeepodOptions): boolean => namedTeepod
 /** Which teepod a command means, by option, environment or local installation. */
 export async function teepodAddress(options: TeepodOptions): Promise<TeepodAddress> {
   const wanted = namedTeepod(options);
-  const token = options.token ?? process.env["DSTACK_TEEPOD_TOKEN"];
   if (wanted === undefined) {
     const local = await localTeepod(options);
     if (local === undefined)
       throw new CliError(
         "no teepod is known: give --host <url or name>, or run `dstack up` to start one here",
       );
-    return { ...local, token: token ?? local.token };
+    return { ...local, token: options.token ?? process.env["DSTACK_TEEPOD_TOKEN"] ?? local.token };
   }
   const named = (await readHosts()).get(wanted);
   if (named !== undefined) {
     return {
       url: trimmed(named.url),
       // What was set up for this host comes before what the environment says of teepods in general.
-      token: options.token ?? (await tokenOf(named)) ?? token,
+      token: options.token ?? (await tokenOf(named)) ?? tokenOfEnvironment(wanted, named.url),
     };
   }
   if (!URL.canParse(wanted) || !/^https?:$/.test(new URL(wanted).protocol)) {
@@ -58,7 +57,14 @@ export async function teepodAddress(options: TeepodOptions): Promise<TeepodAddre
       2,
     );
   }
-  return { url: trimmed(wanted), token };
+  return { url: trimmed(wanted), token: options.token ?? tokenOfEnvironment(wanted, wanted) };
+}
+
+/** `DSTACK_TEEPOD_TOKEN`, which is the teepod's of `DSTACK_TEEPOD_URL` where that is set: another host does not get it. */
+function tokenOfEnvironment(wanted: string, url: string): string | undefined {
+  const its = process.env["DSTACK_TEEPOD_URL"];
+  const meant = its === undefined || its === wanted || trimmed(its) === trimmed(url);
+  return meant ? process.env["DSTACK_TEEPOD_TOKEN"] : undefined;
 }
 
 /** The local installation's teepod, if there is one. */

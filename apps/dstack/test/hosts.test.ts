@@ -101,3 +101,22 @@ describe("dstack ls --all", () => {
     await expect(dstack("ls", "--all", "--token", "x")).rejects.toMatchObject({ exitCode: 2 });
   });
 });
+
+describe("DSTACK_TEEPOD_TOKEN", () => {
+  it("goes to the teepod of DSTACK_TEEPOD_URL and to no other host", async () => {
+    const [url, token] = ["https://own.example.org:9080", "a-secret-token-0123456789"];
+    await dstack("host", "add", "own", url);
+    await dstack("host", "add", "berlin", "https://berlin.example.org");
+    vi.stubEnv("DSTACK_TEEPOD_TOKEN", token);
+    const tokens = () =>
+      Promise.all(
+        [undefined, `${url}/`, "own", "berlin", "https://berlin.example.org"].map(
+          async (host) => (await teepodAddress(host === undefined ? {} : { host })).token,
+        ),
+      );
+    vi.stubEnv("DSTACK_TEEPOD_URL", url);
+    expect(await tokens()).toEqual([token, token, token, undefined, undefined]);
+    vi.stubEnv("DSTACK_TEEPOD_URL", "own");
+    expect((await tokens()).slice(2)).toEqual([token, undefined, undefined]);
+  });
+});
