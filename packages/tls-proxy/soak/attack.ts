@@ -1,19 +1,17 @@
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { randomInt, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { connect, createServer } from "node:net";
+import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { fileURLToPath } from "node:url";
 import { sleep } from "@dstack/core";
 import { checkCertificate, createNativeDataPlane } from "../src/index.js";
-import type { Backend, DataPlane, RouteTable } from "../src/index.js";
+import type { Backend, RouteTable } from "../src/index.js";
 import { resetConnection } from "../src/js/reset.js";
 import { makeCertificate } from "../test/certificates.js";
-import { helloMessage, records } from "../test/hello.js";
-import { proxyHeaders } from "../test/proxy-headers.js";
-
-const BASE = "app.example.org";
-const APP = "a".repeat(40);
-const INSTANCES = ["b", "c", "d"].map((digit) => digit.repeat(40));
+import type { Target } from "./attack-clients.js";
+import { APP, BASE, INSTANCES, nothing, pick } from "./attack-parts.js";
 
 export interface AttackOptions {
   readonly seconds: number;
@@ -30,10 +28,54 @@ export interface AttackResult {
   readonly troubles: readonly string[];
   /** Connections the engine thinks are open when everybody has gone. */
   readonly left: number;
+  /** Times that Node.js crashed in the process of the clients, which then began again. */
+  readonly crashes: number;
 }
 
-const pick = <T>(...choices: readonly T[]): T => choices[randomInt(choices.length)] as T;
-const nothing = (): void => {};
+/** Keeps clients going until it is disposed: they crash Node.js now and then, and the engine must not. */
+class Clients implements AsyncDisposable {
+  crashes = 0;
+  #child: ChildProcess | undefined;
+  #stopped = false;
+  readonly #begun: Promise<void>;
+  readonly #done: Promise<void>;
+
+  private constructor(readonly target: Target) {
+    let begun: () => void = nothing;
+    this.#begun = new Promise((resolve) => {
+      begun = resolve;
+    });
+    this.#done = this.#keepGoing(begun);
+    this.#done.catch(nothing); // told where it is awaited
+  }
+
+  /** @returns once they are at it */
+  static async start(target: Target): Promise<Clients> {
+    const clients = new Clients(target);
+    await Promise.race([clients.#begun, clients.#done]);
+    return clients;
+  }
+
+  async #keepGoing(begun: () => void): Promise<void> {
+    const file = fileURLToPath(new URL("./attack-clients.ts", import.meta.url));
+    const args = ["--import", "tsx", file, JSON.stringify(this.target)];
+    while (!this.#stopped) {
+      const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+      this.#child = child;
+      child.stdout.once("data", begun);
+      const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
+      if (this.#stopped) return;
+      if (signal !== "SIGSEGV") throw new Error(`the clients ended with ${code ?? signal}`);
+      this.crashes++;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
+    this.#child?.kill();
+    await this.#done;
+  }
+}
 
 /**
  * Clients and apps that do what they should not, in random order and at random moments, while the control plane changes
@@ -75,10 +117,8 @@ export async function run(options: AttackOptions): Promise<AttackResult> {
     onConnection: ({ outcome }) => outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1),
     onTrouble: (err) => troubles.push(err.message),
   });
-  const until = performance.now() + options.seconds * 1000;
-  const goesOn = (): boolean => performance.now() < until && troubles.length === 0;
-  const control = async (): Promise<void> => {
-    while (goesOn()) {
+  const control = async (until: number): Promise<void> => {
+    while (performance.now() < until && troubles.length === 0) {
       await sleep(randomInt(30));
       await pick<() => unknown>(
         () => plane.setRoutes(routes(appPort)),
@@ -90,16 +130,22 @@ export async function run(options: AttackOptions): Promise<AttackResult> {
       )();
     }
   };
-  const client = async (): Promise<void> => {
-    while (goesOn()) await attackOnce(plane, appPort).catch(nothing);
-  };
-  await Promise.all([control(), ...Array.from({ length: options.clients ?? 60 }, client)]);
+  let crashes: number;
+  {
+    await using clients = await Clients.start({
+      ports: plane.listeners.map(({ port }) => port),
+      appPort,
+      clients: options.clients ?? 60,
+    });
+    await control(performance.now() + options.seconds * 1000);
+    ({ crashes } = clients);
+  }
   await plane.drain("all", 0);
   for (let tries = 0; plane.stats().open > 0 && tries < 100; tries++) await sleep(50);
   const left = plane.stats().open;
   await plane.close();
   app.close();
-  return { outcomes, troubles, left };
+  return { outcomes, troubles, left, crashes };
 }
 
 function routes(appPort: number): RouteTable {
@@ -151,101 +197,4 @@ function misbehavingApp(socket: Socket): void {
       socket.once("close", () => clearInterval(drip));
     },
   )();
-}
-
-function nameFor(appPort: number): string {
-  const id = pick(APP, APP, ...INSTANCES, "0".repeat(40));
-  return pick(
-    `${id}-${appPort}.${BASE}`,
-    `${id}-${appPort}.${BASE}`,
-    `${id}-${appPort}s.${BASE}`,
-    `${id}-${appPort}g.${BASE}`,
-    `${id}-${appPort + 1}s.${BASE}`,
-    `${id}-22.${BASE}`,
-    "shop.example.com",
-  );
-}
-
-async function attackOnce(plane: DataPlane, appPort: number): Promise<void> {
-  const behind = randomInt(4) === 0;
-  const raw = connect({
-    port: plane.listeners[behind ? 1 : 0]?.port ?? 0,
-    host: "127.0.0.1",
-    allowHalfOpen: true,
-  });
-  raw.on("error", nothing);
-  try {
-    await Promise.race([once(raw, "connect"), once(raw, "close")]);
-    if (behind) raw.write(pick(...proxyHeaders)[1]);
-    const attack = pick(garbage, passThrough, passThrough, terminated, terminated, terminated);
-    await attack(raw, nameFor(appPort));
-    pick<() => void>(
-      // Node.js 20 may crash where it resets what is under a TLS socket. Unread bytes make a reset of the others, too.
-      () => (attack === terminated ? raw.destroy() : resetConnection(raw)),
-      () => raw.end(),
-      () => raw.destroy(),
-    )();
-    await sleep(randomInt(20));
-  } finally {
-    raw.destroy();
-  }
-}
-
-async function garbage(raw: Socket): Promise<void> {
-  raw.write(
-    pick(
-      randomBytes(randomInt(1, 5_000)),
-      Buffer.from("GET / HTTP/1.1\r\n\r\n"),
-      Buffer.from("160301", "hex"),
-    ),
-  );
-  await sleep(randomInt(400));
-}
-
-async function passThrough(raw: Socket, serverName: string): Promise<void> {
-  const hello = records(
-    helloMessage({ serverName, padding: randomInt(2) * randomInt(50_000) }),
-    pick(1, 100, 16_384),
-  );
-  if (randomInt(2) === 0) hello[randomInt(hello.length)] = randomInt(256);
-  const cut = randomInt(hello.length);
-  raw.write(hello.subarray(0, cut));
-  if (randomInt(2) === 0) await sleep(randomInt(20));
-  raw.write(hello.subarray(cut));
-  await misbehave(raw);
-}
-
-/** A handshake with OpenSSL, and bytes put between its records at some moment. */
-async function terminated(raw: Socket, servername: string): Promise<void> {
-  const client = connectTls({
-    socket: raw,
-    servername,
-    rejectUnauthorized: false,
-    minVersion: "TLSv1.2",
-    maxVersion: pick("TLSv1.2", "TLSv1.3"),
-    ALPNProtocols: pick([], ["h2"], ["http/1.1"], ["h2", "http/1.1"]),
-  });
-  client.on("error", nothing);
-  if (randomInt(4) === 0) raw.write(randomBytes(randomInt(1, 100)));
-  await Promise.race([once(client, "secureConnect"), once(client, "close"), sleep(500)]).catch(nothing);
-  if (randomInt(3) === 0) client.renegotiate({}, nothing);
-  if (randomInt(3) === 0)
-    raw.write(pick(randomBytes(40), Buffer.from("15030300020100", "hex"), Buffer.from("1703034000", "hex")));
-  await misbehave(client);
-  client.destroy();
-}
-
-async function misbehave(socket: Socket): Promise<void> {
-  for (let steps = randomInt(6); steps > 0 && !socket.destroyed; steps--) {
-    pick<() => unknown>(
-      () => socket.write(randomBytes(randomInt(1, 400_000))),
-      () => socket.write("x"),
-      () => socket.pause(),
-      () => socket.resume(),
-      () => socket.end(),
-    )();
-    if (socket.writableEnded) break;
-    await sleep(randomInt(40));
-  }
-  await sleep(randomInt(60));
 }

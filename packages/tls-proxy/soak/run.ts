@@ -24,8 +24,9 @@ try {
     ["ThreadSanitizer", THREAD_CHECKS],
   ] as const) {
     const engine = await buildCheckedEngine(directory, checks);
-    const { outcomes, troubles, left } = await attack({ seconds, command: [engine] });
+    const { outcomes, troubles, left, crashes } = await attack({ seconds, command: [engine] });
     const told = [...outcomes].map(([outcome, count]) => `${count} ${outcome}`).join(", ");
+    if (crashes > 0) process.stdout.write(`     Node.js crashed ${crashes} times under the clients\n`);
     say(`attack of ${seconds} s under ${name}: ${told}`, troubles.length === 0 && left === 0);
     for (const trouble of troubles) process.stdout.write(`     ${trouble}\n`);
   }
