@@ -17,8 +17,11 @@ export function followStore(context: TproxyContext, signal: AbortSignal): void {
     const departed = [...before].filter(([id, ip]) => addresses.get(id) !== ip);
     // An instance that is gone loses its routes and its connections before its address can lead to another one (P5).
     await context.publishRoutes();
-    await Promise.all(departed.map(([instanceId]) => plane.drain({ instanceId }, 0)));
+    const drain = () => Promise.all(departed.map(([instanceId]) => plane.drain({ instanceId }, 0)));
+    await drain();
     await tunnel.sync();
+    // Those that were just being connected then are its connections now; no others can come any more.
+    await drain();
     await context.publishRoutes();
   };
   const following = new Paced(follow, FOLLOWING_SHARE);

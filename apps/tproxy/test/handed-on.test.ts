@@ -1,4 +1,6 @@
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
+import { Socket, createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import type { TLSSocket } from "node:tls";
@@ -10,7 +12,7 @@ import { expect, it } from "vitest";
 import { heldAddress, addressKey, instanceKey, ownerKey, writeInstance } from "../src/registry/records.js";
 import { startApp } from "./app.js";
 import { MemoryWireGuard } from "./memory-wireguard.js";
-import { BASE, idOf, makeSite, start } from "./site.js";
+import { BASE, idOf, makeSite, register, start } from "./site.js";
 
 /** An interface that takes its time, as one with many peers does. */
 class SlowWireGuard extends MemoryWireGuard {
@@ -82,4 +84,41 @@ it("P5: an address that was handed on while this node did not hear of it leads n
   }
   expect(led).toEqual(led.map(() => "after"));
   expect(wasOpen).toBe(false);
+});
+
+it("P5: a connection that was just being made when its instance was removed does not stay", async () => {
+  await using site = await makeSite();
+  const listening = createServer((socket) => socket.on("error", () => {}).write("hello")).listen(
+    0,
+    "127.0.0.1",
+  );
+  await once(listening, "listening");
+  const { port } = listening.address() as AddressInfo;
+  const dialled = new EventEmitter();
+  const wireguard = new SlowWireGuard();
+  await using server = await start(site, {
+    wireguard,
+    dial: () => {
+      const socket = new Socket({ allowHalfOpen: true });
+      // After its connections have been ended, and before the interface forgets it.
+      dialled.once("removed", () => setTimeout(() => socket.connect(port, "127.0.0.1"), 100));
+      dialled.emit("begun");
+      return socket;
+    },
+  });
+  await register(server, { instance: "goes" }, generateKeyPair().publicKey);
+  const begun = once(dialled, "begun");
+  const host = "127.0.0.1";
+  const servername = `${idOf("goes")}-80.${BASE}`;
+  const visitor = connect({ port: server.proxyPort, host, servername, rejectUnauthorized: false });
+  visitor.on("error", () => {}).resume();
+  const [came, left] = [once(visitor, "data"), once(visitor, "close")];
+  await begun;
+  await sleep(1_500); // whoever followed the registration has rested
+  await server.registry.remove(parseInstanceId(idOf("goes")));
+  dialled.emit("removed");
+  await came;
+  await Promise.race([left, sleep(5_000)]);
+  expect(visitor.closed).toBe(true);
+  listening.close();
 });
