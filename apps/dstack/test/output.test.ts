@@ -23,6 +23,23 @@ describe("T6: what others wrote steers no terminal", () => {
     expect(printable("a\r\r\nb\rc")).toBe("a\nb\\x0dc");
   });
 
+  it("T6: a document, which goes byte for byte into a file", async () => {
+    const composeFile = '{"name":"\u001b[2J"}';
+    const vm = { id: "cb4bf9a0-a3d9-40d9-8be5-99560f557345", name: "web", configuration: { composeFile } };
+    await using pod = await fakeTeepod({ status: async () => ({ vms: [vm] }) });
+    const terminal = process.stdout.isTTY;
+    try {
+      for (const isTTY of [true, false]) {
+        process.stdout.isTTY = isTTY;
+        expect(await dstack("compose", "web", "--host", pod.url)).toBe(
+          isTTY ? '{"name":"\\x1b[2J"}' : composeFile,
+        );
+      }
+    } finally {
+      process.stdout.isTTY = terminal;
+    }
+  });
+
   it("T6: an audit log and the names of variables", async () => {
     const composeFile = JSON.stringify({ allowed_envs: ["A\u001b[2J"] });
     await using pod = await fakeTeepod({

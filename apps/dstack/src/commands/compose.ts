@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { hex, sha256 } from "@dstack/core";
 import { describeIdentity, readAppCompose } from "../compose.js";
 import type { DocumentOptions } from "../compose.js";
-import { printResult } from "../output.js";
+import { printResult, printable } from "../output.js";
 import type { GlobalOptions } from "../output.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodOptions } from "../teepod.js";
@@ -22,8 +22,8 @@ export function registerCompose(program: Command): void {
         await writeFile(options.output, text);
         printResult(options, { ...value, file: options.output }, () => `written to ${options.output}`);
       } else if (options.json === true) printResult(options, value, () => "");
-      // No newline of ours: what is printed has the hash.
-      else process.stdout.write(text);
+      // No newline of ours: what is printed has the hash. A terminal is shown what the teepod says, not steered by it.
+      else process.stdout.write(process.stdout.isTTY ? printable(text) : text);
     });
 
   addDocumentOptions(
