@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -74,6 +73,6 @@ async function trickle(port: number): Promise<void> {
     sent = Math.min(sent + 1, hello.length - 1);
   }, BYTE_EVERY_MS);
   socket.resume();
-  await once(socket, "close");
+  await new Promise((resolve) => socket.once("close", resolve));
   clearInterval(timer);
 }
