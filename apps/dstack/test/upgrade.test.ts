@@ -70,6 +70,26 @@ describe("dstack upgrade", () => {
     expect(JSON.parse(out)).toMatchObject({ changes: ["-     image: one", "+     image: two"] });
   });
 
+  it("G8: makes public, or private again, what is named, and leaves the rest", async () => {
+    await using host = await pod();
+    const flags = ["--no-public-logs", "--public-sysinfo"];
+    await dstack("upgrade", "web", file, ...flags, "--host", host.url);
+    expect(JSON.parse(host.sent[0]?.composeFile ?? "")).toEqual({
+      ...FIELDS,
+      docker_compose_file: YAML,
+      public_logs: false,
+      public_sysinfo: true,
+    });
+    const document = join(dir, "document.json");
+    await writeFile(document, JSON.stringify(FIELDS));
+    const refused = dstack("upgrade", "web", document, ...flags, "--host", host.url);
+    await expect(refused).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining("what is public stands in it") as unknown,
+    });
+    expect(host.sent).toHaveLength(1);
+  });
+
   it("K7: a document that leaves out a variable of kept secrets is refused: its app would not start", async () => {
     const composeFile = JSON.stringify({ ...FIELDS, allowed_envs: ["A", "B"] });
     await using host = await pod({ composeFile, encryptedEnv: new Uint8Array(60) });

@@ -8,11 +8,11 @@ type Fields = Record<string, unknown>;
 export interface UpgradeChange {
   /** Variables it allows from now on: all of them, old and new. */
   readonly allowedEnvs: readonly string[];
-  /** What it shows to anyone (G8); without it, what it showed before. */
+  /** What it shows to anyone (G8); of what is not named, as before. */
   readonly flags?: {
-    readonly publicLogs: boolean;
-    readonly publicSysinfo: boolean;
-    readonly publicTcbinfo: boolean;
+    readonly publicLogs?: boolean;
+    readonly publicSysinfo?: boolean;
+    readonly publicTcbinfo?: boolean;
   };
 }
 
@@ -31,10 +31,10 @@ export function fieldsOfAppCompose(text: string): Fields {
 export function upgradeAppComposeText(old: string, fileText: string, change: UpgradeChange): AppComposeText {
   const fields = fieldsOfAppCompose(old);
   const { allowedEnvs } = change;
-  const flags = change.flags ?? {
-    publicLogs: fields["public_logs"] === true,
-    publicSysinfo: fields["public_sysinfo"] === true,
-    publicTcbinfo: fields["public_tcbinfo"] === true,
+  const flags = {
+    publicLogs: change.flags?.publicLogs ?? fields["public_logs"] === true,
+    publicSysinfo: change.flags?.publicSysinfo ?? fields["public_sysinfo"] === true,
+    publicTcbinfo: change.flags?.publicTcbinfo ?? fields["public_tcbinfo"] === true,
   };
   const made = toAppComposeText(fileText, { name: String(fields["name"]), ...flags, allowedEnvs });
   if (isAppCompose(fileText)) return made;

@@ -14,7 +14,7 @@ import type { MeantAppOptions } from "../env-key.js";
 import { readVariables } from "../environment.js";
 import { Home } from "../local/home.js";
 import { allowUpgradeFor } from "../local/programs.js";
-import { Progress, printResult, printable } from "../output.js";
+import { CliError, Progress, printResult, printable } from "../output.js";
 import { readTextFile } from "../read-file.js";
 import { findVm, meansLocalTeepod, teepodAddress, teepodClient } from "../teepod.js";
 import { addAppIdOption, addVariableOptions, vmCommand } from "./options.js";
@@ -23,6 +23,9 @@ interface UpgradeOptions extends MeantAppOptions {
   dryRun?: boolean;
   env: string[];
   envFile?: string;
+  publicLogs?: boolean;
+  publicSysinfo?: boolean;
+  publicTcbinfo?: boolean;
 }
 
 /** `dstack upgrade` */
@@ -31,6 +34,12 @@ export function registerUpgrade(program: Command): void {
     addVariableOptions(
       vmCommand(program, "upgrade", "give a CVM a new compose file; it keeps its app id and disk")
         .argument("<file>", "docker-compose.yaml or app-compose document")
+        .option("--public-logs", "let anyone list the containers and read their logs, from now on")
+        .option("--no-public-logs", "let nobody do so any more")
+        .option("--public-sysinfo", "let anyone see the system's load, from now on")
+        .option("--no-public-sysinfo", "let nobody see it any more")
+        .option("--public-tcbinfo", "let anyone read the compose document and the event log, from now on")
+        .option("--no-public-tcbinfo", "let nobody read them any more")
         .option("--dry-run", "only show what changes, the new document, its hash and its id"),
     ),
   )
@@ -100,9 +109,18 @@ async function upgrade(wanted: string, file: string, _: unknown, command: Comman
   const appId = named ? meantApp(vm, wanted, options) : parseAppId(vm.appId);
   const before = vm.configuration?.composeFile ?? "";
   const names = variables.map(({ key }) => key);
+  const { publicLogs, publicSysinfo, publicTcbinfo } = options;
+  const flags = {
+    ...(publicLogs !== undefined && { publicLogs }),
+    ...(publicSysinfo !== undefined && { publicSysinfo }),
+    ...(publicTcbinfo !== undefined && { publicTcbinfo }),
+  };
+  if (isAppCompose(text) && Object.keys(flags).length > 0)
+    throw new CliError(`${file} is an app-compose document: what is public stands in it`, 2);
   const compose = toUpgradedCompose(before, text, {
     // A wrapped file goes on allowing what the VM may have; a document that is one already says it itself.
     allowedEnvs: isAppCompose(text) ? names : [...new Set([...allowedEnvs(before), ...names])],
+    flags,
   });
   if (variables.length === 0 && (vm.configuration?.encryptedEnv.length ?? 0) > 0)
     requireKeptNames(before, compose.text);
