@@ -2,7 +2,7 @@ import type { DataPlane, DataPlaneOptions, Limits } from "../src/index.js";
 import { backend, listenHere, routesTo } from "./apps.js";
 import { attackContract } from "./contract/attack.js";
 import { blockedContract } from "./contract/blocked.js";
-import { certificate } from "./contract/common.js";
+import { certificate, PATIENT } from "./contract/common.js";
 import type { Start } from "./contract/common.js";
 import { lifeContract } from "./contract/life.js";
 import { limitsContract } from "./contract/limits.js";
@@ -17,7 +17,11 @@ export type MakeDataPlane = (options: DataPlaneOptions & { limits?: Partial<Limi
 /** What every data plane has to do. `make` gets options as a control plane gives them. */
 export function dataPlaneContract(make: MakeDataPlane): void {
   const start: Start = (options = {}) =>
-    make({ listeners: listenHere, routes: routesTo(backend()), certificate, ...options });
+    make({
+      ...{ listeners: listenHere, routes: routesTo(backend()), certificate },
+      ...options,
+      limits: { ...PATIENT, ...options.limits },
+    });
 
   passthroughContract(start);
   terminationContract(start);

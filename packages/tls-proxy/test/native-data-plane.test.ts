@@ -21,6 +21,7 @@ import {
 } from "./apps.js";
 import { weakCertificate } from "./certificates.js";
 import { resetWhileBlockedContract } from "./contract/blocked.js";
+import { PATIENT } from "./contract/common.js";
 import { dataPlaneContract } from "./contract.js";
 import { helloMessage, records } from "./hello.js";
 import { childrenOf, wakeUpsOf } from "./processes.js";
@@ -28,7 +29,10 @@ import { childrenOf, wakeUpsOf } from "./processes.js";
 const certificate = checkCertificate({ ...wildcard, baseDomains: [BASE], now: new Date() });
 
 const start = (options: Partial<NativeDataPlaneOptions> = {}): Promise<DataPlane> =>
-  createNativeDataPlane({ listeners: listenHere, routes: routesTo(backend()), certificate, ...options });
+  createNativeDataPlane({
+    ...{ listeners: listenHere, routes: routesTo(backend()), certificate, limits: PATIENT },
+    ...options,
+  });
 
 const echo = (socket: Socket): void => void socket.pipe(socket);
 

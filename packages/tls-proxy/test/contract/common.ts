@@ -12,6 +12,16 @@ export type Start = (
   options?: Partial<DataPlaneOptions> & { limits?: Partial<Limits> },
 ) => Promise<DataPlane>;
 
+/** Deadlines no test reaches that does not ask for shorter ones, however slow the machine. */
+export const PATIENT = {
+  firstByteMs: 600_000,
+  helloMs: 600_000,
+  handshakeMs: 600_000,
+  lookupMs: 600_000,
+  connectMs: 600_000,
+  halfClosedMs: 600_000,
+} as const satisfies Partial<Limits>;
+
 const ALERT = {
   unexpected_message: 10,
   decode_error: 50,
