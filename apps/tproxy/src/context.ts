@@ -30,6 +30,8 @@ export interface TproxyContext {
   readonly registry: InstanceRegistry;
   readonly challenges: Challenges;
   readonly requireFreshEvidence: boolean;
+  /** 64 hex digits, SHA-256 of our KMS's root CA certificate. */
+  readonly kmsCaHash: string;
   readonly tunnel: Tunnel;
   readonly plane: DataPlane;
   /** Where plain HTTP is sent to HTTPS. */

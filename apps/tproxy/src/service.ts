@@ -227,6 +227,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     registry,
     challenges: new Challenges({ purpose: "tproxy-register", verifier }),
     requireFreshEvidence: config.require_fresh_evidence,
+    kmsCaHash: identity.kmsCaHash,
     tunnel,
     plane,
     redirect,

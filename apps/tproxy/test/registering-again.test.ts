@@ -81,17 +81,21 @@ describe("E14: registering again, after system-ready", () => {
   it("E14: a container's quote over its own key registers nothing, nor gets it a challenge", async () => {
     await using site = await makeSite();
     await using server = await start(site);
-    const guest = await bootGuest();
+    const late = await bootGuest();
     const containerKey = generateP256();
-    await guest.extend(systemReady);
+    await late.extend(systemReady);
     // Before the VM has registered, and after.
-    await expect(register(server, guest, newKey(), containerKey)).rejects.toMatchObject(NOT_THE_KEY);
-    await expect(register(server, guest)).rejects.toMatchObject(NOT_THE_KEY);
+    await expect(register(server, late, newKey(), containerKey)).rejects.toMatchObject(NOT_THE_KEY);
+    await expect(register(server, late)).rejects.toMatchObject(NOT_THE_KEY);
     const early = await bootGuest();
     await registerFresh(server, early);
     await early.extend(systemReady);
     await expect(register(server, early, newKey(), containerKey)).rejects.toMatchObject(NOT_THE_KEY);
     await expect(registerFresh(server, early, newKey(), containerKey)).rejects.toMatchObject(NOT_THE_KEY);
+    for (const guest of [late, early]) {
+      const asked = onConnection(server, guest, (client) => client.getChallenge({}), containerKey);
+      await expect(asked).rejects.toMatchObject(NOT_THE_KEY);
+    }
   });
 
   it("E14: a certificate for the VM's key is of no use without that key", async () => {

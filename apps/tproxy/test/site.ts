@@ -45,9 +45,10 @@ export async function serverPair(...altNames: string[]): Promise<{ cert: string;
   return { cert, key: key.privateKeyPem };
 }
 
+/** Key and certificate, and after it the CA's, as `kms issue-server-cert` writes them. */
 export async function writePair(dir: string, name: string, ...altNames: string[]): Promise<void> {
   const pair = await serverPair(...altNames);
-  await writeFile(join(dir, `${name}.pem`), pair.cert);
+  await writeFile(join(dir, `${name}.pem`), pair.cert + ca.certPem);
   await writeFile(join(dir, `${name}.key`), pair.key, { mode: 0o600 });
 }
 
@@ -121,6 +122,10 @@ export interface GuestShape {
   readonly instance?: string;
   /** 40 hex digits, where it is not made from `instance`. */
   readonly instanceId?: string;
+  /** What the document is, where it is another one than the app began with. */
+  readonly document?: string;
+  /** PEM, the root CA of the KMS that the guest was started with, where it is not ours. */
+  readonly kmsCa?: string;
   /** After the identity events. */
   readonly more?: readonly EventLogEntry[];
 }
@@ -133,14 +138,15 @@ export async function guestEvidence(
 ): Promise<{ provider: SimulatedProvider; eventLog: string }> {
   const appId = sha256(shape.app ?? "app").subarray(0, 20);
   const instanceId = fromHex(shape.instanceId ?? idOf(shape.instance ?? "instance"));
+  const composeHash = sha256(shape.document ?? shape.app ?? "app");
   const none = new Uint8Array();
   const events = [
     runtimeEvent("system-preparing", none),
     runtimeEvent("rootfs-hash", sha256("rootfs")),
     runtimeEvent("app-id", appId),
-    runtimeEvent("compose-hash", sha256(shape.app ?? "app")),
-    runtimeEvent("upgraded-app-id", appId),
-    runtimeEvent("ca-cert-hash", sha256(pemToDer(ca.certPem))),
+    runtimeEvent("compose-hash", composeHash),
+    runtimeEvent("upgraded-app-id", composeHash.subarray(0, 20)),
+    runtimeEvent("ca-cert-hash", sha256(pemToDer(shape.kmsCa ?? ca.certPem))),
     runtimeEvent("instance-id", instanceId),
     runtimeEvent("boot-mr-done", none),
     ...(shape.more ?? []),

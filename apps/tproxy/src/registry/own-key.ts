@@ -22,3 +22,17 @@ export function requireOwnKey(registry: InstanceRegistry, peer: VerifiedPeer): v
   if (!peer.systemReady || registry.isBootKey(identityOf(peer))) return;
   throw new RpcError("permission_denied", NOT_THE_BOOT_KEY);
 }
+
+/**
+ * Refuses the guest of another KMS. Whoever starts a VM says which app it is and which KMS it asks; that the app may run
+ * this document only our KMS has decided (K2). Who runs a KMS of his own starts any document as any app, and in it reads
+ * the TLS key of the boot.
+ * @throws {RpcError} `permission_denied`
+ */
+export function requireOwnKms(kmsCaHash: string, { caCertHash }: Pick<VerifiedPeer, "caCertHash">): void {
+  if (caCertHash === kmsCaHash) return;
+  throw new RpcError(
+    "permission_denied",
+    "the guest was started with the CA certificate of another KMS than ours",
+  );
+}

@@ -3,7 +3,7 @@ import type { tproxy } from "@dstack/proto";
 import { requireAttested } from "@dstack/ra-rpc";
 import type { VerifiedPeer } from "@dstack/ra-tls";
 import type { TproxyContext } from "../context.js";
-import { requireOwnKey } from "../registry/own-key.js";
+import { requireOwnKey, requireOwnKms } from "../registry/own-key.js";
 
 type GetChallenge = (typeof tproxy.Tproxy)["method"]["getChallenge"];
 
@@ -14,6 +14,8 @@ type GetChallenge = (typeof tproxy.Tproxy)["method"]["getChallenge"];
 export const getChallenge =
   (context: TproxyContext): Handler<GetChallenge["input"], GetChallenge["output"], VerifiedPeer> =>
   async (_request, call) => {
-    requireOwnKey(context.registry, requireAttested(call));
+    const peer = requireAttested(call);
+    requireOwnKms(context.kmsCaHash, peer);
+    requireOwnKey(context.registry, peer);
     return context.challenges.issue(call);
   };

@@ -7,7 +7,7 @@ import type { VerifiedPeer } from "@dstack/ra-tls";
 import { StoreError } from "@dstack/store";
 import { parsePublicKey } from "@dstack/wireguard-tools-wrapper";
 import type { TproxyContext } from "../context.js";
-import { identityOf, requireOwnKey } from "../registry/own-key.js";
+import { identityOf, requireOwnKey, requireOwnKms } from "../registry/own-key.js";
 import type { NodeRegistry } from "../registry/nodes.js";
 import { RegistryError } from "../registry/registry.js";
 
@@ -28,6 +28,7 @@ export const registerCvm =
   async (request, call) => {
     const peer = requireAttested(call);
     try {
+      requireOwnKms(context.kmsCaHash, peer);
       requireOwnKey(context.registry, peer);
       if (request.freshEvidence !== undefined) await context.challenges.verify(call, request.freshEvidence);
       else requireNoFreshEvidence(context);

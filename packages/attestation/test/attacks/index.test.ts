@@ -16,7 +16,7 @@ describe("attacks/README.md", () => {
   it("names a test for every rule", () => {
     const rules = rows.map(({ attack }) => attack.split(" ")[0]);
     const wanted = [
-      ...Array.from({ length: 13 }, (_, i) => `E${i + 1}`),
+      ...Array.from({ length: 14 }, (_, i) => `E${i + 1}`),
       ...Array.from({ length: 7 }, (_, i) => `K${i + 1}`),
     ];
     expect(rules.slice(0, wanted.length)).toEqual(wanted);
