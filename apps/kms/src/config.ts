@@ -25,7 +25,8 @@ export const KmsConfig = z.strictObject({
     allow_any_upgrade: z.boolean().default(false),
     /**
      * Keys only for a quote over a challenge and this TLS connection. Guests older than `GetChallenge` cannot make one;
-     * without it, who has copied the key of a guest's certificate gets the guest's keys for as long as that is valid.
+     * without it, who has copied the key of a guest's certificate gets the guest's keys for as long as the quote passes
+     * the policy: the certificate's dates are signed by that very key, and can be set anew.
      */
     require_fresh_evidence: z.boolean().default(false),
     /** `<dir>/<app_id>/<new_app_id>` permits that upgrade; written by `kms-allow-upgrade.sh`. */

@@ -269,7 +269,7 @@ describe("GetAppKey refuses", () => {
     expect((await refusal(await guestOf(), strict)).code).toBe("permission_denied");
   });
 
-  it("a guest that was started with another KMS's certificate", async () => {
+  it("K2: a guest that was started with another KMS's certificate", async () => {
     const other = await CertificateAuthority.create({ commonName: "test root" });
     const guest = await guestOf({ caPem: other.certPem });
     expect(await refusal(guest)).toMatchObject({

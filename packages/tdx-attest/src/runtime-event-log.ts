@@ -15,6 +15,7 @@ import {
   readRegularFileIfAny,
   sameBytes,
   sha384,
+  utf8,
   withProcessLock,
 } from "@dstack/core";
 import { DeviceError, type QuoteProvider } from "./quote-provider.js";
@@ -73,10 +74,11 @@ export class RuntimeEventLog {
    */
   async extend(name: string, payload: Uint8Array): Promise<EventLogEntry> {
     const entry = runtimeEvent(name, payload);
-    const line = `${JSON.stringify(entry)}\n`;
+    const line = lineOf(entry);
     return this.#locked(async () => {
       const entries = await this.#consistentEntries();
-      const length = entries.reduce((sum, one) => sum + JSON.stringify(one).length + 1, line.length);
+      // In bytes, which readers bound: a log beyond that could not be read any more, and no quote be explained.
+      const length = entries.reduce((sum, one) => sum + lineOf(one).length, line.length);
       if (length > MAX_RUNTIME_LOG_BYTES) {
         throw new InputError(
           `the event log is full: with "${name}" it would pass ${MAX_RUNTIME_LOG_BYTES} bytes`,
@@ -151,7 +153,7 @@ export class RuntimeEventLog {
     );
   }
 
-  async #append(line: string): Promise<void> {
+  async #append(line: Uint8Array): Promise<void> {
     const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
     const file = await open(this.path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
     try {
@@ -161,4 +163,8 @@ export class RuntimeEventLog {
       await file.close();
     }
   }
+}
+
+function lineOf(entry: EventLogEntry): Uint8Array {
+  return utf8(`${JSON.stringify(entry)}\n`);
 }

@@ -164,6 +164,18 @@ describe("RuntimeEventLog", () => {
     }
   });
 
+  it("E11: a log full of names in letters of several bytes is refused while it can still be read", async () => {
+    const log = await fresh();
+    await log.extend("first", new Uint8Array(18_000));
+    const fill = async (): Promise<void> => {
+      for (let n = 10; n < 50; n++) await log.extend(`${n}`.padEnd(42, "漢"), empty);
+    };
+    await expect(fill()).rejects.toThrow("event log is full");
+    const { quote, eventLog } = await log.quote(new Uint8Array(64));
+    expect(replayEventLog(parseEventLog(eventLog))[3]).toEqual(parseQuote(quote).body.rtmr[3]);
+    expect((await stat(log.path)).size).toBeLessThanOrEqual(MAX_RUNTIME_LOG_BYTES);
+  });
+
   it("refuses a log that is a link", async () => {
     const provider = createSimulatedProvider({ platform });
     const dir = await tempDir();
