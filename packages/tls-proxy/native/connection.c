@@ -252,18 +252,19 @@ static void unlink_connection(struct connection *connection) {
 void connection_end(struct connection *connection, enum outcome outcome, bool by_reset) {
   struct worker *worker = connection->worker;
   if (connection->step == STEP_CLOSED) return;
-  report_connection(connection, outcome);
   connection->step = STEP_CLOSED;
   timer_clear(&worker->loop, &connection->deadline);
   loop_unqueue(&worker->loop, &connection->again);
-  connection_drop_opening(connection);
   pipes_return(&worker->pipes, connection->to_app.pipe);
   pipes_return(&worker->pipes, connection->to_client.pipe);
   if (connection->client != NULL) end_close(connection->client, by_reset);
   if (connection->app != NULL) end_close(connection->app, by_reset);
   if (connection->source_count != NULL) counts_leave(&worker->engine->sources, connection->source_count);
-  free(connection->server_name);
   worker->engine->sockets--;
+  // Only now: another thread may tell at once that it is not open any more, and then there is room for the next one.
+  report_connection(connection, outcome);
+  connection_drop_opening(connection);
+  free(connection->server_name);
   unlink_connection(connection);
   loop_discard(&worker->loop, &connection->garbage);
 }

@@ -92,11 +92,14 @@ static bool set_accepting(struct engine *engine, struct cursor fields) {
     int error = listener_listen(&first->listeners[i]);
     if (error != 0) return tell_failed(engine, error, i);
   }
-  // Not twice: a socket that does not listen would remember it, and give it to those it accepts later.
-  bool unlisten = !accepting && first->listener_count > 0 && first->listeners[0].is_accepting;
-  bool good = tell_all(engine, COMMAND_ACCEPTING, fields);
-  for (size_t i = 0; i < first->listener_count && unlisten; i++) listener_unlisten(&first->listeners[i]);
-  return good;
+  for (size_t i = 0; i < first->listener_count && !accepting; i++) {
+    // Not twice: a socket that does not listen would remember it, and give it to those it accepts later.
+    if (!first->listeners[i].is_accepting) continue;
+    listener_stop(&first->listeners[i]);
+    listener_unlisten(&first->listeners[i]);
+  }
+  // Last: when all threads have said that it is done, it is.
+  return tell_all(engine, COMMAND_ACCEPTING, fields);
 }
 
 // Binds all listeners: none accepts before all are there. Gives 0 or an errno, and at which it stopped.

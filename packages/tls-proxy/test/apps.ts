@@ -66,7 +66,8 @@ export async function startDeafApp(): Promise<AsyncDisposable & { readonly port:
       const socket = connect(port, "127.0.0.1");
       waiting.push(socket.on("error", () => {}));
       socket.once("connect", () => resolve(true));
-      socket.setTimeout(300, () => resolve(false));
+      // Time may be up before this process has looked whether it is connected.
+      socket.setTimeout(300, () => setImmediate(() => resolve(!socket.connecting)));
     });
   while (await joins());
   return {

@@ -79,26 +79,22 @@ export function lifeContract(start: Start): void {
     it.each([
       ["in clear", "s"],
       ["inside TLS", ""],
-    ])(
-      "brings 8 MB back as they went, past slow readers, %s",
-      async (_, suffix) => {
-        await using app = await startApp(echo);
-        await using plane = await start();
-        const name = `${APP}-${app.port}${suffix}.${BASE}`;
-        await Promise.all(
-          [1, 2].map(async () => {
-            const hello = suffix === "s" ? records(helloMessage({ serverName: name })) : Buffer.alloc(0);
-            const client = suffix === "s" ? await connectTcp(plane) : await connectThrough(plane, name);
-            const sent = Buffer.concat([hello, randomBytes(8 << 20)]);
-            const received = readSlowly(client);
-            client.end(sent);
-            const digest = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
-            expect(digest(await received)).toBe(digest(sent));
-          }),
-        );
-      },
-      60_000,
-    );
+    ])("brings 8 MB back as they went, past slow readers, %s", async (_, suffix) => {
+      await using app = await startApp(echo);
+      await using plane = await start();
+      const name = `${APP}-${app.port}${suffix}.${BASE}`;
+      await Promise.all(
+        [1, 2].map(async () => {
+          const hello = suffix === "s" ? records(helloMessage({ serverName: name })) : Buffer.alloc(0);
+          const client = suffix === "s" ? await connectTcp(plane) : await connectThrough(plane, name);
+          const sent = Buffer.concat([hello, randomBytes(8 << 20)]);
+          const received = readSlowly(client);
+          client.end(sent);
+          const digest = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
+          expect(digest(await received)).toBe(digest(sent));
+        }),
+      );
+    });
 
     it("keeps reports and counts right when many connections come and go at once", async () => {
       const seen: ConnectionReport[] = [];
@@ -181,9 +177,10 @@ export function lifeContract(start: Start): void {
       await using plane = await start();
       const name = `${APP}-${app.port}.${BASE}`;
       const open = await connectThrough(plane, name);
-      await plane.setAccepting(false);
-      await plane.setAccepting(false);
-      await expect(connectTcp(plane)).rejects.toThrow(/ECONNREFUSED/);
+      for (let times = 0; times < 2; times++) {
+        await plane.setAccepting(false);
+        await expect(connectTcp(plane)).rejects.toThrow(/ECONNREFUSED/);
+      }
       open.write("still here");
       expect(String((await once(open, "data"))[0])).toBe("still here");
       await plane.setAccepting(true);
@@ -212,7 +209,7 @@ export function lifeContract(start: Start): void {
       const closed = closeOf(stays);
       await plane.drain({ instanceId: INSTANCE }, 100);
       await closed;
-      await expect.poll(() => seen.map(({ outcome }) => outcome)).toEqual(["finished", "drained"]);
+      await expect.poll(() => seen.map(({ outcome }) => outcome).toSorted()).toEqual(["drained", "finished"]);
       others.write("not touched");
       expect(String((await once(others, "data"))[0])).toBe("not touched");
       others.destroy();

@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import { setTimeout as wait } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import type { TLSSocket } from "node:tls";
+import { describe, expect, it, vi } from "vitest";
 import {
   APP,
   BASE,
@@ -16,18 +16,6 @@ import { makeCertificate } from "../certificates.js";
 import { records } from "../hello.js";
 import { certificate, checked, echo, answerAfterEnd, expectWholeExchange, resuming } from "./common.js";
 import type { Start } from "./common.js";
-
-/** Tries again while it fails: what an engine is told takes effect a moment later. */
-async function eventually<T>(what: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await what();
-    } catch (err) {
-      if (tries === 100) throw err;
-      await wait(10);
-    }
-  }
-}
 
 /** TLS that ends at the proxy. */
 export function terminationContract(start: Start): void {
@@ -140,7 +128,9 @@ export function terminationContract(start: Start): void {
       const old = await connectThrough(plane, name);
       const renewed = makeCertificate(`*.${BASE}`);
       plane.setCertificate(checked(renewed));
-      const fresh = await eventually(() => connectThrough(plane, name, { ca: renewed.certPem }));
+      // The engine takes it a moment later.
+      const connectFresh = (): Promise<TLSSocket> => connectThrough(plane, name, { ca: renewed.certPem });
+      const fresh = await vi.waitFor(connectFresh, { timeout: 30_000 });
       expect(fresh.authorized).toBe(true);
       old.write("still here");
       expect(String((await once(old, "data"))[0])).toBe("still here");
