@@ -5,7 +5,7 @@ import type { CertificateWorld } from "./certificate-world.js";
 import type { Machine } from "./machine.js";
 
 const DOMAIN = "shop.example.localhost";
-const BOOT_LIMIT_S = 900;
+const BOOT_LIMIT_S = 1_200;
 
 /** This machine, as a guest sees it. */
 const HOST = "10.0.2.2";
@@ -74,7 +74,7 @@ export async function serveCustomDomain(
   });
 
   const url = `https://${DOMAIN}:${(await machine.state()).ports["proxy"]}`;
-  const answer = await eventually(300_000, () => machine.curl(["-k", "--http2", `${url}/`]));
+  const answer = await eventually(600_000, () => machine.curl(["-k", "--http2", `${url}/`]));
   expect(answer).toContain("hello from the CVM");
   expect(await machine.curl(["-k", `${url}/evidences/`])).toContain("<time datetime=");
 
@@ -89,7 +89,7 @@ export async function serveCustomDomain(
   ]);
   expect(verified).toMatch(/^ok +CAA records: shop\.example\.localhost lets nobody issue but account/m);
   expect(verified).toContain("endpoint verified (simulated platform)");
-  await machine.dstack(["rm", "--force", id], { timeoutMs: 120_000 });
+  await machine.dstack(["rm", "--force", id], { timeoutMs: 300_000 });
 }
 
 async function eventually<T>(limitMs: number, attempt: () => Promise<T>): Promise<T> {

@@ -15,6 +15,15 @@ export interface Outcome {
   err: string;
 }
 
+/** Ends a process, unless it has ended meanwhile. */
+export function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (err) {
+    if (!(err instanceof Error && "code" in err && err.code === "ESRCH")) throw err;
+  }
+}
+
 /** A network namespace with only a loopback device, in which a whole local installation runs. */
 export class Machine {
   private constructor(
@@ -33,7 +42,7 @@ export class Machine {
   }
 
   /** Runs a command inside the namespace; a failing one is an outcome, not an error. */
-  async run(command: string, args: readonly string[], timeoutMs = 60_000): Promise<Outcome> {
+  async run(command: string, args: readonly string[], timeoutMs = 180_000): Promise<Outcome> {
     const result = await execa("ip", ["netns", "exec", this.namespace, command, ...args], {
       reject: false,
       timeout: timeoutMs,
@@ -61,7 +70,7 @@ export class Machine {
     args: readonly string[],
     options: { code?: number; timeoutMs?: number } = {},
   ): Promise<string> {
-    const outcome = await this.run(join(checkout, "scripts", "dstack"), args, options.timeoutMs ?? 120_000);
+    const outcome = await this.run(join(checkout, "scripts", "dstack"), args, options.timeoutMs ?? 300_000);
     if (outcome.code !== (options.code ?? 0)) {
       throw new Error(`dstack ${args.join(" ")} ended with ${outcome.code}:\n${outcome.err}\n${outcome.out}`);
     }
@@ -73,7 +82,7 @@ export class Machine {
   }
 
   /** curl, which is how people and the first release's documents talk to this. */
-  async curl(args: readonly string[], timeoutMs = 60_000): Promise<string> {
+  async curl(args: readonly string[], timeoutMs = 180_000): Promise<string> {
     const outcome = await this.run("curl", ["-sS", "--fail-with-body", ...args], timeoutMs);
     if (outcome.code !== 0)
       throw new Error(`curl ${args.join(" ")} ended with ${outcome.code}: ${outcome.err} ${outcome.out}`);
@@ -161,7 +170,9 @@ export class Machine {
   }
 
   async destroy(): Promise<void> {
-    await this.run(join(checkout, "scripts", "dstack"), ["down", "--purge"], 180_000);
+    await this.run(join(checkout, "scripts", "dstack"), ["down", "--purge"], 600_000);
+    // What a failed test has left, and `down` does not know of.
+    for (const line of await this.processes()) killIfThere(Number.parseInt(line));
     await execa("ip", ["netns", "del", this.namespace], { reject: false });
     await rm(join("/etc/netns", this.namespace), { recursive: true, force: true });
     await rm(this.home, { recursive: true, force: true });

@@ -3,11 +3,12 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { killIfThere } from "./machine.js";
 
 export const checkout = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
 
 /** A daemon gives itself ten seconds. */
-const STOP_LIMIT_MS = 20_000;
+const STOP_LIMIT_MS = 60_000;
 
 /** An operator's build directory and its daemons, in a network namespace of their own: the usual ports are free there. */
 export class OperatorSite {
@@ -35,7 +36,7 @@ export class OperatorSite {
   async run(
     command: string,
     args: readonly string[] = [],
-    { timeoutMs = 60_000, env = {} }: { timeoutMs?: number; env?: Record<string, string> } = {},
+    { timeoutMs = 180_000, env = {} }: { timeoutMs?: number; env?: Record<string, string> } = {},
   ): Promise<{ exitCode: number | undefined; stdout: string; stderr: string }> {
     const { exitCode, stdout, stderr } = await execa("ip", this.#inside(command, args), {
       cwd: this.path(),
@@ -93,7 +94,7 @@ export class OperatorSite {
 
   async destroy(): Promise<void> {
     const { stdout } = await execa("ip", ["netns", "pids", this.namespace], { reject: false });
-    for (const pid of stdout.split("\n").filter((line) => line !== "")) process.kill(Number(pid), "SIGKILL");
+    for (const pid of stdout.split("\n").filter((line) => line !== "")) killIfThere(Number(pid));
     await Promise.all(this.#daemons.map(({ ended }) => ended));
     await execa("ip", ["netns", "del", this.namespace], { reject: false });
     await rm(this.root, { recursive: true, force: true });

@@ -19,7 +19,7 @@ interface Row {
   boot_progress?: string;
 }
 
-const UP_LIMIT_MS = 12 * 60_000;
+const UP_LIMIT_MS = 30 * 60_000;
 
 if (process.getuid?.() !== 0)
   console.log("not root: the tests in QEMU need it for WireGuard and network namespaces");
@@ -132,7 +132,7 @@ describe.runIf(process.getuid?.() === 0)(
       process.kill(before.daemons["teepod"]?.pid ?? 0, "SIGKILL");
       await until(
         "teepod is gone",
-        10_000,
+        120_000,
         async () =>
           !(await machine.processes()).some((p) => p.startsWith(`${before.daemons["teepod"]?.pid} `)),
       );
@@ -146,12 +146,12 @@ describe.runIf(process.getuid?.() === 0)(
       process.kill(before.daemons["tproxy"]?.pid ?? 0, "SIGKILL");
       await until(
         "tproxy is gone",
-        10_000,
+        120_000,
         async () =>
           !(await machine.processes()).some((p) => p.startsWith(`${before.daemons["tproxy"]?.pid} `)),
       );
       await machine.dstack(["up", "--no-example"], { timeoutMs: UP_LIMIT_MS });
-      await until("the app answers", 60_000, () =>
+      await until("the app answers", 300_000, () =>
         curlApp("/").then(
           (page) => page.includes("hello"),
           () => false,
@@ -178,9 +178,9 @@ describe.runIf(process.getuid?.() === 0)(
 
       expect(await machine.dstack(["logs", up.vm, "-n", "2000"])).toContain("Pulled");
 
-      await machine.dstack(["stop", up.vm], { timeoutMs: 180_000 });
+      await machine.dstack(["stop", up.vm], { timeoutMs: 600_000 });
       await machine.dstack(["start", up.vm]);
-      await until("the KMS refuses", 300_000, async () => (await vm()).boot_error !== undefined);
+      await until("the KMS refuses", 600_000, async () => (await vm()).boot_error !== undefined);
       expect((await vm()).boot_error).toContain("upgrade");
       await machine.dstack(["stop", "--force", up.vm]);
 
@@ -192,12 +192,12 @@ describe.runIf(process.getuid?.() === 0)(
       ]);
       expect(allowed, allowed.err).toMatchObject({ code: 0 });
       await machine.dstack(["start", up.vm]);
-      await until("the upgraded app is ready", 400_000, async () => {
+      await until("the upgraded app is ready", 900_000, async () => {
         const row = await vm();
         if (row.boot_error) throw new Error(row.boot_error);
         return row.boot_progress?.startsWith("ready") === true;
       });
-      await until("the app answers", 60_000, () =>
+      await until("the app answers", 300_000, () =>
         curlApp("/").then(
           (page) => page.includes("hello"),
           () => false,
@@ -217,27 +217,23 @@ describe.runIf(process.getuid?.() === 0)(
       expect(await machine.dstack(["verify", up.vm])).toContain("quote verified (simulated platform)");
     });
 
-    it(
-      "C5: an ingress in a CVM serves a custom domain through tproxy, and dstack verify follows its evidence",
-      { timeout: 25 * 60_000 },
-      async () => {
-        const { info } = JSON.parse(
-          await machine.curl([
-            ...(await authorized(machine)),
-            `${await teepodUrl(machine)}/prpc/Teepod.GetInfo?id=${up.vm}`,
-          ]),
-        ) as { info: { configuration: { compose_file: string } } };
-        const app = /image: (dstack\/hello@sha256:[0-9a-f]{64})/.exec(info.configuration.compose_file)?.[1];
-        const began = Date.now();
-        await serveCustomDomain(machine, app ?? "", await trust(machine));
-        console.log(`the custom domain took ${((Date.now() - began) / 1000).toFixed(0)} s`);
-      },
-    );
+    it("C5: an ingress in a CVM serves a custom domain through tproxy, and dstack verify follows its evidence", async () => {
+      const { info } = JSON.parse(
+        await machine.curl([
+          ...(await authorized(machine)),
+          `${await teepodUrl(machine)}/prpc/Teepod.GetInfo?id=${up.vm}`,
+        ]),
+      ) as { info: { configuration: { compose_file: string } } };
+      const app = /image: (dstack\/hello@sha256:[0-9a-f]{64})/.exec(info.configuration.compose_file)?.[1];
+      const began = Date.now();
+      await serveCustomDomain(machine, app ?? "", await trust(machine));
+      console.log(`the custom domain took ${((Date.now() - began) / 1000).toFixed(0)} s`);
+    });
 
     it("a removed VM leaves nothing, and down leaves no process, interface or file behind", async () => {
-      await machine.dstack(["rm", "--force", up.vm], { timeoutMs: 120_000 });
+      await machine.dstack(["rm", "--force", up.vm], { timeoutMs: 300_000 });
       expect(await machine.json<Row[]>(["ls"])).toEqual([]);
-      await machine.dstack(["down", "--purge"], { timeoutMs: 180_000 });
+      await machine.dstack(["down", "--purge"], { timeoutMs: 600_000 });
       expect(await machine.processes()).toEqual([]);
       expect(await machine.interfaces()).toEqual(["lo"]);
       expect(await machine.files()).toEqual([]);

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { OperatorSite } from "./operator-site.js";
 
 const BOOT = fileURLToPath(new URL("boot-systemd.sh", import.meta.url));
-const BOOT_LIMIT_MS = 60_000;
+const BOOT_LIMIT_MS = 300_000;
 
 /** A real systemd for one site: process 1 of its own namespaces, in the site's network. */
 export class SystemdHost {
@@ -44,7 +44,7 @@ export class SystemdHost {
     const { exitCode, stdout, stderr } = await execa(
       "nsenter",
       ["-t", String(this.pid), "-p", "-m", "-u", "-i", "-n", "-C", "-r", "-w", ...command],
-      { reject: false, timeout: 90_000, stdin: "ignore" },
+      { reject: false, timeout: 300_000, stdin: "ignore" },
     );
     return { exitCode, stdout, stderr };
   }
