@@ -56,7 +56,7 @@ export interface Machine {
 /** Fetches and builds what the VM needs. Kernel and module are kept for the next time, the rest goes into `dir`. */
 export async function buildMachine(dir: string): Promise<Machine> {
   const kernel = join(cache, "test-kernel");
-  await run(here("kernel.sh"), [kernel], { timeout: 600_000 });
+  await run(here("kernel.sh"), [kernel], { timeout: 1_800_000 });
   const release = (await readFile(join(kernel, "release"), "utf8")).trim();
 
   const root = join(dir, "root");

@@ -199,7 +199,7 @@ async function badService(is: QgsMood, reason: RegExp): Promise<void> {
 }
 
 async function comesBack(provider: QuoteProvider): Promise<void> {
-  for (const until = Date.now() + 10_000; ;) {
+  for (const until = Date.now() + 120_000; ;) {
     const data = someData();
     const answer = await provider.getReport(data).catch((err: unknown) => err);
     if (answer instanceof Uint8Array) return;

@@ -11,7 +11,7 @@ import type { TestTd } from "./test-td.js";
 const run = promisify(execFile);
 
 /** Long enough for a good call on an emulated machine with a busy host, short enough for a test of a hang. */
-export const LIMIT_MS = 1500;
+export const LIMIT_MS = 3000;
 /** For providers whose device is going to hang. The others have the limits of the guest's programs. */
 export const IMPATIENT = { callMs: LIMIT_MS, qgsMs: LIMIT_MS / 2, quoteMs: 2 * LIMIT_MS };
 export const someData = (): Uint8Array => new Uint8Array(randomBytes(64));
@@ -44,14 +44,17 @@ export async function fails(promise: Promise<unknown>, code: string): Promise<vo
   await assert.rejects(promise, { code });
 }
 
-/** The work ends before the limit, with room for a slow machine. */
+/** A machine may be so much slower than one that has nothing else to do. */
+const SLOWER = 10;
+
+/** The work ends by itself, and is not what the limit of the assertion ends. @param ms where little else runs */
 export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   const started = Date.now();
   try {
     return await work;
   } finally {
     const took = Date.now() - started;
-    assert.ok(took < ms, `took ${took} ms`);
+    assert.ok(took < SLOWER * ms, `took ${took} ms`);
   }
 }
 
