@@ -162,6 +162,7 @@ describe("GetAppKey", () => {
       instance_id: guest.instanceId,
       anchor: "simulated",
       tcb_status: "UpToDate",
+      ppid: expect.stringMatching(/^[0-9a-f]{32}$/),
       certificate: new X509Certificate(keys.certificateChain[0] ?? "").raw.toString("base64"),
     });
   });

@@ -172,10 +172,22 @@ const checkModule: Rule = ({ body }) => {
   return failed(check, "seam_refused", "the TDX module is not a released one of Intel");
 };
 
+/** The host chooses the version of a quote, and one with a report of TDX 1.0 has no place for MRSERVICETD. */
 const checkServiceTd: Rule = ({ body }) => {
   const check = "service TD";
-  if (body.mrServiceTd === undefined || isZero(body.mrServiceTd)) return passed(check, "none");
-  return failed(check, "seam_refused", "a service TD is bound to the TD");
+  const { mrServiceTd } = body;
+  if (mrServiceTd !== undefined) {
+    if (isZero(mrServiceTd)) return passed(check, "none");
+    return failed(check, "seam_refused", "a service TD is bound to the TD");
+  }
+  if ((readBits(body.tdAttributes) & attributeMask(["MIGRATABLE"])) === 0n) {
+    return passed(check, "none that could move the TD: it is not migratable");
+  }
+  return failed(
+    check,
+    "seam_refused",
+    "the TD is migratable, and its report, of TDX 1.0, does not tell whether a service TD is bound to it",
+  );
 };
 
 /** What whoever started the TD wrote into it. Nothing here relies on it: it is told, not judged. */

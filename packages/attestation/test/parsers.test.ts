@@ -8,6 +8,7 @@ import { readCertificate } from "../src/certificate.js";
 import {
   EvidenceError,
   MAX_EVENTS,
+  MAX_QUOTE_BYTES,
   QuoteError,
   checkRuntimeEvents,
   parseCcel,
@@ -187,6 +188,13 @@ describe("decodePem", () => {
     expect(() => decodePem(lines(most + 2), 1, "x")).toThrow("longer than");
     expect(() => decodePem("-".repeat(MAX_PEM_CHARS + 1), 1, "x")).toThrow("longer than");
     expect(() => decodePem("-".repeat(MAX_PEM_CHARS), 1, "x")).toThrow("begins no certificate");
+  });
+
+  it("E11: refuses a quote longer than any, though only zeros follow", () => {
+    const padded = (length: number): Uint8Array =>
+      concatBytes(good.quote, new Uint8Array(length - good.quote.length));
+    expect(parseQuote(padded(MAX_QUOTE_BYTES)).version).toBe(4);
+    expect(() => parseQuote(padded(MAX_QUOTE_BYTES + 1))).toThrow("longer than");
   });
 
   it("takes a chain with a last line feed or without, and with no second one", () => {

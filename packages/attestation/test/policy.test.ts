@@ -232,7 +232,11 @@ describe("E6: attributes of the TD", () => {
 
   it("passes a migratable TD only when that is allowed, and never a debug TD", () => {
     const td = { allowed_attributes: ["MIGRATABLE", "PERFMON", "PKS", "KL", "LASS"] };
-    expect(verdict({ td: { tdAttributes: bit(28, 29, 63) } }, { td })).toBe("accepted");
+    const migratable: CaseOptions = { td: { tdAttributes: bit(28, 29, 63) } };
+    expect(verdict({ ...migratable, quote: { version: 5 } }, { td })).toBe("accepted");
+    // A quote of TDX 1.0 cannot tell who may move it.
+    expect(verdict(migratable, { td })).toBe("seam_refused");
+    expect(verdict({ ...migratable, quote: { version: 5, bodyType: 2 } }, { td })).toBe("seam_refused");
     for (const n of [0, 1, 2, 3, 4, 5, 6, 7, 8, 62]) {
       expect(verdict({ td: { tdAttributes: bit(28, 29, n) } }, { td }), `bit ${n}`).toBe(
         "td_attributes_refused",

@@ -67,6 +67,12 @@ export class VerifiedPeer {
   readonly measurements: Measurements;
   readonly tcbStatus: string;
   readonly advisories: readonly string[];
+  /** 32 hex digits: the processor that vouches. Should its key get out, this tells what was given to whom. */
+  readonly ppid: string;
+  /** 12 hex digits: the kind of platform. */
+  readonly fmspc: string;
+  /** Of the collateral it was judged by. */
+  readonly tcbEvaluation: number;
   /** DER SubjectPublicKeyInfo of the key that the TLS handshake was made with. */
   readonly publicKeySpki: Uint8Array;
 
@@ -91,6 +97,9 @@ export class VerifiedPeer {
     };
     this.tcbStatus = quote.status;
     this.advisories = quote.advisories;
+    this.ppid = quote.ppid;
+    this.fmspc = quote.fmspc;
+    this.tcbEvaluation = quote.evaluationNumber;
     this.publicKeySpki = publicKeySpki;
   }
 

@@ -51,6 +51,14 @@ describe.skipIf(!existsSync("/usr/bin/systemd-analyze"))("the units that are shi
     expect(unit).toMatch(/^ExecReload=kill -HUP \$MAINPID$/m);
   });
 
+  it.each(["certbot", "kms", "tproxy"])(
+    "K4: dstack-%s leaves no core dump, which would hold its keys",
+    async (name) => {
+      const unit = await readFile(join(dir, "systemd", `dstack-${name}.service`), "utf8");
+      expect(unit).toMatch(/^LimitCORE=0$/m);
+    },
+  );
+
   it("are all there, and the places they write to", async () => {
     expect(await readdir(join(dir, "systemd"))).toEqual(NAMES.map((name) => `dstack-${name}.service`));
     expect((await stat(join(dir, "run", "certbot"))).isDirectory()).toBe(true);

@@ -21,5 +21,6 @@ export function entryForPeer(
     compose_hash: peer.composeHash,
     anchor: peer.anchor,
     tcb_status: peer.tcbStatus,
+    ppid: peer.ppid,
   };
 }

@@ -19,5 +19,7 @@ export const CertLogEntry = z.strictObject({
   /** `simulated`: no hardware stands behind the evidence it was issued for. */
   anchor: z.string().optional(),
   tcb_status: z.string().optional(),
+  /** The processor that vouched for it, 32 hex digits. */
+  ppid: z.string().optional(),
 });
 export type CertLogEntry = z.infer<typeof CertLogEntry>;
