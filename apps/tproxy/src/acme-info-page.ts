@@ -1,6 +1,6 @@
 import { hex, sha256 } from "@dstack/core";
 import type { FastifyInstance } from "fastify";
-import { readAcmeAccount } from "./certificate/acme-account.js";
+import { readAcmeAccounts } from "./certificate/acme-account.js";
 import type { TproxyContext } from "./context.js";
 
 /**
@@ -10,7 +10,7 @@ import type { TproxyContext } from "./context.js";
  */
 export function addAcmeInfo(app: FastifyInstance, context: TproxyContext): void {
   app.get("/.dstack/acme-info", async () => {
-    const account = await readAcmeAccount(context.acmeAccountFile);
+    const account = await readAcmeAccounts(context.acmeAccountFiles);
     return {
       base_domain: context.site.baseDomain,
       account_uri: account?.account_uri ?? "",

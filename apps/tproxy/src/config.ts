@@ -133,12 +133,18 @@ const tproxyConfig = z.strictObject({
     .optional(),
   wg,
   proxy: z.strictObject({
+    /** Together with `more_certificates` it names the wildcard of each base domain. */
     cert_chain: path,
     cert_key: path,
     /** Apps are `<id>[-<port>][s|g].<base_domain>`. */
     base_domain: baseDomain,
-    /** Further ones under which the same apps are reached; the certificate names them, too. Guests are told the first. */
+    /** Further ones under which the same apps are reached. Guests are told the first. */
     more_base_domains: z.array(baseDomain).max(63).default([]),
+    /** Further ones, found by the names in them: a name itself, else its parent's wildcard; the first that has it. */
+    more_certificates: z
+      .array(z.strictObject({ cert_chain: path, cert_key: path, acme_account_file: path.optional() }))
+      .max(63)
+      .default([]),
     /** Who carries the bytes: plain Node, or the engine in C in a process of its own, which is taken where it can run. */
     engine: z.enum(ENGINES).optional(),
     /** Relay threads of the native engine; as many as there are cores unless given. */

@@ -4,7 +4,7 @@ import type { Store } from "@dstack/store";
 import type { DataPlane } from "@dstack/tls-proxy";
 import type { KeyEvidenceStore } from "./certificate/key-evidence.js";
 import type { KeyHistory } from "./certificate/key-history.js";
-import type { ProxyCertificate } from "./certificate/proxy-certificate.js";
+import type { ProxyCertificates } from "./certificate/proxy-certificates.js";
 import type { TproxyMetrics } from "./metrics.js";
 import type { Redirect } from "./redirect.js";
 import type { Membership } from "./registry/membership.js";
@@ -36,11 +36,11 @@ export interface TproxyContext {
   readonly plane: DataPlane;
   /** Where plain HTTP is sent to HTTPS. */
   readonly redirect: Redirect | undefined;
-  readonly certificate: ProxyCertificate;
+  readonly certificates: ProxyCertificates;
   readonly keyHistory: KeyHistory;
   readonly keyEvidence: KeyEvidenceStore;
-  /** What certbot says about its accounts. */
-  readonly acmeAccountFile: string;
+  /** What certbots say about their accounts. */
+  readonly acmeAccountFiles: readonly string[];
   /** Gives the data plane the routes as they are now, or a moment later when others have asked for it just before. */
   readonly publishRoutes: () => Promise<void>;
   readonly metrics: TproxyMetrics;

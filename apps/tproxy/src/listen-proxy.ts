@@ -7,7 +7,7 @@ import type { TproxyMetrics } from "./metrics.js";
 
 /** What the proxy begins with. */
 export interface ProxyParts extends Required<Pick<DataPlaneOptions, "routes" | "lookup">> {
-  readonly certificate: CheckedCertificate | undefined;
+  readonly certificates: readonly CheckedCertificate[];
   /** Leads connections elsewhere; for tests. */
   readonly dial: Dial | undefined;
 }
@@ -19,7 +19,7 @@ export interface ProxyParts extends Required<Pick<DataPlaneOptions, "routes" | "
  */
 export function listenProxy(
   config: TproxyConfig,
-  { routes, certificate, lookup, dial }: ProxyParts,
+  { routes, certificates, lookup, dial }: ProxyParts,
   metrics: TproxyMetrics,
   log: Logger,
 ): Promise<{ readonly plane: DataPlane; readonly engine: Engine }> {
@@ -35,7 +35,7 @@ export function listenProxy(
           : [{ host, port: passthroughPort, proxyProtocolFrom, passthroughOnly: true }]),
       ],
       routes,
-      ...(certificate === undefined ? {} : { certificate }),
+      certificates,
       limits: limitsOf(config),
       lookup,
       onConnection: (report) => {

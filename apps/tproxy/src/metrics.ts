@@ -12,7 +12,7 @@ export interface TproxyMetrics {
   readonly registered: Counter<"anchor">;
   readonly refused: Counter<"reason">;
   readonly recycled: Counter;
-  readonly certificateEnd: Gauge;
+  readonly certificateEnd: Gauge<"names">;
   readonly certificateRefused: Counter;
   readonly certificateKeyQuoted: Gauge;
   readonly tunnelRestarts: Counter;
@@ -70,14 +70,16 @@ export function registerMetrics(
       "reason",
     ),
     recycled: counter("instances_recycled_total", "Instances forgotten because they were not seen for long"),
-    certificateEnd: gauge(
-      "certificate_not_after_seconds",
-      "Unix time at which the proxy's certificate runs out",
-    ),
+    certificateEnd: new Gauge({
+      name: "tproxy_certificate_not_after_seconds",
+      help: "Unix time at which a certificate of the proxy runs out",
+      labelNames: ["names"],
+      registers,
+    }),
     certificateRefused: counter("certificate_refused_total", "New certificates that were not taken into use"),
     certificateKeyQuoted: gauge(
       "certificate_key_quoted",
-      "1 when there is a quote for the key of the proxy's certificate",
+      "1 when there is a quote for the key of each certificate of the proxy",
     ),
     tunnelRestarts: counter("wireguard_restarts_total", "Times wireguard-go was found dead"),
     engine: new Gauge({

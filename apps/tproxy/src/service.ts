@@ -7,13 +7,13 @@ import { Challenges, createDaemonVerifier, listenRaRpc } from "@dstack/ra-rpc";
 import type { PeerVerifier } from "@dstack/ra-tls";
 import type { Store } from "@dstack/store";
 import { CustomDomains } from "@dstack/tls-proxy";
-import type { CheckedCertificate, DataPlane, Dial, ResolveTxt } from "@dstack/tls-proxy";
+import type { DataPlane, Dial, ResolveTxt } from "@dstack/tls-proxy";
 import type { WireGuardDevice } from "@dstack/wireguard-tools-wrapper";
 import { addAcmeInfo } from "./acme-info-page.js";
 import { listenAdmin } from "./admin/listen-admin.js";
 import { KeyEvidenceStore, quotesFromTappd } from "./certificate/key-evidence.js";
 import { KeyHistory } from "./certificate/key-history.js";
-import { ProxyCertificate } from "./certificate/proxy-certificate.js";
+import { ProxyCertificates } from "./certificate/proxy-certificates.js";
 import { describeNode } from "./config.js";
 import type { TproxyConfig } from "./config.js";
 import type { TproxyContext } from "./context.js";
@@ -76,7 +76,7 @@ export interface Tproxy extends AsyncDisposable {
   readonly redirectPort: number | undefined;
   /** Of the admin listener, where it is configured; 0 for a unix socket. */
   readonly adminPort: number | undefined;
-  /** Reads the certificate files now, not only at the next look. @returns why they are not in use; undefined where they are */
+  /** Reads the certificates' files now, not only at the next look. @returns why they are not in use; undefined where they are */
   reload(): Promise<string | undefined>;
   /** How long open connections may take to end when it is disposed of. */
   readonly finishMs: number;
@@ -86,7 +86,7 @@ export interface Tproxy extends AsyncDisposable {
  * Starts a tproxy: takes up the registrations and the tunnel a predecessor left, then listens.
  * @throws {InputError} files or configuration that cannot be used, or another tproxy with this state directory
  * @throws WireGuardError the tunnel cannot be made
- * @throws CertificateError the proxy's certificate does not fit
+ * @throws CertificateError one of the proxy's certificates does not fit, or a base domain has none
  * @throws PolicyError an allow-list that allows nothing (E9)
  */
 export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyParts> = {}): Promise<Tproxy> {
@@ -146,18 +146,23 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   }
   const baseDomains = [config.proxy.base_domain, ...config.proxy.more_base_domains];
   let plane: DataPlane | undefined;
-  let loaded: CheckedCertificate | undefined;
-  const certificate = await ProxyCertificate.load({
-    certPath: config.proxy.cert_chain,
-    keyPath: config.proxy.cert_key,
+  const certificates = await ProxyCertificates.load({
+    files: [config.proxy, ...config.proxy.more_certificates].map(
+      ({ cert_chain: certPath, cert_key: keyPath }) => ({
+        certPath,
+        keyPath,
+      }),
+    ),
     baseDomains,
     history: keyHistory,
     evidence: keyEvidence,
     log,
-    onLoaded: (next) => {
-      loaded = next;
-      plane?.setCertificate(next);
-      metrics.certificateEnd.set(Math.floor(next.notAfterMs / 1000));
+    onChanged: (current) => {
+      plane?.setCertificates(current);
+      metrics.certificateEnd.reset();
+      for (const { names, notAfterMs } of current) {
+        metrics.certificateEnd.set({ names: names.join(" ") }, Math.floor(notAfterMs / 1000));
+      }
     },
     onRefused: () => metrics.certificateRefused.inc(),
     onEvidence: (exists) => metrics.certificateKeyQuoted.set(Number(exists)),
@@ -177,7 +182,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     config,
     {
       routes: published,
-      certificate: loaded,
+      certificates: certificates.current,
       lookup: (domain, source) => domains.lookup(domain, source),
       dial: parts.dial,
     },
@@ -231,10 +236,13 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     tunnel,
     plane,
     redirect,
-    certificate,
+    certificates,
     keyHistory,
     keyEvidence,
-    acmeAccountFile: config.acme_account_file ?? join(config.state_dir, "acme-account.json"),
+    acmeAccountFiles: [
+      config.acme_account_file ?? join(config.state_dir, "acme-account.json"),
+      ...config.proxy.more_certificates.flatMap(({ acme_account_file: file }) => file ?? []),
+    ],
     publishRoutes: () => publishing.run(),
     metrics,
     log,
@@ -270,7 +278,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
   const loops = [
     membership.keep(stopping.signal),
     tunnel.run(context.publishRoutes, stopping.signal),
-    certificate.watch(stopping.signal),
+    certificates.watch(stopping.signal),
     recycleLoop(context, config.wg.recycle_after_secs, unixNow, stopping.signal),
   ];
   stack.defer(async () => {
@@ -289,7 +297,7 @@ export async function startTproxy(config: TproxyConfig, parts: Partial<TproxyPar
     passthroughPort: plane.listeners[1]?.port,
     redirectPort: redirect?.port,
     adminPort: admin?.port,
-    reload: () => certificate.reload(),
+    reload: () => certificates.reload(),
     finishMs,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
   };

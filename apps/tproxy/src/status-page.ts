@@ -1,6 +1,6 @@
 import { Html, html, pageHeaders, styleElement } from "@dstack/daemon";
 import type { FastifyInstance } from "fastify";
-import { readAcmeAccount } from "./certificate/acme-account.js";
+import { readAcmeAccounts } from "./certificate/acme-account.js";
 import type { TproxyContext } from "./context.js";
 
 const STYLE =
@@ -23,12 +23,15 @@ export function addStatusPage(
 
 /** Who may order certificates for the base domain, and what there is to check them with. */
 async function certificateSection(context: TproxyContext): Promise<Html> {
-  const { certificate, keyHistory, keyEvidence, acmeAccountFile } = context;
+  const { certificates, keyHistory, keyEvidence, acmeAccountFiles } = context;
   // A damaged file must not take the page away.
-  const account = await readAcmeAccount(acmeAccountFile).catch(() => undefined);
-  const end = certificate.current === undefined ? "" : new Date(certificate.current.notAfterMs).toISOString();
-  return html`<h2>Certificate</h2>
-    <p>Until ${end}; ${keyHistory.list().length} keys so far, <a href="/.dstack/acme-info">which</a>.</p>
+  const account = await readAcmeAccounts(acmeAccountFiles).catch(() => undefined);
+  return html`<h2>Certificates</h2>
+    ${certificates.current.map(
+      ({ names, notAfterMs }) =>
+        html`<p>${names.join(", ")}: until ${new Date(notAfterMs).toISOString()}.</p>`,
+    )}
+    <p>${keyHistory.list().length} keys so far, <a href="/.dstack/acme-info">which</a>.</p>
     <p>ACME account: <code>${account?.account_uri ?? "none told"}</code></p>
     ${(account?.caa ?? []).map((record) => html`<p>CAA: <code>${record}</code></p>`)}
     <p>

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { connect } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { X509Certificate } from "node:crypto";
 import { connect as connectTls } from "node:tls";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
@@ -38,7 +39,22 @@ async function startApp() {
 const fetchApp = (server: Tproxy, servername: string, path = "/") =>
   getText(`https://127.0.0.1:${server.proxyPort}`, path, { servername, headers: { host: servername } });
 
-function leafOf(server: Tproxy): Promise<string> {
+/** The native engine takes routes and certificates a moment after it was told. */
+const PATIENCE = { timeout: 60_000, interval: 50 };
+
+async function leafOf(server: Tproxy): Promise<string> {
+  for (const began = performance.now(); ;) {
+    try {
+      return await leafNow(server);
+    } catch (err) {
+      const isUnknown = err instanceof Error && /unrecognized name/.test(err.message);
+      if (!isUnknown || performance.now() - began > PATIENCE.timeout) throw err;
+      await wait(PATIENCE.interval);
+    }
+  }
+}
+
+function leafNow(server: Tproxy): Promise<string> {
   return new Promise((resolve, reject) => {
     const servername = `${idOf("app")}.${BASE}`;
     const socket = connectTls(
@@ -176,7 +192,7 @@ describe("the proxy's certificate", () => {
       expect(await leafOf(server)).toBe(before);
       await copyFile(join(site.dir, "next.key"), join(site.dir, "wildcard.key"));
       expect(await server.reload()).toBeUndefined();
-      expect(await leafOf(server)).not.toBe(before);
+      await expect.poll(() => leafOf(server), PATIENCE).not.toBe(before);
     }
     await using server = await start(site);
     await using client = rpcClient(server.url);

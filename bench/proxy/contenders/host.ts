@@ -32,12 +32,14 @@ const options = {
     backends: new Map(site.ids.map((id) => [id, [{ appId: id, instanceId: id, host: APP_ADDRESS }]])),
     allowedPorts: [{ from: 1, to: 65535 }],
   },
-  certificate: checkCertificate({
-    certPem: readFileSync(site.certPath, "utf8"),
-    keyPem: readFileSync(site.keyPath, "utf8"),
-    baseDomains: [BASE_DOMAIN],
-    now: new Date(),
-  }),
+  certificates: [
+    checkCertificate({
+      certPem: readFileSync(site.certPath, "utf8"),
+      keyPem: readFileSync(site.keyPath, "utf8"),
+      baseDomains: [BASE_DOMAIN],
+      now: new Date(),
+    }),
+  ],
   limits: { connections: 9_900, connectionsPerApp: MANY, connectionsPerSource: MANY },
   onConnection: ({ outcome, durationMs }: ConnectionReport) =>
     durations.observe({ outcome }, durationMs / 1000),

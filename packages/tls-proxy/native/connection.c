@@ -194,8 +194,13 @@ void connection_route(struct connection *connection) {
 }
 
 static void start_tls(struct connection *connection) {
-  if (!tls_begin(connection->client)) {
-    return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
+  switch (tls_begin(connection->client, connection->server_name)) {
+    case TLS_NO_CERTIFICATE:
+      return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
+    case TLS_NO_MEMORY:
+      return refuse_with_alert(connection, OUTCOME_INTERNAL_ERROR, ALERT_INTERNAL_ERROR);
+    case TLS_BEGUN:
+      break;
   }
   connection_enter(connection, STEP_HANDSHAKE, connection->worker->engine->limits.handshake_us);
   go_on_with_handshake(connection);
@@ -220,9 +225,6 @@ void connection_go_to(struct connection *connection, const uint8_t id[ID_BYTES],
     return refuse_with_alert(connection, OUTCOME_TOO_MANY_OF_APP, ALERT_INTERNAL_ERROR);
   }
   if (mode == MODE_PASSTHROUGH) return dial_start(connection);
-  if (!tls_has_certificate(worker->engine)) {
-    return refuse_with_alert(connection, OUTCOME_UNKNOWN_NAME, ALERT_UNRECOGNIZED_NAME);
-  }
   start_tls(connection);
 }
 

@@ -150,11 +150,14 @@ static bool start(struct engine *engine, struct cursor fields) {
   return engine->workers[0]->loop.stopped || tell_started(engine);
 }
 
-static bool set_certificate(struct engine *engine, struct cursor fields) {
-  struct cursor chain = cursor_vector(&fields, 4), key = cursor_vector(&fields, 4);
+static bool set_certificates(struct engine *engine, struct cursor fields) {
+  struct certificates *read = certificates_read(&fields);
   if (fields.failed) return false;
-  if (tls_set_certificate(engine, chain, key)) return true;
-  control_begin(&engine->control, EVENT_REFUSED_CERTIFICATE);
+  if (read != NULL) {
+    tls_set_certificates(engine, read);
+    return true;
+  }
+  control_begin(&engine->control, EVENT_REFUSED_CERTIFICATES);
   return control_end(&engine->control);
 }
 
@@ -175,8 +178,8 @@ static bool on_command(struct control *control, enum command command, struct cur
       return start(engine, fields);
     case COMMAND_ROUTES:
       return routes_update(&engine->routes, fields);
-    case COMMAND_CERTIFICATE:
-      return set_certificate(engine, fields);
+    case COMMAND_CERTIFICATES:
+      return set_certificates(engine, fields);
     case COMMAND_FOUND:
       return pass_answer(engine, fields);
     case COMMAND_ACCEPTING:

@@ -2,10 +2,11 @@
 #ifndef DSTACK_PROXY_ENGINE_H
 #define DSTACK_PROXY_ENGINE_H
 
-#include <openssl/ssl.h>
+#include <openssl/bio.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "certificates.h"
 #include "control.h"
 #include "counts.h"
 #include "limits.h"
@@ -17,7 +18,7 @@ struct engine {
   struct limits limits;  // never changed once there are connections
   struct routes routes;
   pthread_mutex_t tls_lock;
-  SSL_CTX *tls;  // under the lock; NULL until there is a certificate
+  struct certificates *certificates;  // under the lock; NULL until there are any
   BIO_METHOD *tls_bio;
   struct counts sources, apps, instances;
   atomic_uint_fast64_t last_connection;

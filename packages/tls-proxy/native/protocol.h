@@ -10,6 +10,8 @@
 #define MAX_THREADS 16
 #define MAX_BASE_DOMAINS 64
 #define MAX_PORT_RANGES 64
+#define MAX_CERTIFICATES 64
+#define MAX_CERTIFICATE_NAMES 65536
 #define MAX_PREFIXES 32
 #define MAX_HEADER_PORTS 18  // an app's 16, and its guest agent's two
 #define MAX_PUBLIC_PORTS 66
@@ -18,7 +20,7 @@
 enum command {
   COMMAND_START = 1,        // limits, threads, whether to accept yet, listeners
   COMMAND_ROUTES = 2,       // base domains, port ranges, ids gone, ids with their backends
-  COMMAND_CERTIFICATE = 3,  // chain, key
+  COMMAND_CERTIFICATES = 3,  // chains and keys, names with the index of their certificate
   COMMAND_FOUND = 4,        // answer to EVENT_LOOKUP: its number, whether there is anything, id, port
   COMMAND_STOP = 5,         // end everything, then the process
   // These have a number, which their answer repeats. Each thread answers.
@@ -33,7 +35,7 @@ enum event {
   EVENT_LOOKUP = 3,   // number, domain, source
   EVENT_COUNTS = 4,   // open now, and the apps and instances whose counts have changed
   EVENT_REPORTS = 5,  // connections that are over, one after the other
-  EVENT_REFUSED_CERTIFICATE = 6,
+  EVENT_REFUSED_CERTIFICATES = 6,
   EVENT_CONNECTIONS = 7,  // number, open connections
   EVENT_DONE = 8,         // number
 };

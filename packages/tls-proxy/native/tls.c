@@ -2,20 +2,12 @@
 
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "connection.h"
 #include "engine.h"
 
-// One read takes four whole records.
-#define READ_AHEAD_BYTES 65536
-// 1 per connection in place of 2: clients that keep several open at once get one on each.
-#define TICKETS 1
-// AES-128 first: as good for a session, and 6-8 % cheaper in bulk.
-#define TLS13_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define TLS12_SUITES "ECDHE+AESGCM:ECDHE+CHACHA20"
 // Records of one read, their headers and tags, and room for tickets and alerts.
 #define RECORDS_BYTES (SCRATCH_BYTES + (64u << 10))
 
@@ -85,118 +77,33 @@ bool tls_init(struct engine *engine) {
 }
 
 void tls_free(struct engine *engine) {
-  SSL_CTX_free(engine->tls);
+  certificates_free(engine->certificates);
   BIO_meth_free(engine->tls_bio);
 }
 
 void tls_prepare(struct worker *worker) { worker->records.most = RECORDS_BYTES; }
 
-// --- certificate ---
-
-static bool is_offered(const char *protocol, const unsigned char *offered, size_t length) {
-  struct cursor list = cursor_over(offered, length);
-  while (list.left > 0) {
-    struct cursor one = cursor_vector(&list, 1);
-    if (one.left == strlen(protocol) && memcmp(one.at, protocol, one.left) == 0) return true;
-  }
-  return false;
-}
-
-// We forward bytes, so HTTP/2 may only be agreed on where the app speaks it in clear text, which `g` names say; and not
-// with a browser, which would send other apps' requests along on a connection whose certificate is theirs, too
-// (docs/decisions/http2-coalescing.md): every browser also offers http/1.1.
-static int choose_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *length, const unsigned char *offered,
-                           unsigned int offered_length, void *unused) {
-  static const unsigned char h2[] = "\x02h2", http1[] = "\x08http/1.1";
-  const struct end *end = SSL_get_app_data(ssl);
-  bool is_http2 = end->connection->mode == MODE_HTTP2;
-  unsigned char *found;
-  (void)unused;
-  if (is_http2 && is_offered("http/1.1", offered, offered_length)) return SSL_TLSEXT_ERR_ALERT_FATAL;
-  int result = SSL_select_next_proto(&found, length, is_http2 ? h2 : http1,
-                                     (unsigned int)(is_http2 ? sizeof h2 : sizeof http1) - 1, offered, offered_length);
-  *chosen = found;
-  if (result == OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_OK;
-  return is_http2 ? SSL_TLSEXT_ERR_ALERT_FATAL : SSL_TLSEXT_ERR_NOACK;  // not everything is HTTP
-}
-
-static bool use_chain(SSL_CTX *context, struct cursor pem) {
-  BIO *bio = BIO_new_mem_buf(pem.at, (int)pem.left);
-  X509 *certificate;
-  size_t count = 0;
-  bool good = bio != NULL;
-  while (good && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
-    good = (count == 0 ? SSL_CTX_use_certificate(context, certificate)
-                       : (int)SSL_CTX_add1_chain_cert(context, certificate)) == 1;
-    X509_free(certificate);
-    count++;
-  }
-  BIO_free(bio);
-  return good && count > 0;
-}
-
-static bool use_key(SSL_CTX *context, struct cursor pem) {
-  BIO *bio = BIO_new_mem_buf(pem.at, (int)pem.left);
-  EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-  bool good = key != NULL && SSL_CTX_use_PrivateKey(context, key) == 1 && SSL_CTX_check_private_key(context) == 1;
-  EVP_PKEY_free(key);
-  BIO_free(bio);
-  return good;
-}
-
-static SSL_CTX *make_context(struct cursor chain_pem, struct cursor key_pem) {
-  static const unsigned char session_context[] = "dstack tproxy";
-  SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-  if (context == NULL) return NULL;
-  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_COMPRESSION |
-                                   SSL_OP_CIPHER_SERVER_PREFERENCE);
-  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);  // sessions travel in tickets
-  SSL_CTX_set_read_ahead(context, 1);
-  SSL_CTX_set_default_read_buffer_len(context, READ_AHEAD_BYTES);
-  SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
-  bool good = SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
-              SSL_CTX_set_ciphersuites(context, TLS13_SUITES) == 1 &&
-              SSL_CTX_set_cipher_list(context, TLS12_SUITES) == 1 && SSL_CTX_set_num_tickets(context, TICKETS) == 1 &&
-              SSL_CTX_set_session_id_context(context, session_context, sizeof session_context - 1) == 1 &&
-              use_chain(context, chain_pem) && use_key(context, key_pem);
-  ERR_clear_error();
-  if (good) return context;
-  SSL_CTX_free(context);
-  return NULL;
-}
-
-bool tls_set_certificate(struct engine *engine, struct cursor chain_pem, struct cursor key_pem) {
-  if (chain_pem.left > INT32_MAX || key_pem.left > INT32_MAX) return false;
-  SSL_CTX *context = make_context(chain_pem, key_pem);
-  if (context == NULL) return false;
+void tls_set_certificates(struct engine *engine, struct certificates *certificates) {
   pthread_mutex_lock(&engine->tls_lock);
-  SSL_CTX *before = engine->tls;
-  engine->tls = context;
+  struct certificates *before = engine->certificates;
+  engine->certificates = certificates;
   pthread_mutex_unlock(&engine->tls_lock);
-  SSL_CTX_free(before);  // open connections hold on to theirs
-  return true;
-}
-
-bool tls_has_certificate(struct engine *engine) {
-  pthread_mutex_lock(&engine->tls_lock);
-  bool has = engine->tls != NULL;
-  pthread_mutex_unlock(&engine->tls_lock);
-  return has;
+  certificates_free(before);  // open connections hold on to theirs
 }
 
 // --- connections ---
 
-bool tls_begin(struct end *end) {
+enum tls_begin tls_begin(struct end *end, const char *server_name) {
   struct engine *engine = end->connection->worker->engine;
   BIO *bio = BIO_new(engine->tls_bio);
   pthread_mutex_lock(&engine->tls_lock);
-  SSL *ssl = bio == NULL ? NULL : SSL_new(engine->tls);
+  SSL_CTX *context = certificates_find(engine->certificates, server_name);
+  SSL *ssl = bio == NULL || context == NULL ? NULL : SSL_new(context);
   pthread_mutex_unlock(&engine->tls_lock);
   if (ssl == NULL) {
     BIO_free(bio);
     ERR_clear_error();
-    return false;
+    return context == NULL ? TLS_NO_CERTIFICATE : TLS_NO_MEMORY;
   }
   BIO_set_data(bio, end);
   BIO_set_init(bio, 1);
@@ -204,7 +111,7 @@ bool tls_begin(struct end *end) {
   SSL_set_app_data(ssl, end);
   SSL_set_accept_state(ssl);
   end->tls = ssl;
-  return true;
+  return TLS_BEGUN;
 }
 
 // Sends what the last call of OpenSSL has written. False: broken, or no memory.

@@ -3,6 +3,7 @@
 #ifndef DSTACK_PROXY_TLS_H
 #define DSTACK_PROXY_TLS_H
 
+#include "certificates.h"
 #include "end.h"
 
 struct engine;
@@ -12,12 +13,12 @@ struct worker;
 bool tls_init(struct engine *engine);
 void tls_free(struct engine *engine);
 void tls_prepare(struct worker *worker);
-// Connections from now on get this certificate. False, with the old one kept, when it cannot be used.
-bool tls_set_certificate(struct engine *engine, struct cursor chain_pem, struct cursor key_pem);
+// Connections from now on get these certificates, which are the engine's then.
+void tls_set_certificates(struct engine *engine, struct certificates *certificates);
 
-bool tls_has_certificate(struct engine *engine);
-// Begins TLS as the server. False: no memory.
-bool tls_begin(struct end *end);
+// Begins TLS as the server of that name.
+enum tls_begin { TLS_BEGUN, TLS_NO_CERTIFICATE, TLS_NO_MEMORY };
+enum tls_begin tls_begin(struct end *end, const char *server_name);
 enum tls_handshake { TLS_GOES_ON, TLS_DONE, TLS_FAILED };
 enum tls_handshake tls_handshake(struct end *end);
 // Whether both sides have agreed on http/1.1.

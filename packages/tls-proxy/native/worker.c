@@ -81,7 +81,7 @@ void worker_command(struct worker *worker, enum command command, struct cursor f
       return end_some(worker, fields);
     case COMMAND_START:
     case COMMAND_ROUTES:
-    case COMMAND_CERTIFICATE:
+    case COMMAND_CERTIFICATES:
       return;  // the engine's
   }
 }

@@ -96,7 +96,7 @@ export async function run(options: AttackOptions): Promise<AttackResult> {
       { host: "127.0.0.1", port: 0, proxyProtocolFrom: ["127.0.0.1"] },
     ],
     routes: routes(appPort),
-    ...(certificates[0] === undefined ? {} : { certificate: certificates[0] }),
+    certificates: certificates.slice(0, 1),
     threads: 4,
     command: options.command,
     limits: {
@@ -122,7 +122,7 @@ export async function run(options: AttackOptions): Promise<AttackResult> {
       await sleep(randomInt(30));
       await pick<() => unknown>(
         () => plane.setRoutes(routes(appPort)),
-        () => plane.setCertificate(pick(...certificates)),
+        () => plane.setCertificates([pick(...certificates)]),
         () => plane.connections(pick(1, 100, 10_000)),
         () => plane.drain({ instanceId: pick(...INSTANCES) }, pick(0, 20)),
         () => (randomInt(20) === 0 ? plane.drain("all", 0) : undefined),

@@ -93,8 +93,8 @@ export interface ConnectionReport {
 export interface DataPlaneOptions {
   readonly listeners: readonly ListenerOptions[];
   readonly routes: RouteTable;
-  /** Without one, names that need termination are refused as unknown. */
-  readonly certificate?: CheckedCertificate;
+  /** Each is served under its names. A name that needs termination and has none is refused as unknown. */
+  readonly certificates?: readonly CheckedCertificate[];
   /**
    * Asked for names outside the base domains, while the connection waits. Absent: there are no custom domains.
    * `source` is an IPv4 address or an IPv6 /64: who is to be limited.
@@ -142,8 +142,8 @@ export interface DataPlane extends AsyncDisposable {
   readonly listeners: readonly { readonly host: string; readonly port: number }[];
   /** For new connections from a moment on; open ones stay. */
   setRoutes(routes: RouteTable): void;
-  /** For new connections from a moment on; open ones keep the one they began with. */
-  setCertificate(certificate: CheckedCertificate): void;
+  /** In place of all there were: for new connections from a moment on; open ones keep the one they began with. */
+  setCertificates(certificates: readonly CheckedCertificate[]): void;
   stats(): DataPlaneStats;
   /** Those open now, the newest first, `most` at most. */
   connections(most: number): Promise<readonly OpenConnection[]>;

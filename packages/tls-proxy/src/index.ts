@@ -25,7 +25,7 @@ export type { NativeDataPlaneOptions } from "./native/native-data-plane.js";
 export { parsePrefix } from "./ip-bytes.js";
 export { DEFAULT_LIMITS } from "./limits.js";
 export type { Limits } from "./limits.js";
-export { CertificateError, CheckedCertificate, checkCertificate } from "./certificate.js";
+export { CertificateError, CheckedCertificate, checkCertificate, checkCoverage } from "./certificate.js";
 export type { CertificateToCheck } from "./certificate.js";
 export { CustomDomains, parseTxtAddress } from "./custom-domains.js";
 export type { CustomDomainOptions, ResolveTxt } from "./custom-domains.js";

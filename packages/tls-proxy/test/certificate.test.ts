@@ -1,7 +1,9 @@
 import { X509Certificate } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { checkCertificate } from "../src/index.js";
-import { makeCertificate } from "./certificates.js";
+import { checkCertificate, checkCoverage } from "../src/index.js";
+import { certificatesByName, forServerName } from "../src/certificate.js";
+import { parseServerName } from "../src/server-name.js";
+import { makeCertificate, weakCertificate } from "./certificates.js";
 
 const baseDomains = ["app.example.org"];
 const good = makeCertificate("*.app.example.org");
@@ -24,9 +26,9 @@ describe("checkCertificate", () => {
     ["one that is not valid yet", { ...good, baseDomains, now: yesterday }, "out_of_date"],
     ["another name", { ...good, baseDomains: ["other.example.org"], now: now() }, "wrong_names"],
     [
-      "a name for only one of two domains",
-      { ...good, baseDomains: [...baseDomains, "b.org"], now: now() },
-      "wrong_names",
+      "a key too short for TLS",
+      { ...weakCertificate("*.app.example.org"), baseDomains, now: now() },
+      "unusable",
     ],
     ["an empty file", { ...good, certPem: "", baseDomains, now: now() }, "unreadable"],
     ["half a file", { ...good, certPem: good.certPem.slice(0, 300), baseDomains, now: now() }, "unreadable"],
@@ -42,6 +44,43 @@ describe("checkCertificate", () => {
 
   it("P6: wants the wildcard itself; one app's own name is not enough", () => {
     const single = makeCertificate(`${"0".repeat(39)}1.app.example.org`);
-    expect(() => checkCertificate({ ...single, baseDomains, now: now() })).toThrow(/does not name \*\.app/);
+    const checked = checkCertificate({ ...single, baseDomains, now: now() });
+    expect(() => checkCoverage([checked], baseDomains)).toThrow(/none names \*\.app\.example\.org/);
+  });
+
+  it("P6: wants each of the base domains named by one certificate or another", () => {
+    const both = [...baseDomains, "b.org"];
+    const org = checkCertificate({ ...good, baseDomains: both, now: now() });
+    expect(() => checkCoverage([org], both)).toThrow(/none names \*\.b\.org/);
+    const b = checkCertificate({ ...makeCertificate("*.b.org"), baseDomains: both, now: now() });
+    expect(() => checkCoverage([org, b], both)).not.toThrow();
+  });
+
+  it("P6: serves only names of one label under a base domain, and finds each by RFC 9525", () => {
+    const many = makeCertificate(
+      "*.app.example.org",
+      "X1.App.Example.org",
+      "a.b.app.example.org",
+      "app.example.org",
+      "x*.app.example.org",
+      "*.other.org",
+      "y.other.org",
+      "*",
+      "*.org",
+    );
+    const [first, second] = [good, many].map((pair) =>
+      checkCertificate({ ...pair, baseDomains, now: now() }),
+    );
+    expect(second?.names).toEqual(["*.app.example.org", "x1.app.example.org"]);
+    const byName = certificatesByName([first, second].filter((one) => one !== undefined));
+    const found = (name: string) => {
+      const parsed = parseServerName(name);
+      return parsed && forServerName(byName, parsed);
+    };
+    expect(found("x1.app.example.org")).toBe(second);
+    expect(found("x2.app.example.org")).toBe(first); // both have the wildcard
+    for (const other of ["a.b.app.example.org", "app.example.org", "y.other.org"]) {
+      expect(found(other)).toBeUndefined();
+    }
   });
 });

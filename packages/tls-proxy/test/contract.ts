@@ -18,7 +18,7 @@ export type MakeDataPlane = (options: DataPlaneOptions & { limits?: Partial<Limi
 export function dataPlaneContract(make: MakeDataPlane): void {
   const start: Start = (options = {}) =>
     make({
-      ...{ listeners: listenHere, routes: routesTo(backend()), certificate },
+      ...{ listeners: listenHere, routes: routesTo(backend()), certificates: [certificate] },
       ...options,
       limits: { ...PATIENT, ...options.limits },
     });

@@ -34,7 +34,7 @@ describe("js data plane", () => {
     await using plane = await createJsDataPlane({
       listeners: listenHere,
       routes: routesTo(backend("10.0.3.2")),
-      certificate: checkCertificate({ ...wildcard, baseDomains: [BASE], now: new Date() }),
+      certificates: [checkCertificate({ ...wildcard, baseDomains: [BASE], now: new Date() })],
       dial: (address) => {
         dialled.push(address);
         return connect({ port: app.port, host: "127.0.0.1", allowHalfOpen: true });

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { checkCertificate, createNativeDataPlane } from "../src/index.js";
-import type { DataPlane, NativeDataPlaneOptions } from "../src/index.js";
+import type { CheckedCertificate, DataPlane, NativeDataPlaneOptions } from "../src/index.js";
 import { engineCommand } from "../src/native/engine-command.js";
 import {
   APP,
@@ -30,7 +30,7 @@ const certificate = checkCertificate({ ...wildcard, baseDomains: [BASE], now: ne
 
 const start = (options: Partial<NativeDataPlaneOptions> = {}): Promise<DataPlane> =>
   createNativeDataPlane({
-    ...{ listeners: listenHere, routes: routesTo(backend()), certificate, limits: PATIENT },
+    ...{ listeners: listenHere, routes: routesTo(backend()), certificates: [certificate], limits: PATIENT },
     ...options,
   });
 
@@ -125,12 +125,13 @@ describe("native data plane", () => {
   });
 
   it("P6: does not start with a certificate that OpenSSL does not take", async () => {
-    const weak = checkCertificate({ ...weakCertificate(`*.${BASE}`), baseDomains: [BASE], now: new Date() });
-    await expect(start({ certificate: weak })).rejects.toThrow(/does not take the certificate/);
+    // As if it had passed the checks that stand in front.
+    const weak = { ...certificate, ...weakCertificate(`*.${BASE}`) } as CheckedCertificate;
+    await expect(start({ certificates: [weak] })).rejects.toThrow(/does not take the certificates/);
     const troubles: string[] = [];
     await using plane = await start({ onTrouble: (error) => troubles.push(error.message) });
-    plane.setCertificate(weak);
-    await expect.poll(() => troubles).toEqual([expect.stringMatching(/the one before stays/)]);
+    plane.setCertificates([weak]);
+    await expect.poll(() => troubles).toEqual([expect.stringMatching(/those before stay/)]);
     // The next engine gets the one that is in use, too.
     const [engine] = await childrenOf(process.pid, "tls_proxy.node");
     process.kill(engine ?? 0, "SIGKILL");

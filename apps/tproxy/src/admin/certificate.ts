@@ -1,7 +1,7 @@
 import { certificateKeyReportData } from "@dstack/attestation";
 import { errorMessage, fromHex, hex, sha256 } from "@dstack/core";
 import { RpcError } from "@dstack/prpc";
-import { readAcmeAccount } from "../certificate/acme-account.js";
+import { readAcmeAccounts } from "../certificate/acme-account.js";
 import type { AdminContext, AdminHandler } from "./admin-context.js";
 
 /** Of a certificate a month with a new key each, eight years. */
@@ -10,28 +10,35 @@ const MOST_KEYS = 100;
 /** `TproxyAdmin.GetCertificate` */
 export const getCertificate =
   ({
-    certificate,
+    certificates,
     keyHistory,
     keyEvidence,
-    acmeAccountFile,
+    acmeAccountFiles,
     baseDomains,
   }: AdminContext): AdminHandler<"getCertificate"> =>
   async () => {
-    const account = await readAcmeAccount(acmeAccountFile);
+    const account = await readAcmeAccounts(acmeAccountFiles);
     const keys = keyHistory.list();
-    const current = certificate.current && hex(sha256(certificate.current.spkiDer));
+    const inUse = new Set(certificates.current.map(({ spkiDer }) => hex(sha256(spkiDer))));
     const digests = keys.slice(-MOST_KEYS).map((key) => hex(sha256(key)));
     return {
       baseDomains: [...baseDomains],
-      notAfter: BigInt(certificate.current?.notAfterMs ?? 0),
-      refusal: certificate.refusal ?? "",
+      notAfter: BigInt(certificates.notAfterMs),
+      refusal: certificates.refusal ?? "",
+      certificates: certificates.list().map(({ current, refusal, options }) => ({
+        file: options.certPath,
+        names: [...(current?.names ?? [])],
+        notAfter: BigInt(current?.notAfterMs ?? 0),
+        refusal: refusal ?? "",
+        keyDigest: current === undefined ? "" : hex(sha256(current.spkiDer)),
+      })),
       accountUri: account?.account_uri ?? "",
       caa: account?.caa ?? [],
       canQuote: keyEvidence.canQuote,
       keys: await Promise.all(
         digests.toReversed().map(async (digest) => ({
           digest,
-          inUse: digest === current,
+          inUse: inUse.has(digest),
           hasEvidence: await keyEvidence.has(digest),
         })),
       ),

@@ -1,48 +1,43 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { Serial, errorMessage, readRegularFile, sleep } from "@dstack/core";
+import { errorMessage, readRegularFile } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import { checkCertificate } from "@dstack/tls-proxy";
 import type { CheckedCertificate } from "@dstack/tls-proxy";
 import type { KeyEvidenceStore } from "./key-evidence.js";
 import type { KeyHistory } from "./key-history.js";
 
-/** How often the files are read again. They are small, and a certificate is renewed while nobody watches. */
-export const RELOAD_MS = 5_000;
 const MAX_PEM_BYTES = 256 * 1024;
 
 export interface ProxyCertificateOptions {
   readonly certPath: string;
   readonly keyPath: string;
-  /** It must name the wildcard of each. */
+  /** It must name something under at least one. */
   readonly baseDomains: readonly string[];
   readonly history: KeyHistory;
   readonly evidence: KeyEvidenceStore;
   readonly log: Logger;
+  /** Whether it may take the place of the one in use. @throws CertificateError a name would be left without any */
+  readonly fits: (certificate: CheckedCertificate) => void;
   /** A new pair passed all checks; its key is in the history. */
   readonly onLoaded: (certificate: CheckedCertificate) => void;
   readonly onRefused: () => void;
-  /** Whether there is evidence for the key in use; told after each look. */
-  readonly onEvidence: (exists: boolean) => void;
 }
 
-/** The proxy's certificate: taken from two files, and taken anew when they change and fit together (P6). */
+/** One certificate of the proxy: taken from two files, and taken anew when they change and fit together (P6). */
 export class ProxyCertificate {
-  readonly #looks = new Serial();
   #seen: string | undefined;
   #refusal: string | undefined;
   #noEvidence: string | undefined;
+  #hasEvidence = false;
   #current: CheckedCertificate | undefined;
 
-  private constructor(readonly options: ProxyCertificateOptions) {}
+  constructor(readonly options: ProxyCertificateOptions) {}
 
-  /** @throws CertificateError, or a system error, when there is no usable pair to begin with */
-  static async load(options: ProxyCertificateOptions): Promise<ProxyCertificate> {
-    const certificate = new ProxyCertificate(options);
-    const [certPem, keyPem] = await certificate.#read();
-    await certificate.#take(certPem, keyPem);
-    await certificate.#ensureEvidence();
-    return certificate;
+  /** The first look. @throws CertificateError, or a system error, when there is no usable pair to begin with */
+  async load(): Promise<CheckedCertificate> {
+    const [certPem, keyPem] = await this.#read();
+    return this.#take(certPem, keyPem);
   }
 
   /** The pair in use. */
@@ -55,20 +50,13 @@ export class ProxyCertificate {
     return this.#refusal;
   }
 
-  /**
-   * Looks again. A pair that does not pass leaves the old one in place and is loud once.
-   * @returns {@link refusal}
-   */
-  reload(): Promise<string | undefined> {
-    // One look at a time: what was read first must not be taken last.
-    return this.#looks.run(async () => {
-      await this.#takeIfChanged();
-      await this.#ensureEvidence();
-      return this.#refusal;
-    });
+  /** Whether there is evidence for the key in use, as of the last look. */
+  get hasEvidence(): boolean {
+    return this.#hasEvidence;
   }
 
-  async #takeIfChanged(): Promise<void> {
+  /** Looks again. A pair that does not pass leaves the old one in place and is loud once. One look at a time. */
+  async takeIfChanged(): Promise<void> {
     try {
       const [certPem, keyPem] = await this.#read();
       if (certPem + keyPem === this.#seen) return;
@@ -86,23 +74,15 @@ export class ProxyCertificate {
     }
   }
 
-  /** Looks again and again until the signal aborts. */
-  async watch(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await sleep(RELOAD_MS, signal).catch(() => {});
-      if (!signal.aborted) await this.reload();
-    }
-  }
-
   /** Without evidence the certificate serves all the same: what is missing is a monitor's, and is tried again. */
-  async #ensureEvidence(): Promise<void> {
+  async ensureEvidence(): Promise<void> {
     if (this.#current === undefined) return;
-    const { evidence, onEvidence, log } = this.options;
+    const { evidence, log } = this.options;
     try {
-      onEvidence(await evidence.ensure(this.#current.spkiDer));
+      this.#hasEvidence = await evidence.ensure(this.#current.spkiDer);
       this.#noEvidence = undefined;
     } catch (err) {
-      onEvidence(false);
+      this.#hasEvidence = false;
       if (errorMessage(err) === this.#noEvidence) return;
       this.#noEvidence = errorMessage(err);
       log.error({ err }, "no evidence for the certificate's key: monitors will not know it; trying again");
@@ -123,13 +103,15 @@ export class ProxyCertificate {
     return [await read(certPath), await read(keyPath)];
   }
 
-  async #take(certPem: string, keyPem: string): Promise<void> {
-    const { baseDomains, history, onLoaded } = this.options;
+  async #take(certPem: string, keyPem: string): Promise<CheckedCertificate> {
+    const { baseDomains, history, fits, onLoaded } = this.options;
     const certificate = checkCertificate({ certPem, keyPem, baseDomains, now: new Date() });
+    fits(certificate);
     await history.add(certificate.spkiDer);
     onLoaded(certificate);
     this.#current = certificate;
     this.#seen = certPem + keyPem;
     this.#refusal = undefined;
+    return certificate;
   }
 }

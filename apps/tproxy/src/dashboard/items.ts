@@ -20,7 +20,8 @@ export interface SiteItem {
   /** The port under which the world reaches the proxy. */
   readonly external_port: number;
   readonly connections: number;
-  readonly certificate: { readonly not_after?: number; readonly refusal?: string };
+  /** Of several, the end of the first, and all refusals. */
+  readonly certificate: { readonly not_after: number; readonly refusal?: string };
   readonly store: {
     readonly kind: "file" | "etcd";
     /** Everything written until then is known. */

@@ -12,8 +12,7 @@ export function dashboardItems(context: TproxyContext, facts: SiteFacts): Item[]
   return [siteItem(context, facts), ...nodeItems(context), ...instanceItems(context)];
 }
 
-function siteItem({ site, plane, certificate, store }: TproxyContext, facts: SiteFacts): SiteItem {
-  const notAfter = certificate.current?.notAfterMs;
+function siteItem({ site, plane, certificates, store }: TproxyContext, facts: SiteFacts): SiteItem {
   return {
     kind: "site",
     id: "site",
@@ -21,8 +20,8 @@ function siteItem({ site, plane, certificate, store }: TproxyContext, facts: Sit
     external_port: site.externalPort,
     connections: plane.stats().open,
     certificate: {
-      ...(notAfter !== undefined && { not_after: notAfter }),
-      ...(certificate.refusal !== undefined && { refusal: certificate.refusal }),
+      not_after: certificates.notAfterMs,
+      ...(certificates.refusal !== undefined && { refusal: certificates.refusal }),
     },
     store: {
       kind: facts.store,

@@ -1,6 +1,6 @@
 import type { Handler } from "@dstack/prpc";
 import type { tproxy } from "@dstack/proto";
-import { readAcmeAccount } from "../certificate/acme-account.js";
+import { readAcmeAccounts } from "../certificate/acme-account.js";
 import type { TproxyContext } from "../context.js";
 
 type AcmeInfo = (typeof tproxy.Tproxy)["method"]["acmeInfo"];
@@ -9,6 +9,6 @@ type AcmeInfo = (typeof tproxy.Tproxy)["method"]["acmeInfo"];
 export const acmeInfo =
   (context: TproxyContext): Handler<AcmeInfo["input"], AcmeInfo["output"]> =>
   async () => ({
-    accountUri: (await readAcmeAccount(context.acmeAccountFile))?.account_uri ?? "",
+    accountUri: (await readAcmeAccounts(context.acmeAccountFiles))?.account_uri ?? "",
     histKeys: context.keyHistory.list(),
   });

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { call } from "./api.js";
 import { Id } from "./id.js";
 import { hello, nodeTime, site } from "./live.js";
-import type { Certificate, CertificateKey, KeyVerdict } from "./wire.js";
+import type { Certificate, CertificateKey, KeyVerdict, ServedCertificate } from "./wire.js";
 
 /** A certificate that ends sooner should have been renewed. */
 const SOON_MS = 14 * 86_400_000;
@@ -17,25 +17,19 @@ function End({ notAfter }: { notAfter: number }) {
   );
 }
 
-/** The certificate in use, and the button that has tproxy look for a new one. */
-function InUse({ certificate, onReload }: { certificate: Certificate; onReload: () => void }) {
-  const { run, busy, problem } = useAction();
-  const said = useSignal("");
-  const reload = (): void =>
-    run(async () => {
-      said.value = "";
-      const { refusal } = await call<{ refusal: string }>("ReloadCertificate");
-      said.value = refusal === "" ? "The certificate in use is the one in its files." : "";
-      onReload();
-    });
+function Served({ certificate }: { certificate: ServedCertificate }) {
   return (
     <>
       <dl>
         <dt>Names</dt>
-        <dd>{certificate.base_domains.map((domain) => `*.${domain}`).join(", ")}</dd>
+        <dd>{certificate.names.join(", ")}</dd>
         <dt>In use</dt>
         <dd>
           <End notAfter={certificate.not_after} />
+        </dd>
+        <dt>File</dt>
+        <dd>
+          <code>{certificate.file}</code>
         </dd>
       </dl>
       {certificate.refusal !== "" && (
@@ -43,6 +37,26 @@ function InUse({ certificate, onReload }: { certificate: Certificate; onReload: 
           What the files hold now is refused, and the old certificate stays in use: {certificate.refusal}
         </p>
       )}
+    </>
+  );
+}
+
+/** The certificates in use, and the button that has tproxy look for new ones. */
+function InUse({ certificate, onReload }: { certificate: Certificate; onReload: () => void }) {
+  const { run, busy, problem } = useAction();
+  const said = useSignal("");
+  const reload = (): void =>
+    run(async () => {
+      said.value = "";
+      const { refusal } = await call<{ refusal: string }>("ReloadCertificate");
+      said.value = refusal === "" ? "What is in use is what the files hold." : "";
+      onReload();
+    });
+  return (
+    <>
+      {certificate.certificates.map((each) => (
+        <Served key={each.file} certificate={each} />
+      ))}
       <p class="bar">
         <button type="button" disabled={busy.value} onClick={reload}>
           Read it now
@@ -154,7 +168,7 @@ function Keys({ certificate }: { certificate: Certificate }) {
   );
 }
 
-/** The proxy's certificate, who orders it, and the keys it had. */
+/** The proxy's certificates, who orders them, and the keys they had. */
 export function CertificatePage() {
   const looks = useSignal(0);
   const { not_after: end, refusal } = site.value?.certificate ?? {};

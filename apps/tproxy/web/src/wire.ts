@@ -19,14 +19,20 @@ export interface Connections {
 
 export interface Certificate {
   readonly base_domains: readonly string[];
-  /** Unix milliseconds. */
-  readonly not_after: number;
-  readonly refusal: string;
   readonly account_uri: string;
   readonly caa: readonly string[];
   readonly can_quote: boolean;
   readonly keys: readonly CertificateKey[];
   readonly num_keys: number;
+  readonly certificates: readonly ServedCertificate[];
+}
+
+export interface ServedCertificate {
+  readonly file: string;
+  readonly names: readonly string[];
+  /** Unix milliseconds. */
+  readonly not_after: number;
+  readonly refusal: string;
 }
 
 export interface CertificateKey {

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tproxy_admin.proto.
  */
 export const file_tproxy_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChJ0cHJveHlfYWRtaW4ucHJvdG8SDHRwcm94eV9hZG1pbiIWCghJbnN0YW5jZRIKCgJpZBgBIAEoCSIUCgROb2RlEgwKBG5hbWUYASABKAkiewoMSW5zdGFuY2VJbmZvEgoKAmlkGAEgASgJEg4KBmFwcF9pZBgCIAEoCRIKCgJpcBgDIAEoCRIQCghkcmFpbmluZxgEIAEoCBIYChBsYXRlc3RfaGFuZHNoYWtlGAUgASgEEhcKD251bV9jb25uZWN0aW9ucxgGIAEoDSJGChVMaXN0SW5zdGFuY2VzUmVzcG9uc2USLQoJaW5zdGFuY2VzGAEgAygLMhoudHByb3h5X2FkbWluLkluc3RhbmNlSW5mbyKMAQoITm9kZUluZm8SDAoEbmFtZRgBIAEoCRIKCgJpcBgCIAEoCRIQCghlbmRwb2ludBgDIAEoCRIUCgxjbGllbnRfcmFuZ2UYBCABKAkSEAoIZHJhaW5pbmcYBSABKAgSDwoHcmVtb3ZlZBgGIAEoCBINCgVhbGl2ZRgHIAEoCBIMCgRzZWxmGAggASgIIjoKEUxpc3ROb2Rlc1Jlc3BvbnNlEiUKBW5vZGVzGAEgAygLMhYudHByb3h5X2FkbWluLk5vZGVJbmZvIjYKFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSDAoEbW9zdBgBIAEoDRIOCgZzZWFyY2gYAiABKAkiswEKDkNvbm5lY3Rpb25JbmZvEgoKAmlkGAEgASgEEg4KBnNvdXJjZRgCIAEoCRITCgtzZXJ2ZXJfbmFtZRgDIAEoCRIOCgZhcHBfaWQYBCABKAkSEwoLaW5zdGFuY2VfaWQYBSABKAkSDQoFc3RhdGUYBiABKAkSDQoFc2luY2UYByABKAQSFAoMYnl0ZXNfdG9fYXBwGAggASgEEhcKD2J5dGVzX3RvX2NsaWVudBgJIAEoBCJaChdMaXN0Q29ubmVjdGlvbnNSZXNwb25zZRIxCgtjb25uZWN0aW9ucxgBIAMoCzIcLnRwcm94eV9hZG1pbi5Db25uZWN0aW9uSW5mbxIMCgRvcGVuGAIgASgNIiwKGVJlbG9hZENlcnRpZmljYXRlUmVzcG9uc2USDwoHcmVmdXNhbBgBIAEoCSLFAQoWR2V0Q2VydGlmaWNhdGVSZXNwb25zZRIUCgxiYXNlX2RvbWFpbnMYASADKAkSEQoJbm90X2FmdGVyGAIgASgEEg8KB3JlZnVzYWwYAyABKAkSEwoLYWNjb3VudF91cmkYBCABKAkSCwoDY2FhGAUgAygJEhEKCWNhbl9xdW90ZRgGIAEoCBIqCgRrZXlzGAcgAygLMhwudHByb3h5X2FkbWluLkNlcnRpZmljYXRlS2V5EhAKCG51bV9rZXlzGAggASgNIkYKDkNlcnRpZmljYXRlS2V5Eg4KBmRpZ2VzdBgBIAEoCRIOCgZpbl91c2UYAiABKAgSFAoMaGFzX2V2aWRlbmNlGAMgASgIIiIKEFZlcmlmeUtleVJlcXVlc3QSDgoGZGlnZXN0GAEgASgJIkkKEVZlcmlmeUtleVJlc3BvbnNlEg8KB3JlZnVzYWwYASABKAkSDgoGYXBwX2lkGAIgASgJEhMKC2luc3RhbmNlX2lkGAMgASgJIkMKEkdldEF1ZGl0TG9nUmVxdWVzdBINCgVsaW1pdBgBIAEoDRITCgZiZWZvcmUYAiABKARIAIgBAUIJCgdfYmVmb3JlIpMBChNHZXRBdWRpdExvZ1Jlc3BvbnNlEikKB2VudHJpZXMYASADKAsyGC50cHJveHlfYWRtaW4uQXVkaXRFbnRyeRISCgVvbGRlchgCIAEoBEgAiAEBEhAKCGhlYWRfc2VxGAMgASgDEhEKCWhlYWRfaGFzaBgEIAEoCRIOCgZicm9rZW4YBSABKAlCCAoGX29sZGVyIqMBCgpBdWRpdEVudHJ5EgsKA3NlcRgBIAEoBBIKCgJhdBgCIAEoCRILCgN3aG8YAyABKAkSDAoEZnJvbRgEIAEoCRIPCgdyZXF1ZXN0GAUgASgJEg4KBm1ldGhvZBgGIAEoCRINCgVhYm91dBgHIAEoCRIPCgdvdXRjb21lGAggASgJEhQKB21lc3NhZ2UYCSABKAlIAIgBAUIKCghfbWVzc2FnZTK7BwoLVHByb3h5QWRtaW4STAoNTGlzdEluc3RhbmNlcxIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRojLnRwcm94eV9hZG1pbi5MaXN0SW5zdGFuY2VzUmVzcG9uc2USPwoNRHJhaW5JbnN0YW5jZRIWLnRwcm94eV9hZG1pbi5JbnN0YW5jZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJACg5SZXN1bWVJbnN0YW5jZRIWLnRwcm94eV9hZG1pbi5JbnN0YW5jZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJACg5SZW1vdmVJbnN0YW5jZRIWLnRwcm94eV9hZG1pbi5JbnN0YW5jZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJECglMaXN0Tm9kZXMSFi5nb29nbGUucHJvdG9idWYuRW1wdHkaHy50cHJveHlfYWRtaW4uTGlzdE5vZGVzUmVzcG9uc2USNwoJRHJhaW5Ob2RlEhIudHByb3h5X2FkbWluLk5vZGUaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOAoKUmVzdW1lTm9kZRISLnRwcm94eV9hZG1pbi5Ob2RlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EjgKClJlbW92ZU5vZGUSEi50cHJveHlfYWRtaW4uTm9kZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJeCg9MaXN0Q29ubmVjdGlvbnMSJC50cHJveHlfYWRtaW4uTGlzdENvbm5lY3Rpb25zUmVxdWVzdBolLnRwcm94eV9hZG1pbi5MaXN0Q29ubmVjdGlvbnNSZXNwb25zZRJUChFSZWxvYWRDZXJ0aWZpY2F0ZRIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRonLnRwcm94eV9hZG1pbi5SZWxvYWRDZXJ0aWZpY2F0ZVJlc3BvbnNlEk4KDkdldENlcnRpZmljYXRlEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GiQudHByb3h5X2FkbWluLkdldENlcnRpZmljYXRlUmVzcG9uc2USTAoJVmVyaWZ5S2V5Eh4udHByb3h5X2FkbWluLlZlcmlmeUtleVJlcXVlc3QaHy50cHJveHlfYWRtaW4uVmVyaWZ5S2V5UmVzcG9uc2USUgoLR2V0QXVkaXRMb2cSIC50cHJveHlfYWRtaW4uR2V0QXVkaXRMb2dSZXF1ZXN0GiEudHByb3h5X2FkbWluLkdldEF1ZGl0TG9nUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_empty]);
+  fileDesc("ChJ0cHJveHlfYWRtaW4ucHJvdG8SDHRwcm94eV9hZG1pbiIWCghJbnN0YW5jZRIKCgJpZBgBIAEoCSIUCgROb2RlEgwKBG5hbWUYASABKAkiewoMSW5zdGFuY2VJbmZvEgoKAmlkGAEgASgJEg4KBmFwcF9pZBgCIAEoCRIKCgJpcBgDIAEoCRIQCghkcmFpbmluZxgEIAEoCBIYChBsYXRlc3RfaGFuZHNoYWtlGAUgASgEEhcKD251bV9jb25uZWN0aW9ucxgGIAEoDSJGChVMaXN0SW5zdGFuY2VzUmVzcG9uc2USLQoJaW5zdGFuY2VzGAEgAygLMhoudHByb3h5X2FkbWluLkluc3RhbmNlSW5mbyKMAQoITm9kZUluZm8SDAoEbmFtZRgBIAEoCRIKCgJpcBgCIAEoCRIQCghlbmRwb2ludBgDIAEoCRIUCgxjbGllbnRfcmFuZ2UYBCABKAkSEAoIZHJhaW5pbmcYBSABKAgSDwoHcmVtb3ZlZBgGIAEoCBINCgVhbGl2ZRgHIAEoCBIMCgRzZWxmGAggASgIIjoKEUxpc3ROb2Rlc1Jlc3BvbnNlEiUKBW5vZGVzGAEgAygLMhYudHByb3h5X2FkbWluLk5vZGVJbmZvIjYKFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSDAoEbW9zdBgBIAEoDRIOCgZzZWFyY2gYAiABKAkiswEKDkNvbm5lY3Rpb25JbmZvEgoKAmlkGAEgASgEEg4KBnNvdXJjZRgCIAEoCRITCgtzZXJ2ZXJfbmFtZRgDIAEoCRIOCgZhcHBfaWQYBCABKAkSEwoLaW5zdGFuY2VfaWQYBSABKAkSDQoFc3RhdGUYBiABKAkSDQoFc2luY2UYByABKAQSFAoMYnl0ZXNfdG9fYXBwGAggASgEEhcKD2J5dGVzX3RvX2NsaWVudBgJIAEoBCJaChdMaXN0Q29ubmVjdGlvbnNSZXNwb25zZRIxCgtjb25uZWN0aW9ucxgBIAMoCzIcLnRwcm94eV9hZG1pbi5Db25uZWN0aW9uSW5mbxIMCgRvcGVuGAIgASgNIiwKGVJlbG9hZENlcnRpZmljYXRlUmVzcG9uc2USDwoHcmVmdXNhbBgBIAEoCSL8AQoWR2V0Q2VydGlmaWNhdGVSZXNwb25zZRIUCgxiYXNlX2RvbWFpbnMYASADKAkSEQoJbm90X2FmdGVyGAIgASgEEg8KB3JlZnVzYWwYAyABKAkSEwoLYWNjb3VudF91cmkYBCABKAkSCwoDY2FhGAUgAygJEhEKCWNhbl9xdW90ZRgGIAEoCBIqCgRrZXlzGAcgAygLMhwudHByb3h5X2FkbWluLkNlcnRpZmljYXRlS2V5EhAKCG51bV9rZXlzGAggASgNEjUKDGNlcnRpZmljYXRlcxgJIAMoCzIfLnRwcm94eV9hZG1pbi5TZXJ2ZWRDZXJ0aWZpY2F0ZSJoChFTZXJ2ZWRDZXJ0aWZpY2F0ZRIMCgRmaWxlGAEgASgJEg0KBW5hbWVzGAIgAygJEhEKCW5vdF9hZnRlchgDIAEoBBIPCgdyZWZ1c2FsGAQgASgJEhIKCmtleV9kaWdlc3QYBSABKAkiRgoOQ2VydGlmaWNhdGVLZXkSDgoGZGlnZXN0GAEgASgJEg4KBmluX3VzZRgCIAEoCBIUCgxoYXNfZXZpZGVuY2UYAyABKAgiIgoQVmVyaWZ5S2V5UmVxdWVzdBIOCgZkaWdlc3QYASABKAkiSQoRVmVyaWZ5S2V5UmVzcG9uc2USDwoHcmVmdXNhbBgBIAEoCRIOCgZhcHBfaWQYAiABKAkSEwoLaW5zdGFuY2VfaWQYAyABKAkiQwoSR2V0QXVkaXRMb2dSZXF1ZXN0Eg0KBWxpbWl0GAEgASgNEhMKBmJlZm9yZRgCIAEoBEgAiAEBQgkKB19iZWZvcmUikwEKE0dldEF1ZGl0TG9nUmVzcG9uc2USKQoHZW50cmllcxgBIAMoCzIYLnRwcm94eV9hZG1pbi5BdWRpdEVudHJ5EhIKBW9sZGVyGAIgASgESACIAQESEAoIaGVhZF9zZXEYAyABKAMSEQoJaGVhZF9oYXNoGAQgASgJEg4KBmJyb2tlbhgFIAEoCUIICgZfb2xkZXIiowEKCkF1ZGl0RW50cnkSCwoDc2VxGAEgASgEEgoKAmF0GAIgASgJEgsKA3dobxgDIAEoCRIMCgRmcm9tGAQgASgJEg8KB3JlcXVlc3QYBSABKAkSDgoGbWV0aG9kGAYgASgJEg0KBWFib3V0GAcgASgJEg8KB291dGNvbWUYCCABKAkSFAoHbWVzc2FnZRgJIAEoCUgAiAEBQgoKCF9tZXNzYWdlMrsHCgtUcHJveHlBZG1pbhJMCg1MaXN0SW5zdGFuY2VzEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GiMudHByb3h5X2FkbWluLkxpc3RJbnN0YW5jZXNSZXNwb25zZRI/Cg1EcmFpbkluc3RhbmNlEhYudHByb3h5X2FkbWluLkluc3RhbmNlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EkAKDlJlc3VtZUluc3RhbmNlEhYudHByb3h5X2FkbWluLkluc3RhbmNlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EkAKDlJlbW92ZUluc3RhbmNlEhYudHByb3h5X2FkbWluLkluc3RhbmNlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EkQKCUxpc3ROb2RlcxIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRofLnRwcm94eV9hZG1pbi5MaXN0Tm9kZXNSZXNwb25zZRI3CglEcmFpbk5vZGUSEi50cHJveHlfYWRtaW4uTm9kZRoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRI4CgpSZXN1bWVOb2RlEhIudHByb3h5X2FkbWluLk5vZGUaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSOAoKUmVtb3ZlTm9kZRISLnRwcm94eV9hZG1pbi5Ob2RlGhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5El4KD0xpc3RDb25uZWN0aW9ucxIkLnRwcm94eV9hZG1pbi5MaXN0Q29ubmVjdGlvbnNSZXF1ZXN0GiUudHByb3h5X2FkbWluLkxpc3RDb25uZWN0aW9uc1Jlc3BvbnNlElQKEVJlbG9hZENlcnRpZmljYXRlEhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5GicudHByb3h5X2FkbWluLlJlbG9hZENlcnRpZmljYXRlUmVzcG9uc2USTgoOR2V0Q2VydGlmaWNhdGUSFi5nb29nbGUucHJvdG9idWYuRW1wdHkaJC50cHJveHlfYWRtaW4uR2V0Q2VydGlmaWNhdGVSZXNwb25zZRJMCglWZXJpZnlLZXkSHi50cHJveHlfYWRtaW4uVmVyaWZ5S2V5UmVxdWVzdBofLnRwcm94eV9hZG1pbi5WZXJpZnlLZXlSZXNwb25zZRJSCgtHZXRBdWRpdExvZxIgLnRwcm94eV9hZG1pbi5HZXRBdWRpdExvZ1JlcXVlc3QaIS50cHJveHlfYWRtaW4uR2V0QXVkaXRMb2dSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_empty]);
 
 /**
  * @generated from message tproxy_admin.Instance
@@ -327,14 +327,14 @@ export const ReloadCertificateResponseSchema: GenMessage<ReloadCertificateRespon
  */
 export type GetCertificateResponse = Message<"tproxy_admin.GetCertificateResponse"> & {
   /**
-   * The proxy answers under these; the certificate names the wildcard of each.
+   * The proxy answers under these; the certificates name the wildcard of each.
    *
    * @generated from field: repeated string base_domains = 1;
    */
   baseDomains: string[];
 
   /**
-   * Unix milliseconds at which the certificate in use runs out.
+   * Unix milliseconds at which the first of the certificates in use runs out.
    *
    * @generated from field: uint64 not_after = 2;
    */
@@ -381,6 +381,13 @@ export type GetCertificateResponse = Message<"tproxy_admin.GetCertificateRespons
    * @generated from field: uint32 num_keys = 8;
    */
   numKeys: number;
+
+  /**
+   * Those in use, in the order of the configuration.
+   *
+   * @generated from field: repeated tproxy_admin.ServedCertificate certificates = 9;
+   */
+  certificates: ServedCertificate[];
 };
 
 /**
@@ -389,6 +396,53 @@ export type GetCertificateResponse = Message<"tproxy_admin.GetCertificateRespons
  */
 export const GetCertificateResponseSchema: GenMessage<GetCertificateResponse> = /*@__PURE__*/
   messageDesc(file_tproxy_admin, 10);
+
+/**
+ * @generated from message tproxy_admin.ServedCertificate
+ */
+export type ServedCertificate = Message<"tproxy_admin.ServedCertificate"> & {
+  /**
+   * The path of its chain.
+   *
+   * @generated from field: string file = 1;
+   */
+  file: string;
+
+  /**
+   * What it is for, of all that is under the base domains; exact, or `*.` and a base domain.
+   *
+   * @generated from field: repeated string names = 2;
+   */
+  names: string[];
+
+  /**
+   * Unix milliseconds.
+   *
+   * @generated from field: uint64 not_after = 3;
+   */
+  notAfter: bigint;
+
+  /**
+   * Why what its files hold now is not in use; empty where it is.
+   *
+   * @generated from field: string refusal = 4;
+   */
+  refusal: string;
+
+  /**
+   * CertificateKey.digest
+   *
+   * @generated from field: string key_digest = 5;
+   */
+  keyDigest: string;
+};
+
+/**
+ * Describes the message tproxy_admin.ServedCertificate.
+ * Use `create(ServedCertificateSchema)` to create a new message.
+ */
+export const ServedCertificateSchema: GenMessage<ServedCertificate> = /*@__PURE__*/
+  messageDesc(file_tproxy_admin, 11);
 
 /**
  * @generated from message tproxy_admin.CertificateKey
@@ -417,7 +471,7 @@ export type CertificateKey = Message<"tproxy_admin.CertificateKey"> & {
  * Use `create(CertificateKeySchema)` to create a new message.
  */
 export const CertificateKeySchema: GenMessage<CertificateKey> = /*@__PURE__*/
-  messageDesc(file_tproxy_admin, 11);
+  messageDesc(file_tproxy_admin, 12);
 
 /**
  * @generated from message tproxy_admin.VerifyKeyRequest
@@ -434,7 +488,7 @@ export type VerifyKeyRequest = Message<"tproxy_admin.VerifyKeyRequest"> & {
  * Use `create(VerifyKeyRequestSchema)` to create a new message.
  */
 export const VerifyKeyRequestSchema: GenMessage<VerifyKeyRequest> = /*@__PURE__*/
-  messageDesc(file_tproxy_admin, 12);
+  messageDesc(file_tproxy_admin, 13);
 
 /**
  * @generated from message tproxy_admin.VerifyKeyResponse
@@ -465,7 +519,7 @@ export type VerifyKeyResponse = Message<"tproxy_admin.VerifyKeyResponse"> & {
  * Use `create(VerifyKeyResponseSchema)` to create a new message.
  */
 export const VerifyKeyResponseSchema: GenMessage<VerifyKeyResponse> = /*@__PURE__*/
-  messageDesc(file_tproxy_admin, 13);
+  messageDesc(file_tproxy_admin, 14);
 
 /**
  * @generated from message tproxy_admin.GetAuditLogRequest
@@ -491,7 +545,7 @@ export type GetAuditLogRequest = Message<"tproxy_admin.GetAuditLogRequest"> & {
  * Use `create(GetAuditLogRequestSchema)` to create a new message.
  */
 export const GetAuditLogRequestSchema: GenMessage<GetAuditLogRequest> = /*@__PURE__*/
-  messageDesc(file_tproxy_admin, 14);
+  messageDesc(file_tproxy_admin, 15);
 
 /**
  * @generated from message tproxy_admin.GetAuditLogResponse
@@ -534,7 +588,7 @@ export type GetAuditLogResponse = Message<"tproxy_admin.GetAuditLogResponse"> & 
  * Use `create(GetAuditLogResponseSchema)` to create a new message.
  */
 export const GetAuditLogResponseSchema: GenMessage<GetAuditLogResponse> = /*@__PURE__*/
-  messageDesc(file_tproxy_admin, 15);
+  messageDesc(file_tproxy_admin, 16);
 
 /**
  * @generated from message tproxy_admin.AuditEntry
@@ -601,7 +655,7 @@ export type AuditEntry = Message<"tproxy_admin.AuditEntry"> & {
  * Use `create(AuditEntrySchema)` to create a new message.
  */
 export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
-  messageDesc(file_tproxy_admin, 16);
+  messageDesc(file_tproxy_admin, 17);
 
 /**
  * What operators of a tproxy do. On the admin listener only, with a token. Changes hold on all nodes and over restarts.
@@ -693,7 +747,7 @@ export const TproxyAdmin: GenService<{
     output: typeof ListConnectionsResponseSchema;
   },
   /**
-   * Reads the proxy's certificate now, not only at the next look.
+   * Reads the proxy's certificates now, not only at the next look.
    *
    * @generated from rpc tproxy_admin.TproxyAdmin.ReloadCertificate
    */
@@ -703,7 +757,7 @@ export const TproxyAdmin: GenService<{
     output: typeof ReloadCertificateResponseSchema;
   },
   /**
-   * The certificate in use, who may order the next one, and the keys of this and earlier ones.
+   * The certificates in use, who may order the next ones, and the keys of these and earlier ones.
    *
    * @generated from rpc tproxy_admin.TproxyAdmin.GetCertificate
    */

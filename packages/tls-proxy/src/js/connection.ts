@@ -28,14 +28,14 @@ import { refusePlainHttp, refuseTls, sayAndClose } from "./refuse.js";
 import { Relay } from "./relay.js";
 import { protocolsFor, terminateTls } from "./terminate.js";
 
-/** What every connection of an engine shares. Routes and certificate are read once, after the ClientHello. */
+/** What every connection of an engine shares. Routes and certificates are read once, after the ClientHello. */
 export interface Engine {
   readonly limits: Limits;
   readonly dial: Dial;
   readonly apps: CountLimit;
   readonly instances: CountLimit;
   readonly routes: () => RouteTable;
-  readonly secureContext: () => SecureContext | undefined;
+  readonly secureContext: (name: ServerName) => SecureContext | undefined;
   readonly lookup:
     ((domain: ServerName, source: string) => Promise<CustomDestination | undefined>) | undefined;
 }
@@ -182,7 +182,7 @@ export class Connection {
     if (leave === undefined) return this.#refuse("too_many_of_app", "internal_error");
     try {
       if (mode === "passthrough") return await this.#passThrough(backends, port);
-      return await this.#terminate(mode, hello, backends, port);
+      return await this.#terminate(mode, hello, hello.serverName, backends, port);
     } finally {
       leave();
     }
@@ -213,10 +213,11 @@ export class Connection {
   async #terminate(
     mode: "terminate" | "http2",
     hello: ClientHello,
+    name: ServerName,
     backends: readonly Backend[],
     port: number,
   ): Promise<CloseReason | RefusalReason> {
-    const secureContext = this.engine.secureContext();
+    const secureContext = this.engine.secureContext(name);
     if (secureContext === undefined) return this.#refuse("unknown_name");
     const started = performance.now();
     this.#state = "handshake";

@@ -4,6 +4,7 @@ import type { Server, Socket } from "node:net";
 import { createSecureContext } from "node:tls";
 import type { SecureContext } from "node:tls";
 import { CountLimit, sourceKey } from "@dstack/core";
+import { certificatesByName, forServerName } from "../certificate.js";
 import type { CheckedCertificate } from "../certificate.js";
 import type {
   ConnectionReport,
@@ -67,8 +68,8 @@ class JsDataPlane implements DataPlane {
   readonly #ticketKeys: NodeJS.Timeout;
   readonly #closing = new AbortController();
   #routes: RouteTable;
-  #certificate: CheckedCertificate | undefined;
-  #secureContext: SecureContext | undefined;
+  #certificates: readonly CheckedCertificate[] = [];
+  #secureContexts: ReadonlyMap<string, SecureContext> = new Map();
 
   constructor(readonly options: JsDataPlaneOptions) {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -81,13 +82,11 @@ class JsDataPlane implements DataPlane {
       apps: new CountLimit(this.#limits.connectionsPerApp),
       instances: new CountLimit(Infinity),
       routes: () => this.#routes,
-      secureContext: () => this.#secureContext,
+      secureContext: (name) => forServerName(this.#secureContexts, name),
       lookup: options.lookup,
     };
-    if (options.certificate !== undefined) this.setCertificate(options.certificate);
-    this.#ticketKeys = setInterval(() => {
-      if (this.#certificate !== undefined) this.setCertificate(this.#certificate);
-    }, TICKET_KEY_MS);
+    this.setCertificates(options.certificates ?? []);
+    this.#ticketKeys = setInterval(() => this.setCertificates(this.#certificates), TICKET_KEY_MS);
     this.#ticketKeys.unref();
     this.#timeCheck = setInterval(() => {
       const now = performance.now();
@@ -120,15 +119,15 @@ class JsDataPlane implements DataPlane {
     this.#routes = routes;
   }
 
-  setCertificate(certificate: CheckedCertificate): void {
-    this.#certificate = certificate;
-    this.#secureContext = createSecureContext({
-      cert: certificate.certPem,
-      key: certificate.keyPem,
-      minVersion: "TLSv1.2",
-      // Node counts a client's renegotiations only for sockets of its own servers; each costs us a whole handshake.
-      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  setCertificates(certificates: readonly CheckedCertificate[]): void {
+    // Each has a context of its own, and in it its own key for tickets: no other one resumes its sessions.
+    const contexts = new Map(certificates.map((certificate) => [certificate, secureContextOf(certificate)]));
+    const byName = [...certificatesByName(certificates)].flatMap(([name, certificate]) => {
+      const context = contexts.get(certificate);
+      return context === undefined ? [] : [[name, context] as const];
     });
+    this.#certificates = certificates;
+    this.#secureContexts = new Map(byName);
   }
 
   stats(): DataPlaneStats {
@@ -238,6 +237,16 @@ class JsDataPlane implements DataPlane {
       bytesToClient: 0,
     });
   }
+}
+
+function secureContextOf({ certPem, keyPem }: CheckedCertificate): SecureContext {
+  return createSecureContext({
+    cert: certPem,
+    key: keyPem,
+    minVersion: "TLSv1.2",
+    // Node counts a client's renegotiations only for sockets of its own servers; each costs us a whole handshake.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  });
 }
 
 function prefixes(texts: readonly string[]): BlockList {

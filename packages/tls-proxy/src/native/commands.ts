@@ -1,3 +1,4 @@
+import { certificatesByName } from "../certificate.js";
 import type { CheckedCertificate } from "../certificate.js";
 import type { Backend, CustomDestination, DrainScope, ListenerOptions, RouteTable } from "../data-plane.js";
 import { ipBytes, mapped, parsePrefix } from "../ip-bytes.js";
@@ -10,7 +11,7 @@ import type { Limits } from "../limits.js";
 const COMMAND = {
   start: 1,
   routes: 2,
-  certificate: 3,
+  certificates: 3,
   found: 4,
   stop: 5,
   list: 6,
@@ -117,8 +118,18 @@ function isSameRoute(a: readonly Backend[], b: readonly Backend[]): boolean {
   return true;
 }
 
-export function certificateCommand({ certPem, keyPem }: CheckedCertificate): Buffer {
-  return frame(COMMAND.certificate, [text(4, certPem), text(4, keyPem)]);
+/** All of them, and for each name the one that is served under it. At most 64. */
+export function certificatesCommand(certificates: readonly CheckedCertificate[]): Buffer {
+  const byName = certificatesByName(certificates);
+  return frame(COMMAND.certificates, [
+    uint(1, certificates.length),
+    ...certificates.flatMap(({ certPem, keyPem }) => [text(4, certPem), text(4, keyPem)]),
+    uint(4, byName.size),
+    ...[...byName].flatMap(([name, certificate]) => [
+      text(1, name),
+      uint(1, certificates.indexOf(certificate)),
+    ]),
+  ]);
 }
 
 export function foundCommand(number: bigint, destination: CustomDestination | undefined): Buffer {

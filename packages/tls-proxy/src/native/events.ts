@@ -9,7 +9,7 @@ const EVENT = {
   lookup: 3,
   counts: 4,
   reports: 5,
-  refusedCertificate: 6,
+  refusedCertificates: 6,
   connections: 7,
   done: 8,
 } as const;
@@ -59,7 +59,7 @@ export type EngineEvent =
       readonly instances: readonly (readonly [string, number])[];
     }
   | { readonly type: "reports"; readonly reports: readonly ConnectionReport[] }
-  | { readonly type: "refusedCertificate" }
+  | { readonly type: "refusedCertificates" }
   /** Answers, by the number of the command. */
   | { readonly type: "connections"; readonly number: bigint; readonly open: readonly OpenConnection[] }
   | { readonly type: "done"; readonly number: bigint };
@@ -156,8 +156,8 @@ function readEvent(fields: Fields): EngineEvent {
       while (fields.left > 0) reports.push(readReport(fields));
       return { type: "reports", reports };
     }
-    case EVENT.refusedCertificate:
-      return { type: "refusedCertificate" };
+    case EVENT.refusedCertificates:
+      return { type: "refusedCertificates" };
     case EVENT.connections: {
       const number = fields.uint64();
       const open: OpenConnection[] = [];

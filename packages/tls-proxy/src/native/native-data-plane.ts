@@ -20,7 +20,7 @@ import type { EngineEvent } from "./events.js";
 import { ENDED_WELL, EngineProcess } from "./engine-process.js";
 import {
   acceptingCommand,
-  certificateCommand,
+  certificatesCommand,
   endCommand,
   foundCommand,
   isId,
@@ -53,8 +53,8 @@ const MOST_THREADS = 16;
 const START_LIMIT_MS = 30_000;
 
 /**
- * The data plane in C, in a process of its own (`native/`). An engine that dies is started again with what the last one
- * was told; connections that were open are lost, and have no report.
+ * The data plane in C, in a process of its own (`native/`). An engine that dies is started again with what the
+ * last one was told; connections that were open are lost, and have no report.
  * @throws a system error when a listener cannot be bound
  * @throws {EngineUnavailable} it cannot run on this machine
  */
@@ -86,9 +86,9 @@ class NativeDataPlane implements DataPlane {
   #routes: RouteTable;
   /** What the running engine has. */
   #sent: RouteTable["backends"] = new Map();
-  #certificate: CheckedCertificate | undefined;
-  /** Stays when the engine refuses the new one, also for the next engine. */
-  #certificateBefore: CheckedCertificate | undefined;
+  #certificates: readonly CheckedCertificate[];
+  /** Stay when the engine refuses the new ones, also for the next engine. */
+  #certificatesBefore: readonly CheckedCertificate[] = [];
   #engine: EngineProcess | undefined;
   #running: Promise<void> | undefined;
   #open = 0;
@@ -105,8 +105,8 @@ class NativeDataPlane implements DataPlane {
     this.#threads = Math.min(options.threads ?? availableParallelism(), MOST_THREADS);
     this.#listeners = options.listeners;
     this.#routes = options.routes;
-    this.#certificate = options.certificate;
-    this.#ticketKeys = setInterval(() => this.#sendCertificate(), TICKET_KEY_MS);
+    this.#certificates = options.certificates ?? [];
+    this.#ticketKeys = setInterval(() => this.#sendCertificates(), TICKET_KEY_MS);
     this.#ticketKeys.unref();
   }
 
@@ -124,10 +124,10 @@ class NativeDataPlane implements DataPlane {
     this.#sendRoutes();
   }
 
-  setCertificate(certificate: CheckedCertificate): void {
-    this.#certificateBefore = this.#certificate;
-    this.#certificate = certificate;
-    this.#sendCertificate();
+  setCertificates(certificates: readonly CheckedCertificate[]): void {
+    this.#certificatesBefore = this.#certificates;
+    this.#certificates = certificates;
+    this.#sendCertificates();
   }
 
   stats(): DataPlaneStats {
@@ -189,7 +189,7 @@ class NativeDataPlane implements DataPlane {
     const limit = setTimeout(() => engine.kill(), START_LIMIT_MS);
     this.#sent = new Map();
     this.#sendRoutes();
-    this.#sendCertificate();
+    this.#sendCertificates();
     engine.send(startCommand(this.#limits, this.#listeners, this.#threads, this.#accepting));
     try {
       const ports = await promise;
@@ -254,9 +254,9 @@ class NativeDataPlane implements DataPlane {
           engine.send(foundCommand(event.number, destination)),
         );
         return;
-      case "refusedCertificate": {
-        this.#certificate = this.#certificateBefore;
-        const error = new Error("OpenSSL does not take the certificate; the one before stays");
+      case "refusedCertificates": {
+        this.#certificates = this.#certificatesBefore;
+        const error = new Error("OpenSSL does not take the certificates; those before stay");
         failStart(error); // says nothing once it has started
         this.options.onTrouble?.(error);
         return;
@@ -306,8 +306,8 @@ class NativeDataPlane implements DataPlane {
     this.#engine?.send(command);
   }
 
-  #sendCertificate(): void {
-    if (this.#certificate !== undefined) this.#engine?.send(certificateCommand(this.#certificate));
+  #sendCertificates(): void {
+    this.#engine?.send(certificatesCommand(this.#certificates));
   }
 
   #forgetCounts(): void {

@@ -34,8 +34,8 @@ export const alertBytes = (name: AlertName): Buffer => Buffer.from([21, 3, 3, 0,
 
 export const certificate = checked(wildcard);
 
-export function checked(pair: typeof wildcard): CheckedCertificate {
-  return checkCertificate({ ...pair, baseDomains: [BASE], now: new Date() });
+export function checked(pair: typeof wildcard, ...baseDomains: string[]): CheckedCertificate {
+  return checkCertificate({ ...pair, baseDomains: [BASE, ...baseDomains], now: new Date() });
 }
 
 export const echo = (socket: Socket): void => void socket.pipe(socket);

@@ -1,21 +1,29 @@
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import type { TLSSocket } from "node:tls";
 import { describe, expect, it, vi } from "vitest";
 import {
   APP,
   BASE,
+  backend,
   closeOf,
   connectTcp,
   connectThrough,
   readAll,
   realHello,
+  routesTo,
   sessionOf,
   startApp,
+  wildcard,
 } from "../apps.js";
+import type { DataPlane } from "../../src/index.js";
 import { makeCertificate } from "../certificates.js";
 import { records } from "../hello.js";
 import { certificate, checked, echo, answerAfterEnd, expectWholeExchange, resuming } from "./common.js";
 import type { Start } from "./common.js";
+
+/** What is waited for comes in milliseconds, and on a machine that does much else in seconds. */
+const PATIENCE = { timeout: 60_000, interval: 50 };
 
 /** TLS that ends at the proxy. */
 export function terminationContract(start: Start): void {
@@ -99,7 +107,7 @@ export function terminationContract(start: Start): void {
       const name = `${APP}-${app.port}.${BASE}`;
       const client = await connectThrough(plane, name);
       await expect.poll(() => sessionOf(client)).toBeDefined();
-      plane.setCertificate(certificate);
+      plane.setCertificates([certificate]);
       const isReused = async (): Promise<boolean> => {
         const again = await connectThrough(plane, name, resuming(client));
         const reused = again.isSessionReused();
@@ -127,7 +135,7 @@ export function terminationContract(start: Start): void {
       const name = `${APP}-${app.port}.${BASE}`;
       const old = await connectThrough(plane, name);
       const renewed = makeCertificate(`*.${BASE}`);
-      plane.setCertificate(checked(renewed));
+      plane.setCertificates([checked(renewed)]);
       // The engine takes it a moment later.
       const connectFresh = (): Promise<TLSSocket> => connectThrough(plane, name, { ca: renewed.certPem });
       const fresh = await vi.waitFor(connectFresh, { timeout: 30_000 });
@@ -136,6 +144,70 @@ export function terminationContract(start: Start): void {
       expect(String((await once(old, "data"))[0])).toBe("still here");
       old.destroy();
       fresh.destroy();
+    });
+
+    describe("several certificates", () => {
+      const net = makeCertificate("*.APP.example.net", "app.example.net");
+      const own = makeCertificate(`${APP}.${BASE}`);
+      const baseDomains = [BASE, "app.example.net"];
+      const certificates = [certificate, checked(net, ...baseDomains), checked(own)];
+      const ca = [wildcard.certPem, net.certPem, own.certPem];
+      const keyOf = ({ certPem }: typeof wildcard) => new X509Certificate(certPem).fingerprint256;
+      const shownTo = async (
+        plane: DataPlane,
+        name: string,
+        trusted: string | string[] = ca,
+      ): Promise<string> => {
+        const client = await connectThrough(plane, name, { ca: trusted });
+        const { fingerprint256 } = client.getPeerCertificate();
+        client.destroy();
+        return fingerprint256;
+      };
+      const routes = { ...routesTo(backend()), baseDomains, allowedPorts: [{ from: 1, to: 65535 }] };
+
+      it("P6: shows each name its own, a name itself before its parent's wildcard", async () => {
+        await using plane = await start({ routes, certificates });
+        expect(await shownTo(plane, `${APP}-81.${BASE}`)).toBe(keyOf(wildcard));
+        expect(await shownTo(plane, `${APP}-81.app.example.net`)).toBe(keyOf(net));
+        expect(await shownTo(plane, `${APP.toUpperCase()}-81.App.Example.NET`)).toBe(keyOf(net));
+        expect(await shownTo(plane, `${APP}.${BASE}`)).toBe(keyOf(own));
+        expect(await shownTo(plane, `${APP}.app.example.net`)).toBe(keyOf(net));
+      });
+
+      it("P6: changes one and leaves the other; a name without any is refused", async () => {
+        await using plane = await start({ routes, certificates });
+        const renewed = makeCertificate("*.app.example.net");
+        plane.setCertificates([certificate, checked(renewed, ...baseDomains)]);
+        const name = `${APP}-81.app.example.net`;
+        await expect
+          .poll(() => shownTo(plane, name, renewed.certPem).catch(String), PATIENCE)
+          .toBe(keyOf(renewed));
+        expect(await shownTo(plane, `${APP}-81.${BASE}`)).toBe(keyOf(wildcard));
+        plane.setCertificates([certificate]);
+        await expect
+          .poll(() => shownTo(plane, name, renewed.certPem).catch(String), PATIENCE)
+          .toMatch(/unrecognized name/);
+        expect(await shownTo(plane, `${APP}-81.${BASE}`)).toBe(keyOf(wildcard));
+      });
+
+      it.each(["TLSv1.2", "TLSv1.3"] as const)(
+        "%s: resumes no session under another certificate's name",
+        async (version) => {
+          await using app = await startApp(echo);
+          await using plane = await start({ routes, certificates });
+          const options = { ca, minVersion: version, maxVersion: version };
+          const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`, options);
+          await expect.poll(() => sessionOf(client), PATIENCE).toBeDefined();
+          const again = await connectThrough(plane, `${APP}-${app.port}.app.example.net`, {
+            ...options,
+            ...resuming(client),
+          });
+          expect(again.isSessionReused()).toBe(false);
+          expect(again.getPeerCertificate().fingerprint256).toBe(keyOf(net));
+          again.destroy();
+          client.destroy();
+        },
+      );
     });
 
     it("answers 502 to HTTP when the app's port is closed", async () => {
