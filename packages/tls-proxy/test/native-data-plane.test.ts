@@ -63,6 +63,35 @@ describe("native data plane", () => {
     await expect.poll(() => plane.stats()).toMatchObject({ open: 0, openByApp: new Map() });
   });
 
+  it("P5: ends an engine that hangs, and starts it again", async () => {
+    const troubles: Error[] = [];
+    await using app = await startApp(echo);
+    await using plane = await start({ silenceMs: 3_000, onTrouble: (error) => troubles.push(error) });
+    const before = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
+    const [engine] = await childrenOf(process.pid, "tls_proxy.node");
+    process.kill(engine ?? 0, "SIGSTOP");
+    await closeOf(before);
+    const answers = () =>
+      connectThrough(plane, `${APP}-${app.port}.${BASE}`).then(
+        (client) => client.destroy().destroyed,
+        () => false,
+      );
+    await expect.poll(answers, { timeout: 60_000, interval: 100 }).toBe(true);
+    expect(troubles[0]?.message).toContain("silent for 3 s");
+  }, 120_000);
+
+  it("leaves an engine alone that nobody asked for long, because its control plane did not run", async () => {
+    const silenceMs = 6_000;
+    const troubles: Error[] = [];
+    await using plane = await start({ silenceMs, onTrouble: (error) => troubles.push(error) });
+    const [before] = await childrenOf(process.pid, "tls_proxy.node");
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, silenceMs + 1_500);
+    await wait(silenceMs / 2); // time to judge it
+    expect(troubles).toEqual([]);
+    expect(await childrenOf(process.pid, "tls_proxy.node")).toEqual([before]);
+    expect(plane.listeners).toHaveLength(1);
+  }, 120_000);
+
   it("answers about connections also while an engine dies, and keeps not accepting", async () => {
     await using plane = await start({ onTrouble: () => {} });
     const client = await connectTcp(plane);

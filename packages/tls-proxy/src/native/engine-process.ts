@@ -17,6 +17,7 @@ export class EngineProcess {
   isOver = false;
   readonly #child: ChildProcess;
   readonly #stream: Duplex;
+  #killedFor: string | undefined;
 
   /**
    * @param command program and arguments; the stream is its descriptor 3
@@ -45,7 +46,7 @@ export class EngineProcess {
         resolve(how);
       };
       this.#child.once("error", (err) => over(err.message));
-      this.#child.once("close", (code, signal) => over(signal ?? `exit code ${code}`));
+      this.#child.once("close", (code, signal) => over(this.#killedFor ?? signal ?? `exit code ${code}`));
     });
   }
 
@@ -53,7 +54,9 @@ export class EngineProcess {
     if (this.#stream.writable) this.#stream.write(frame);
   }
 
-  kill(): void {
+  /** @param why what {@link ended} says then; the signal unless given */
+  kill(why?: string): void {
+    this.#killedFor ??= why;
     this.#child.kill("SIGKILL");
   }
 

@@ -18,6 +18,7 @@ import type { ServerName } from "../server-name.js";
 import { EngineUnavailable, engineCommand } from "./engine-command.js";
 import type { EngineEvent } from "./events.js";
 import { ENDED_WELL, EngineProcess } from "./engine-process.js";
+import { Watchdog } from "./watchdog.js";
 import {
   acceptingCommand,
   certificatesCommand,
@@ -36,6 +37,8 @@ export interface NativeDataPlaneOptions extends DataPlaneOptions {
   readonly threads?: number;
   /** Program and arguments that run the engine, where it is not the addon; for checks built into a whole process. */
   readonly command?: readonly string[];
+  /** An engine that is silent for longer, of the time in which we run ourselves, is ended and started again; 30 s unless given. */
+  readonly silenceMs?: number;
   /** Told what an operator should know: the engine ended and is started again, or it does not take a certificate. */
   readonly onTrouble?: (error: Error) => void;
 }
@@ -49,11 +52,13 @@ const STABLE_AFTER_MS = 10_000;
 const LONGEST_LIST = 10_000;
 /** `MAX_THREADS` of the engine. */
 const MOST_THREADS = 16;
+/** A machine has to be in a bad way for that; and in a worse one for an engine that hangs. */
+const SILENCE_MS = 30_000;
 /** From spawning to listening. */
 const START_LIMIT_MS = 30_000;
 
 /**
- * The data plane in C, in a process of its own (`native/`). An engine that dies is started again with what the
+ * The data plane in C, in a process of its own (`native/`). An engine that dies, or hangs, is started again with what the
  * last one was told; connections that were open are lost, and have no report.
  * @throws a system error when a listener cannot be bound
  * @throws {EngineUnavailable} it cannot run on this machine
@@ -208,7 +213,7 @@ class NativeDataPlane implements DataPlane {
     let delayMs = 0;
     while (engine !== undefined) {
       const since = performance.now();
-      const how: string = await engine.ended;
+      const how = await this.#watch(engine);
       this.#forgetCounts();
       if (this.#stopping.signal.aborted) return;
       this.options.onTrouble?.(new Error(`the native data plane ended (${how}) and is started again`));
@@ -233,6 +238,14 @@ class NativeDataPlane implements DataPlane {
         delayMs = Math.min(2 * Math.max(delayMs, FIRST_BACK_OFF_MS), LONGEST_BACK_OFF_MS);
       }
     }
+  }
+
+  /** Waits for its end, and sees to it that it comes where the engine, or one of its threads, hangs. */
+  async #watch(engine: EngineProcess): Promise<string> {
+    const limitMs = this.options.silenceMs ?? SILENCE_MS;
+    const ask = (): Promise<unknown> => this.#ask((number) => listCommand(number, 0));
+    using _watchdog = new Watchdog(limitMs, ask, () => engine.kill(`silent for ${limitMs / 1000} s`));
+    return await engine.ended;
   }
 
   #take(
