@@ -183,6 +183,10 @@ export class PeerVerifier {
     checkForm(certificate, now);
     // E4: the handshake proved possession of this key; the quote must be over it.
     const verified = await this.#verify(evidence, raTlsReportData(certificate.spki), now);
+    // Whoever reads the certificate alone would take it for another app's.
+    if (evidence.appId !== undefined && evidence.appId !== verified.identity.appId) {
+      throw new PeerError("certificate_invalid", "RA-TLS certificate names another app than its evidence");
+    }
     return new VerifiedPeer(seal, verified, Uint8Array.from(certificate.spki));
   }
 

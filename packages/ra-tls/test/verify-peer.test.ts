@@ -87,11 +87,16 @@ describe("verifyPeer", () => {
     expect(VerifiedPeer.is(peer)).toBe(true);
   });
 
-  it("accepts the same certificate signed by a temporary CA, and one that names an app id: neither counts", async () => {
+  it("accepts the same certificate signed by a temporary CA, and one that names the app: neither counts", async () => {
     const issuer = await CertificateAuthority.create({ commonName: "temporary CA" });
-    const other = hex(sha256("other").subarray(0, 20)) as never;
-    const peer = await verifier.verifyPeer(await certificateOf(good, { issuer, appId: other }));
+    const own = hex(appId) as never;
+    const peer = await verifier.verifyPeer(await certificateOf(good, { issuer, appId: own }));
     expect(peer.appId).toBe(hex(appId));
+  });
+
+  it("E3: refuses a certificate that names another app than its evidence", async () => {
+    const other = hex(sha256("other").subarray(0, 20)) as never;
+    expect(await refusal(certificateOf(good, { appId: other }))).toMatch(/^PeerError: .*another app/);
   });
 
   it("E11: fetches nothing for a quote whose chain ends at a root we do not trust", async () => {

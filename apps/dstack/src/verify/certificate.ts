@@ -51,6 +51,7 @@ export function presentedByKey(
     quote: evidence.quote,
     eventLog: evidence.eventLog,
     reportData,
+    ...(evidence.appId === undefined ? {} : { certificateAppId: evidence.appId }),
     fromApp: false,
   };
 }

@@ -21,13 +21,14 @@ export interface Expectation {
 export function checkIdentity(
   identity: AppIdentity | undefined,
   expected: Expectation,
-  { hostId, fromApp }: Pick<Presented, "hostId" | "fromApp">,
+  { hostId, certificateAppId, fromApp }: Pick<Presented, "hostId" | "certificateAppId" | "fromApp">,
 ): CheckNode {
   if (identity === undefined) return skipped("app", "not reached: the guest's identity is not known");
   return group(
     "app",
     [
       checkHost(identity, hostId),
+      checkCertificate(identity, certificateAppId),
       checkAppId(identity, expected, hostId),
       checkUpgrade(identity, expected, hostId),
       checkCompose(identity, expected),
@@ -47,6 +48,13 @@ function checkHost({ appId, instanceId }: AppIdentity, hostId: string | undefine
     "identity_mismatch",
     `names ${hostId}, the guest is instance ${instanceId} of app ${appId}`,
   );
+}
+
+function checkCertificate({ appId }: AppIdentity, claimed: AppId | undefined): CheckNode | undefined {
+  const check = "certificate";
+  if (claimed === undefined) return undefined;
+  if (claimed === appId) return passed(check, "names this app");
+  return failed(check, "identity_mismatch", `names app ${claimed}, the guest is of app ${appId}`);
 }
 
 function checkAppId(

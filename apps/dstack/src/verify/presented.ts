@@ -1,4 +1,5 @@
 import type { CheckNode, Missing } from "@dstack/attestation";
+import type { AppId } from "@dstack/core";
 
 /** Evidence as somebody presented it. Nothing of it is verified but what its own checks say. */
 export interface Presented {
@@ -13,6 +14,8 @@ export interface Presented {
   readonly reportData: Uint8Array | Missing;
   /** 40 hex digits in the name of the host that was asked: the app or the instance it must be. */
   readonly hostId?: string;
+  /** The app that the certificate itself says it is for, which is nobody's word but its issuer's. */
+  readonly certificateAppId?: AppId;
   /** The quote is the app's own answer, so that the guest must have finished its start-up. */
   readonly fromApp: boolean;
 }

@@ -17,6 +17,7 @@ import {
   verify,
   verifyJson,
 } from "./site.js";
+import type { Outcome } from "./site.js";
 
 let site: Site;
 
@@ -228,6 +229,15 @@ describe("dstack verify <certificate file>", () => {
       const path = await site.write("bad.pem", (await site.certificate(options)).cert);
       expect(await verify(path, ...site.all)).toMatchObject({ code: 1 });
     }
+  });
+
+  it("E3: refuses a certificate that names another app than its evidence", async () => {
+    const named = async (appId: string): Promise<Outcome> =>
+      verify(await site.write("named.pem", (await site.certificate({ appId })).cert), ...site.all);
+    expect((await named(APP_ID)).code).toBe(0);
+    const { code, out } = await named(OTHER_ID);
+    expect(code, out).toBe(1);
+    expect(out).toContain(`REFUSED: certificate: names app ${OTHER_ID}, the guest is of app ${APP_ID}`);
   });
 
   it("E11: refuses a broken certificate, and cannot tell of an ordinary one", async () => {

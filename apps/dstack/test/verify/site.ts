@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import type { TlsOptions } from "node:tls";
 import { runtimeEvent } from "@dstack/attestation";
-import { fromHex, hex, sha256, utf8 } from "@dstack/core";
+import { fromHex, hex, parseAppId, sha256, utf8 } from "@dstack/core";
 import { createRaTlsCertificate, generateP256 } from "@dstack/ra-tls";
 import type { P256KeyPair, QuoteSource } from "@dstack/ra-tls";
 import {
@@ -53,6 +53,8 @@ export interface GuestOptions {
 export interface CertificateOptions {
   readonly key?: P256KeyPair;
   readonly guest?: { readonly provider: QuoteSource; readonly eventLog: string };
+  /** The app that the certificate names beside its evidence. */
+  readonly appId?: string;
   /** Seconds from now. */
   readonly from?: number;
   readonly to?: number;
@@ -143,13 +145,14 @@ export class Site implements AsyncDisposable {
 
   /** An RA-TLS certificate of a guest and the key it is for. */
   async certificate(options: CertificateOptions = {}): Promise<{ cert: string; key: P256KeyPair }> {
-    const { key = generateP256(), guest = await this.guest(), from = -60, to = 3600 } = options;
+    const { key = generateP256(), guest = await this.guest(), from = -60, to = 3600, appId } = options;
     const at = (seconds: number): Date => new Date(Date.now() + seconds * 1000);
     const { certPem } = await createRaTlsCertificate({
       key: key.privateKey,
       provider: guest.provider,
       eventLog: guest.eventLog,
       commonName: "guest",
+      ...(appId === undefined ? {} : { appId: parseAppId(appId) }),
       notBefore: at(from),
       notAfterMs: at(to).getTime(),
     });
