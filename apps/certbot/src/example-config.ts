@@ -1,4 +1,25 @@
-/** What `certbot cfg` prints: it loads as it is but for the token. */
+import { InputError } from "@dstack/core";
+import type { CertbotConfig } from "./config.js";
+
+const EXAMPLE_TOKEN = "replace me";
+/** RFC 2606 §3: nobody's, and no CA issues for them. */
+const EXAMPLE_DOMAIN = /(^|\.)example\.(com|net|org)$/;
+
+/**
+ * Keeps a configuration that nobody has edited from reaching a CA, whose limits count mistakes too.
+ * @throws {InputError} it has the example's domain or token
+ */
+export function requireOwnValues({ domains, dns }: CertbotConfig, path: string): void {
+  const example = domains.find((domain) => EXAMPLE_DOMAIN.test(domain));
+  if (example !== undefined)
+    throw new InputError(`${path}: ${example} is the example's domain; put your own there before going on`);
+  if (dns.provider === "cloudflare" && dns.api_token === EXAMPLE_TOKEN)
+    throw new InputError(
+      `${path}: "cf_api_token" is still the example's; put your own there before going on`,
+    );
+}
+
+/** What `certbot cfg` prints: it loads as it is, and no command but `cfg` works with it. */
 export const EXAMPLE_CONFIG = `# certbot.toml. Commented lines show defaults or alternatives. Any key can also come from the environment:
 # CERTBOT_CF_API_TOKEN, CERTBOT_METRICS__PORT (table and key joined by two underscores).
 
@@ -28,7 +49,7 @@ acme_url = "https://acme-v02.api.letsencrypt.org/directory"
 # eab_hmac_key_file = "/etc/dstack/google.eab"
 
 # Cloudflare, with a token that has Zone:Read and DNS:Edit. The zone is found by itself.
-cf_api_token = "replace me"
+cf_api_token = "${EXAMPLE_TOKEN}"
 # cf_zone_id = "..."
 # cf_api_url = "https://api.cloudflare.com/client/v4"
 

@@ -2,9 +2,9 @@ import { writeFile } from "node:fs/promises";
 import { type Certbot, recordText } from "@dstack/acme";
 import { InputError, errorCode, errorMessage } from "@dstack/core";
 import { ConfigError, createLogger, loadConfig, runDaemon } from "@dstack/daemon";
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import { CertbotConfig } from "./config.js";
-import { EXAMPLE_CONFIG } from "./example-config.js";
+import { EXAMPLE_CONFIG, requireOwnValues } from "./example-config.js";
 import { openCertbot } from "./open-certbot.js";
 import { startCertbot } from "./service.js";
 import { statusText } from "./status-text.js";
@@ -13,8 +13,11 @@ interface Common {
   config: string;
 }
 
-const load = (path: string): Promise<CertbotConfig> =>
-  loadConfig(CertbotConfig, { path, env: { prefix: "CERTBOT", values: process.env } });
+async function load(path: string): Promise<CertbotConfig> {
+  const config = await loadConfig(CertbotConfig, { path, env: { prefix: "CERTBOT", values: process.env } });
+  requireOwnValues(config, path);
+  return config;
+}
 
 /** Runs one command on the certbot of a configuration; SIGINT and SIGTERM end it. */
 async function once<T>(
@@ -38,7 +41,8 @@ const print = (text: string): void => void process.stdout.write(text);
 const program = new Command("certbot")
   .description("Keeps a TLS certificate that only its own ACME account may order, by DNS-01 and CAA.")
   .version("0.1.0")
-  .showHelpAfterError();
+  .showHelpAfterError()
+  .exitOverride();
 
 const command = (name: string, description: string): Command =>
   program
@@ -109,6 +113,11 @@ program
   });
 
 program.parseAsync().catch((err: unknown) => {
+  if (err instanceof CommanderError) {
+    // It has said what is wrong. 1 would be "something is in the way", which nobody has looked for.
+    process.exitCode = err.exitCode === 0 ? 0 : 2;
+    return;
+  }
   const reason =
     errorCode(err) === "EEXIST" ? `${errorMessage(err)}; nothing is ever overwritten` : errorMessage(err);
   process.stderr.write(`certbot: ${reason}\n`);

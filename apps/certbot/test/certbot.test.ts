@@ -82,6 +82,22 @@ describe("certbot on the command line", () => {
     expect((await world.run(["cfg"])).stdout).toBe((await readFile(path, "utf8")).trimEnd());
   });
 
+  it("a configuration that nobody edited reaches neither CA nor DNS", async () => {
+    const path = join(world.dir, "unedited.toml");
+    await world.run(["cfg", "--write-to", path]);
+    const text = await readFile(path, "utf8");
+    const run = async (): Promise<string> => {
+      const { exitCode, stderr } = await world.run(["init", "-c", path]);
+      expect(exitCode).toBe(2);
+      return stderr;
+    };
+    expect(await run()).toContain("app.example.com is the example's domain");
+    await writeFile(path, text.replaceAll("app.example.com", "app.example.test"));
+    expect(await run()).toContain('"cf_api_token" is still the example\'s');
+    await writeFile(path, text.replace("replace me", "a-token"));
+    expect(await run()).toContain("app.example.com is the example's domain");
+  });
+
   it("an operator's mistake is a sentence and exit code 2", async () => {
     const path = join(world.dir, "bad.toml");
     await writeFile(path, 'workdir = "x"\ndomain = "*.*.test"\nsurprise = 1\n');
@@ -93,6 +109,9 @@ describe("certbot on the command line", () => {
       CERTBOT_DNS__PROVIDER: "webhook",
     });
     expect(token.exitCode).toBe(2);
+    // 1 of `status` is "something is in the way".
+    for (const args of [["stats"], ["status", "--jason"], []])
+      expect([args, (await world.run(args)).exitCode]).toEqual([args, 2]);
   });
 });
 

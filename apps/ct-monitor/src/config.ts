@@ -36,7 +36,10 @@ const CtLogConfig = z.strictObject({
 
 /** Of tproxy's RPC listener, with or without `/prpc`. */
 const tproxyUrl = z
-  .url({ protocol: /^https$/, error: "must be an https URL" })
+  .url({
+    protocol: /^https$/,
+    error: ({ input }) => (input === undefined ? undefined : "must be an https URL"),
+  })
   .transform((text) => new URL(text).origin);
 
 /** `ct-monitor.toml`. Paths are relative to the working directory. */

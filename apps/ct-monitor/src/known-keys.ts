@@ -13,6 +13,8 @@ const LOOK_LIMIT_MS = 120_000;
 /** Ten thousand keys of RSA 2048 in hex. */
 const MAX_INFO_BYTES = 8 * 2 ** 20;
 const MAX_EVIDENCE_BYTES = 1024 * 1024;
+/** Bad keys of one tproxy that are told one by one at a look; it could make up thousands for each. */
+const MAX_COMPLAINTS_TOLD = 20;
 
 const hexText = z.string().regex(/^([0-9a-f]{2})+$/);
 const AcmeInfo = z.object({ hist_keys: z.array(hexText.max(4096)).max(10_000) });
@@ -50,8 +52,9 @@ export interface KnownKeysOptions {
  * evidence. A key stays known: a quote that was good is not worth less because its platform is out of date by now.
  */
 export class KnownKeys {
-  readonly #told = new Map<string, number>();
-  /** By tproxy: what was wrong with which key at the last look. Who makes up new ones all the time fills nothing. */
+  /** By tproxy: how many of the keys it told at the last look are known. */
+  readonly #known = new Map<string, number>();
+  /** By tproxy: what was told to be wrong with which key. Who makes up new ones all the time fills neither this nor the log. */
   readonly #complaints = new Map<string, ReadonlyMap<string, string>>();
 
   constructor(
@@ -92,12 +95,14 @@ export class KnownKeys {
 
   async #refresh(url: string, signal: AbortSignal): Promise<void> {
     const { log, onRefused } = this.options;
-    const told = this.#told.get(url);
-    log[told === undefined ? "info" : "debug"]({ url }, `fetching known public keys from ${url}`);
+    const before = this.#known.get(url);
+    log[before === undefined ? "info" : "debug"]({ url }, `fetching known public keys from ${url}`);
     const { hist_keys: keys } = AcmeInfo.parse(
       await this.#get(`${url}/.dstack/acme-info`, MAX_INFO_BYTES, url, signal),
     );
     const complaints = new Map<string, string>();
+    let refused = 0;
+    let told = 0;
     for (const key of keys) {
       const spki = fromHex(key);
       const digest = hex(sha256(spki));
@@ -110,8 +115,11 @@ export class KnownKeys {
       } catch (err) {
         signal.throwIfAborted();
         const why = errorMessage(err);
+        refused += 1;
+        const isNew = this.#complaints.get(url)?.get(digest) !== why;
+        if (isNew && ++told > MAX_COMPLAINTS_TOLD) continue;
         complaints.set(digest, why);
-        if (this.#complaints.get(url)?.get(digest) === why) continue;
+        if (!isNew) continue;
         log.warn(
           { url, key_sha256: digest, why },
           "a key that tproxy tells has no good evidence and does not count",
@@ -119,11 +127,12 @@ export class KnownKeys {
       }
     }
     this.#complaints.set(url, complaints);
-    const refused = complaints.size;
     onRefused(url, refused);
+    const untold = told - MAX_COMPLAINTS_TOLD;
+    if (untold > 0) log.warn({ url, refused }, `${untold} more keys of this tproxy have no good evidence`);
     const known = keys.length - refused;
-    if (known !== told) log.info({ url, refused }, `got ${known} known public keys`);
-    this.#told.set(url, known);
+    if (known !== before) log.info({ url, refused }, `got ${known} known public keys`);
+    this.#known.set(url, known);
   }
 
   /** @returns the guest that proved it, with evidence */

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { InputError, errorMessage } from "@dstack/core";
 import { ConfigError, createLogger, loadConfig, runDaemon } from "@dstack/daemon";
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import { CtMonitorConfig } from "./config.js";
 import { logTables } from "./log-list.js";
 import { checkOnce, startCtMonitor } from "./service.js";
@@ -22,8 +22,8 @@ interface Flags {
   insecureKeysOnTrust?: boolean;
 }
 
-/** Flags stand over the environment, and both over the file. */
-function load(flags: Flags): Promise<CtMonitorConfig> {
+/** Flags stand over the environment, and both over the file. @throws {ConfigError} */
+async function load(flags: Flags): Promise<CtMonitorConfig> {
   const path = flags.config ?? (existsSync(DEFAULT_CONFIG) ? DEFAULT_CONFIG : undefined);
   const given = {
     CT_MONITOR_TPROXY_URL: flags.tproxy && JSON.stringify(flags.tproxy),
@@ -32,9 +32,12 @@ function load(flags: Flags): Promise<CtMonitorConfig> {
     CT_MONITOR_INSECURE_KEYS_ON_TRUST: flags.insecureKeysOnTrust === true ? "true" : undefined,
   };
   const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  return loadConfig(CtMonitorConfig, {
-    ...(path === undefined ? {} : { path }),
-    env: { prefix: "CT_MONITOR", values: { ...process.env, ...set } },
+  const env = { prefix: "CT_MONITOR", values: { ...process.env, ...set } };
+  if (path !== undefined) return loadConfig(CtMonitorConfig, { path, env });
+  return loadConfig(CtMonitorConfig, { env }).catch((err: unknown) => {
+    if (!(err instanceof ConfigError)) throw err;
+    const nowhere = `there is no ${DEFAULT_CONFIG} here (-c names another file), and what flags and environment say is not enough`;
+    throw new ConfigError(err.code, `${nowhere}: ${err.message}`, err.details, { cause: err });
   });
 }
 
@@ -72,6 +75,7 @@ const program = new Command("ct_monitor")
   )
   .option("--insecure-keys-on-trust", "take keys as tproxy tells them, without evidence")
   .showHelpAfterError()
+  .exitOverride()
   .action(async (flags: Flags) => {
     if (flags.once === true) return once(flags);
     const config = await load(flags);
@@ -92,6 +96,11 @@ program
   });
 
 program.parseAsync().catch((err: unknown) => {
+  if (err instanceof CommanderError) {
+    // It has said what is wrong. 1 would be an alert.
+    process.exitCode = err.exitCode === 0 ? 0 : 2;
+    return;
+  }
   process.stderr.write(`ct_monitor: ${errorMessage(err)}\n`);
   process.exitCode = err instanceof ConfigError || err instanceof InputError ? 2 : NOT_CHECKED;
 });

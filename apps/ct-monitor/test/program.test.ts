@@ -74,6 +74,17 @@ describe("ct_monitor on the command line", () => {
     expect(stderr).toContain("--insecure-keys-on-trust");
   });
 
+  it("C3: wrong usage is no alert: exit code 2, and a sentence on what is missing", async () => {
+    const bare = (...args: string[]) =>
+      execa("node", [join(built, "ct_monitor.mjs"), ...args], { cwd: site.dir, reject: false });
+    expect(await bare("--ones")).toMatchObject({ exitCode: 2 });
+    expect(await bare("now")).toMatchObject({ exitCode: 2 });
+    expect(await bare("--version")).toMatchObject({ exitCode: 0 });
+    const { exitCode, stderr } = await bare("--once");
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/^ct_monitor: there is no ct-monitor\.toml here .*"tproxy_url" is missing/);
+  });
+
   it("C3: kill -9 in the middle of reading: the next run goes on from whole state and finds what there is", async () => {
     for (let i = 0; i < 9000; i += 1) site.log.addLeaf(new TextEncoder().encode(String(i)));
     site.log.add((await issue()).der);

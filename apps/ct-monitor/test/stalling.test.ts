@@ -10,6 +10,7 @@ import { silentLogger } from "@dstack/daemon";
 import type { PeerVerifier } from "@dstack/ra-tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { KnownKeys } from "../src/known-keys.js";
+import type { KnownKeysOptions } from "../src/known-keys.js";
 import { MonitorMetrics } from "../src/metrics.js";
 import { Monitor } from "../src/monitor.js";
 import type { Source } from "../src/sources/source.js";
@@ -27,7 +28,11 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 const log = silentLogger();
 const now = Date.now;
 const signal = new AbortController().signal;
-const knownKeys = (urls: readonly string[], lookLimitMs?: number): KnownKeys =>
+const knownKeys = (
+  urls: readonly string[],
+  lookLimitMs?: number,
+  more: Partial<KnownKeysOptions> = {},
+): KnownKeys =>
   new KnownKeys(
     {
       tproxies: new Map(urls.map((url) => [url, undefined])),
@@ -36,6 +41,7 @@ const knownKeys = (urls: readonly string[], lookLimitMs?: number): KnownKeys =>
       now,
       onRefused: () => {},
       lookLimitMs,
+      ...more,
     },
     state,
   );
@@ -55,6 +61,31 @@ describe("C3: who answers without end", () => {
     expect(asked).toBeLessThan(keys.length);
     server.closeAllConnections();
     server.close();
+  });
+
+  it("C3: a tproxy that makes up keys for each look fills no log, and the count of them is told", async () => {
+    const server = createServer((request, response) => {
+      if (request.url !== "/.dstack/acme-info") return response.writeHead(404).end();
+      const keys = Array.from({ length: 50 }, () => randomBytes(91).toString("hex"));
+      return response.end(JSON.stringify({ hist_keys: [standing, ...keys] }));
+    }).listen(0, "127.0.0.1");
+    const standing = randomBytes(91).toString("hex");
+    await once(server, "listening");
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const warned: string[] = [];
+    const refused: number[] = [];
+    const told = Object.assign(silentLogger(), {
+      warn: (_: unknown, sentence?: string): void => void warned.push(sentence ?? ""),
+    });
+    const known = knownKeys([url], 600_000, { log: told, onRefused: (_, count) => void refused.push(count) });
+    for (let look = 0; look < 3; look += 1) await known.refresh(url, signal);
+    server.closeAllConnections();
+    server.close();
+    expect(refused).toEqual([51, 51, 51]);
+    // One by one, what came new with each look, and one sentence for the rest: the standing one is told once.
+    expect(warned.filter((line) => line.startsWith("a key that tproxy tells"))).toHaveLength(3 * 20);
+    const more = (count: number): string => `${count} more keys of this tproxy have no good evidence`;
+    expect(warned.filter((line) => line.includes("more keys"))).toEqual([more(31), more(30), more(30)]);
   });
 
   it("C3: a source that is never read to its end keeps no other one from being read again", async () => {
