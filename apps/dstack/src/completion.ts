@@ -34,6 +34,9 @@ function entriesOf(command: Command, path: readonly string[]): Entry[] {
   return [entry, ...children.flatMap((child) => entriesOf(child, [...path, child.name()]))];
 }
 
+/** A shell that completes waits for it, and its person does: a teepod that says nothing gets so many seconds. */
+const LIMITED = "DSTACK_TIMEOUT=2";
+
 /** Names out of a list that is JSON; only what a name may hold, as shells evaluate it. */
 const namesOf = (list: string): string =>
   `${list} --json 2>/dev/null | sed -n 's/^    "name": "\\([A-Za-z0-9._-]*\\)",*$/\\1/p'`;
@@ -101,7 +104,7 @@ function bash(entries: readonly Entry[]): string {
   const made = branches(
     entries,
     (words, list) =>
-      `words='${words.join(" ")}'${list === undefined ? "" : `" $("\${COMP_WORDS[0]}" ${list})"`}`,
+      `words='${words.join(" ")}'${list === undefined ? "" : `" $(${LIMITED} "\${COMP_WORDS[0]}" ${list})"`}`,
   );
   return `# dstack completion for bash: source <(dstack completion bash)
 _dstack() {
@@ -125,7 +128,8 @@ complete -o default -F _dstack dstack
 function zsh(entries: readonly Entry[]): string {
   const made = branches(
     entries,
-    (words, list) => `compadd -- ${words.join(" ")}${list === undefined ? "" : ` $(\${words[1]} ${list})`}`,
+    (words, list) =>
+      `compadd -- ${words.join(" ")}${list === undefined ? "" : ` $(${LIMITED} \${words[1]} ${list})`}`,
   );
   return `#compdef dstack
 # dstack completion for zsh: source <(dstack completion zsh)
@@ -149,7 +153,7 @@ compdef _dstack dstack
 
 function fish(entries: readonly Entry[]): string {
   const quoted = (text: string): string => `'${text.replaceAll(/['\\]/g, "\\$&")}'`;
-  const list = (names: string): string => `"(dstack ${names.replaceAll(/["$]/g, "\\$&")})"`;
+  const list = (names: string): string => `"(${LIMITED} dstack ${names.replaceAll(/["$]/g, "\\$&")})"`;
   const option = (condition: string, { long, short, description, argChoices, ...rest }: Option): string => {
     const words =
       long === "--host"

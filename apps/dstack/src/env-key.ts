@@ -2,11 +2,10 @@ import { errorCode, parseAppId, readRegularFileIfAny } from "@dstack/core";
 import type { AppId } from "@dstack/core";
 import { encryptEnv, requireEnvKeyOfKms } from "@dstack/ra-tls";
 import type { EnvVariable } from "@dstack/ra-tls";
-import { X509Certificate } from "node:crypto";
 import { readHosts } from "./hosts.js";
 import { Home } from "./local/home.js";
 import { CliError, printable } from "./output.js";
-import { readTextFile } from "./read-file.js";
+import { readTextFile, requireCertificate } from "./read-file.js";
 import type { TeepodClient, TeepodOptions } from "./teepod.js";
 
 const MAX_CA_BYTES = 64 * 1024;
@@ -73,15 +72,6 @@ async function kmsRootCa(options: KmsCaOptions): Promise<string> {
   }
   requireCertificate(file ?? "the local installation's root CA", pem);
   return pem;
-}
-
-/** @throws {CliError} the text of a file is no certificate */
-export function requireCertificate(file: string, pem: string): void {
-  try {
-    new X509Certificate(pem);
-  } catch (err) {
-    throw new CliError(`${file} is not a certificate in PEM`, 2, { cause: err });
-  }
 }
 
 /** Of the installation here, when it is its teepod that is meant. */

@@ -6,6 +6,10 @@ import type { TeepodAddress } from "./teepod.js";
 /** How long a teepod may be away. systemd has it back within seconds. */
 const AWAY_LIMIT_MS = 120_000;
 const RETRY_EVERY_MS = 1000;
+/** A connection that ended sooner is as good as none, whatever came over it. */
+const HELD_MS = 5000;
+/** Between two such connections, each of which begins with lines that were there already. */
+const MAX_RETRY_MS = 30_000;
 
 /** One connection's part of a console, to be decoded on its own. */
 export type LogChunks = AsyncIterable<Uint8Array>;
@@ -19,22 +23,40 @@ export interface FollowOptions {
   readonly say: (text: string) => void;
   readonly awayLimitMs?: number;
   readonly retryEveryMs?: number;
+  readonly heldMs?: number;
+}
+
+/** Since when there has been no connection that held, and how long the next one is waited for. */
+interface Loss {
+  readonly since: number;
+  readonly retryMs: number;
+  /** Whether there were connections since then. */
+  readonly again: boolean;
 }
 
 /**
  * A console as it grows, a connection after the other: a teepod that was restarted is found again. What was written in the
  * seconds around the loss comes twice, in whole lines, rather than not at all.
- * @throws {CliError} the teepod refuses, or was away for too long
+ * @throws {CliError} the teepod refuses, or for too long it was away or ended what it had begun
  */
 export async function* followLogs(options: FollowOptions): AsyncGenerator<LogChunks> {
-  const { address, query, signal, say } = options;
+  const { address, query, signal, say, retryEveryMs = RETRY_EVERY_MS, heldMs = HELD_MS } = options;
   let chunks: LogChunks = await getFromTeepod(address, `/logs?${query.toString()}`, signal);
+  let loss: Loss | undefined;
   for (;;) {
     const last = { at: Date.now() };
+    const opened = performance.now();
     yield untilLost(chunks, last, signal);
     signal.throwIfAborted();
-    say("the connection to the teepod was lost; trying again");
-    chunks = await again(options, last.at);
+    const now = performance.now();
+    loss =
+      loss === undefined || now - opened >= heldMs
+        ? { since: now, retryMs: retryEveryMs, again: false }
+        : { since: loss.since, retryMs: Math.min(2 * loss.retryMs, MAX_RETRY_MS), again: true };
+    say(
+      `the connection to the teepod was lost; trying again${loss.again ? `, ${loss.retryMs / 1000} s from now` : ""}`,
+    );
+    chunks = await again(options, loss, last.at);
     say("the teepod is there again; lines of the last seconds may come twice");
   }
 }
@@ -51,12 +73,12 @@ async function* untilLost(chunks: LogChunks, last: { at: number }, signal: Abort
   }
 }
 
-async function again(options: FollowOptions, lastAt: number): Promise<LogChunks> {
-  const { address, query, signal, awayLimitMs = AWAY_LIMIT_MS, retryEveryMs = RETRY_EVERY_MS } = options;
-  let why: unknown;
+async function again(options: FollowOptions, loss: Loss, lastAt: number): Promise<LogChunks> {
+  const { address, query, signal, awayLimitMs = AWAY_LIMIT_MS } = options;
+  let why: unknown = loss.again ? new Error("it ends each connection at once") : undefined;
   const attempt = async (limit: AbortSignal): Promise<LogChunks> => {
     for (;;) {
-      await sleep(retryEveryMs, limit);
+      await sleep(loss.retryMs, limit);
       // By the teepod's clock, which need not be ours.
       const since = `${Math.ceil((Date.now() - lastAt) / 1000) + 1}s`;
       const rest = new URLSearchParams({ ...Object.fromEntries(query), since });
@@ -74,7 +96,8 @@ async function again(options: FollowOptions, lastAt: number): Promise<LogChunks>
     }
   };
   try {
-    return await withDeadline("finding the teepod again", awayLimitMs, attempt, signal);
+    const leftMs = Math.max(1, awayLimitMs - (performance.now() - loss.since));
+    return await withDeadline("finding the teepod again", leftMs, attempt, signal);
   } catch (err) {
     if (!(err instanceof TimeoutError)) throw err;
     throw new CliError(

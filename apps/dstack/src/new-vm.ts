@@ -6,8 +6,26 @@ import { bootOf } from "./wait.js";
 import type { BootOptions } from "./wait.js";
 
 /**
- * Waits for a new VM's boot if that was asked for, and prints what is to be known of it: id and URLs. A VM is there even when
- * its boot failed or the wait was interrupted: with `--json` it is told all the same, with `boot_error`.
+ * {@link bootOf}, with a document for `--json` when it fails: the VM is there even when its boot failed or the wait was
+ * interrupted.
+ * @param identity further fields of the document
+ * @throws {CliError} as `waitReady`
+ */
+export async function bootTold(
+  boot: BootOptions & { options: GlobalOptions },
+  identity: object = {},
+): Promise<void> {
+  try {
+    await bootOf(boot);
+  } catch (err) {
+    const document = { id: boot.id, ...identity, boot_error: errorMessage(err) };
+    if (boot.options.json === true) printResult(boot.options, document, () => "");
+    throw err;
+  }
+}
+
+/**
+ * Waits for a new VM's boot if that was asked for, and prints what is to be known of it: id and URLs.
  * @param identity further fields of the document
  * @throws {CliError} as `waitReady`
  */
@@ -16,13 +34,7 @@ export async function printNewVm(
   identity: object,
 ): Promise<void> {
   const { client, id, options } = boot;
-  try {
-    await bootOf(boot);
-  } catch (err) {
-    const document = { id, ...identity, boot_error: errorMessage(err) };
-    if (options.json === true) printResult(options, document, () => "");
-    throw err;
-  }
+  await bootTold(boot, identity);
   const { info } = await client.getInfo({ id });
   const urls = appUrls(info);
   printResult(options, { id, ...identity, ...urls }, () =>

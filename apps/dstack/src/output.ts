@@ -72,7 +72,12 @@ export function explain(err: unknown): string {
   return printable(stack ?? errorMessage(err));
 }
 
-/** Text from a VM or a daemon, made safe for a terminal: control characters become visible, line ends plain. */
+/** Line and paragraph separators, and what is not seen at all: it turns text around, or makes two names look like one. */
+const UNSEEN = /[\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb]/gu;
+/** Makes a sign before it a coloured one, as in many a console: seen, and harmless there. */
+const EMOJI_STYLE = "\ufe0f";
+
+/** Text from a VM or a daemon, made safe for a terminal: control and invisible characters are shown, line ends plain. */
 export function printable(text: string): string {
   return (
     text
@@ -81,6 +86,11 @@ export function printable(text: string): string {
       .replace(
         /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
         (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
+      )
+      .replace(UNSEEN, (c, at: number, all: string) =>
+        c === EMOJI_STYLE && /\p{Extended_Pictographic}$/u.test(all.slice(Math.max(0, at - 2), at))
+          ? c
+          : `\\u{${c.codePointAt(0)?.toString(16)}}`,
       )
   );
 }

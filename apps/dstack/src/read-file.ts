@@ -1,5 +1,7 @@
 import { InputError, errorCode, errorMessage, readRegularFile } from "@dstack/core";
+import { X509Certificate } from "node:crypto";
 import { resolve } from "node:path";
+import { CliError } from "./output.js";
 
 /** Much larger than anything these commands read; only keeps a wrong path from being read whole. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
@@ -28,5 +30,26 @@ export async function readTextFile(path: string): Promise<string> {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new InputError(`${path} is not text in UTF-8`);
+  }
+}
+
+/**
+ * Reads a file of certificates that a person named.
+ * @throws {InputError} as {@link readTextFile}
+ * @throws {CliError} exit code 2: it holds something else
+ */
+export async function readCertificates(path: string): Promise<string> {
+  const pem = await readTextFile(path);
+  requireCertificate(path, pem);
+  return pem;
+}
+
+/** @throws {CliError} the text of a file is no certificate, or one of several in it is none */
+export function requireCertificate(file: string, pem: string): void {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [pem];
+  try {
+    for (const block of blocks) new X509Certificate(block);
+  } catch (err) {
+    throw new CliError(`${file} is not a certificate in PEM`, 2, { cause: err });
   }
 }

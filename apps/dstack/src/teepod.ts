@@ -1,18 +1,12 @@
-import {
-  TimeoutError,
-  errorCode,
-  errorMessage,
-  parseVmId,
-  readRegularFileIfAny,
-  withDeadline,
-} from "@dstack/core";
+import { parseVmId, readRegularFileIfAny } from "@dstack/core";
 import { teepod } from "@dstack/proto";
-import { RpcError, createClient, httpTransport } from "@dstack/prpc";
-import type { Transport } from "@dstack/prpc";
+import { createClient, httpTransport } from "@dstack/prpc";
 import { readHosts, tokenOf } from "./hosts.js";
+import type { Host } from "./hosts.js";
 import { Home } from "./local/home.js";
 import type { GlobalOptions } from "./output.js";
 import { CliError } from "./output.js";
+import { toldTransport } from "./told-transport.js";
 
 /** Options of every command that talks to a teepod. */
 export interface TeepodOptions extends GlobalOptions {
@@ -43,12 +37,13 @@ export async function teepodAddress(options: TeepodOptions): Promise<TeepodAddre
       );
     return { ...local, token: options.token ?? process.env["DSTACK_TEEPOD_TOKEN"] ?? local.token };
   }
-  const named = (await readHosts()).get(wanted);
+  const hosts = await readHosts();
+  const named = hosts.get(wanted);
   if (named !== undefined) {
     return {
       url: trimmed(named.url),
       // What was set up for this host comes before what the environment says of teepods in general.
-      token: options.token ?? (await tokenOf(named)) ?? tokenOfEnvironment(wanted, named.url),
+      token: options.token ?? (await tokenOf(named)) ?? tokenOfEnvironment(named.url, hosts),
     };
   }
   if (!URL.canParse(wanted) || !/^https?:$/.test(new URL(wanted).protocol)) {
@@ -57,13 +52,13 @@ export async function teepodAddress(options: TeepodOptions): Promise<TeepodAddre
       2,
     );
   }
-  return { url: trimmed(wanted), token: options.token ?? tokenOfEnvironment(wanted, wanted) };
+  return { url: trimmed(wanted), token: options.token ?? tokenOfEnvironment(wanted, hosts) };
 }
 
 /** `DSTACK_TEEPOD_TOKEN`, which is the teepod's of `DSTACK_TEEPOD_URL` where that is set: another host does not get it. */
-function tokenOfEnvironment(wanted: string, url: string): string | undefined {
+function tokenOfEnvironment(url: string, hosts: ReadonlyMap<string, Host>): string | undefined {
   const its = process.env["DSTACK_TEEPOD_URL"];
-  const meant = its === undefined || its === wanted || trimmed(its) === trimmed(url);
+  const meant = its === undefined || trimmed(hosts.get(its)?.url ?? its) === trimmed(url);
   return meant ? process.env["DSTACK_TEEPOD_TOKEN"] : undefined;
 }
 
@@ -94,43 +89,24 @@ export function authHeaders(address: TeepodAddress): Record<string, string> {
 /** Starting QEMU is the longest thing a teepod does before it answers. */
 const CALL_LIMIT_MS = 60_000;
 
-/** A client of the Teepod service. What keeps it from being reached is told in a sentence, after a minute at most. */
-export function teepodClient(address: TeepodAddress, limitMs = CALL_LIMIT_MS) {
-  const http = httpTransport({ baseUrl: address.url, headers: authHeaders(address) });
-  const transport: Transport = {
-    async call(service, method, body, { signal }) {
-      try {
-        return await withDeadline(
-          method,
-          limitMs,
-          (limit) => http.call(service, method, body, { signal: limit }),
-          signal,
-        );
-      } catch (err) {
-        signal?.throwIfAborted();
-        throw explainCall(err, address, limitMs);
-      }
-    },
-  };
-  return createClient(teepod.Teepod, transport);
+/** `DSTACK_TIMEOUT`: seconds that a teepod's answer is waited for. @throws {CliError} it is no such number */
+function callLimitMs(): number {
+  const given = process.env["DSTACK_TIMEOUT"];
+  if (given === undefined || given === "") return CALL_LIMIT_MS;
+  if (!/^[1-9]\d{0,3}$/.test(given))
+    throw new CliError(`DSTACK_TIMEOUT must be a whole number of seconds up to 9999, not ${given}`, 2);
+  return Number(given) * 1000;
 }
 
-function explainCall(err: unknown, { url }: TeepodAddress, limitMs: number): unknown {
-  const options = { cause: err };
-  if (err instanceof TimeoutError)
-    return new CliError(`the teepod at ${url} has not answered within ${limitMs / 1000} s`, 1, options);
-  if (!(err instanceof RpcError)) return err;
-  if (err.code === "unavailable" && err.cause !== undefined) {
-    const reason = errorCode(err.cause) ?? errorMessage(err.cause);
-    return new CliError(
-      `no teepod answers at ${url} (${reason}); \`dstack status\` tells whether the local one runs, --host names another`,
-      1,
-      options,
-    );
-  }
-  if (err.code === "unauthenticated")
-    return new CliError(`${err.message}; give --token or set DSTACK_TEEPOD_TOKEN`, 1, options);
-  return err;
+/** A client of the Teepod service. What keeps it from being reached is told in a sentence, after a minute at most. */
+export function teepodClient(address: TeepodAddress, limitMs = callLimitMs()) {
+  const http = httpTransport({ baseUrl: address.url, headers: authHeaders(address) });
+  const transport = toldTransport(http, {
+    ...{ kind: "teepod", address: address.url, limitMs },
+    whenUnreachable: "; `dstack status` tells whether the local one runs, --host names another",
+    whenUnauthenticated: "give --token or set DSTACK_TEEPOD_TOKEN",
+  });
+  return createClient(teepod.Teepod, transport);
 }
 
 export type TeepodClient = ReturnType<typeof teepodClient>;

@@ -1,11 +1,12 @@
-import { TimeoutError, errorCode, errorMessage, withDeadline } from "@dstack/core";
+import { errorMessage } from "@dstack/core";
 import { tproxyAdmin } from "@dstack/proto";
-import { RpcError, createClient, httpTransport, unixTransport } from "@dstack/prpc";
+import { createClient, httpTransport, unixTransport } from "@dstack/prpc";
 import type { Transport } from "@dstack/prpc";
 import { Home } from "./local/home.js";
 import type { GlobalOptions } from "./output.js";
 import { CliError } from "./output.js";
 import { readTextFile } from "./read-file.js";
+import { toldTransport } from "./told-transport.js";
 
 /** A tproxy answers from memory, or waits for its store. */
 const CALL_LIMIT_MS = 30_000;
@@ -57,43 +58,15 @@ export async function proxyClient(options: ProxyOptions, limitMs = CALL_LIMIT_MS
   const inner: Transport = isUrl(address)
     ? httpTransport({ baseUrl: address.replace(/\/+$/, ""), headers })
     : unixTransport(address, { headers });
-  const transport: Transport = {
-    async call(service, method, body, options) {
-      const { signal } = options;
-      try {
-        return await withDeadline(
-          method,
-          limitMs,
-          (limit) => inner.call(service, method, body, { ...options, signal: limit }),
-          signal,
-        );
-      } catch (err) {
-        throw explainCall(err, address, limitMs);
-      }
-    },
-  };
+  const transport = toldTransport(inner, {
+    ...{ kind: "tproxy", address, limitMs },
+    whenUnreachable: ": is it running, and is that what [admin] of its tproxy.toml says?",
+    whenUnauthenticated: "give --token-file, or set DSTACK_TPROXY_TOKEN",
+  });
   return createClient(tproxyAdmin.TproxyAdmin, transport);
 }
 
 const isUrl = (address: string): boolean => /^https?:\/\//.test(address) && URL.canParse(address);
-
-function explainCall(err: unknown, address: string, limitMs: number): unknown {
-  const options = { cause: err };
-  if (err instanceof TimeoutError)
-    return new CliError(`the tproxy at ${address} has not answered within ${limitMs / 1000} s`, 1, options);
-  if (!(err instanceof RpcError)) return err;
-  if (err.code === "unavailable" && err.cause !== undefined) {
-    const reason = errorCode(err.cause) ?? errorMessage(err.cause);
-    return new CliError(
-      `no tproxy answers at ${address} (${reason}): is it running, and is that what [admin] of its tproxy.toml says?`,
-      1,
-      options,
-    );
-  }
-  if (err.code === "unauthenticated")
-    return new CliError(`${err.message}; give --token-file, or set DSTACK_TPROXY_TOKEN`, 1, options);
-  return err;
-}
 
 async function givenToken({ tokenFile }: Pick<ProxyOptions, "tokenFile">): Promise<string> {
   const token = process.env["DSTACK_TPROXY_TOKEN"];

@@ -21,7 +21,7 @@ const HOSTS = JSON.stringify([{ name: "berlin", url: "https://x" }], null, 2);
 /** What bash offers for the last word. */
 async function offers(...line: string[]): Promise<string[]> {
   const script = `${completionScript(createProgram(), "bash")}
-dstack() { if [ "$1" = host ]; then printf '%s\\n' "$HOSTS"; else printf '%s\\n' "$VMS"; fi; }
+dstack() { [ "$DSTACK_TIMEOUT" = 2 ] || return; if [ "$1" = host ]; then printf '%s\\n' "$HOSTS"; else printf '%s\\n' "$VMS"; fi; }
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
 _dstack
 printf '%s\\n' "\${COMPREPLY[@]}"`;
@@ -88,7 +88,7 @@ describe("completion", () => {
     const home = await mkdtemp(join(tmpdir(), "dstack-completion-"));
     onTestFinished(() => rm(home, { recursive: true }));
     const fish = async (line: string): Promise<string[]> => {
-      const script = `function dstack; printf '%s\\n' $VMS; end
+      const script = `function dstack; test "$DSTACK_TIMEOUT" = 2; and printf '%s\\n' $VMS; end
 ${completionScript(createProgram(), "fish")}
 complete -C ${JSON.stringify(line)}`;
       const env = { VMS, HOME: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home };
@@ -98,6 +98,15 @@ complete -C ${JSON.stringify(line)}`;
     expect(await fish("dstack de")).toEqual(["deploy"]);
     expect(await fish("dstack deploy x.yaml --wa")).toEqual(["--wait"]);
     expect(await fish("dstack logs we")).toEqual(["web", "web-2"]);
+  });
+
+  it("gives a teepod that says nothing two seconds in zsh, too", async () => {
+    const script = `compdef() { : }; compadd() { print -rl -- "$@" }; _files() { : }
+dstack() { [ "$DSTACK_TIMEOUT" = 2 ] && printf '%s\\n' "$VMS" }
+${completionScript(createProgram(), "zsh")}
+words=(dstack logs ''); CURRENT=3; _dstack`;
+    const { stdout } = await execa("zsh", ["-f", "-c", script], { env: { VMS } });
+    expect(stdout.split("\n")).toEqual(expect.arrayContaining(["web", "web-2"]));
   });
 
   it.each(SHELLS)("names every command for %s", (shell) => {

@@ -44,7 +44,7 @@ async function pod({ port = 0, refuse = 0 } = {}) {
     }, WAIT);
   return { ...daemon, queries, newest };
 }
-const WAIT = { timeout: 20_000, interval: 20 };
+const WAIT = { timeout: 60_000, interval: 20 };
 
 /** Runs `dstack logs`. @returns what it ends with, undefined for 0 */
 function logs(url: string, ...args: string[]): Promise<unknown> {
@@ -112,7 +112,7 @@ describe("T6: a console that wears its reader out", () => {
     const console = await teepod.newest(0);
     for (let i = 0; i < 8; i++) console.write("\r".repeat(40_000));
     for (let i = 0; i < 40; i++) console.write("x".repeat(60_000));
-    await vi.waitFor(() => expect(out.length).toBeGreaterThan(2 ** 20), { timeout: 4000, interval: 20 });
+    await vi.waitFor(() => expect(out.length).toBeGreaterThan(2 ** 20), WAIT);
     console.end();
     expect(await running).toBeUndefined();
   });
@@ -199,5 +199,48 @@ describe("dstack logs -f", () => {
     (await teepod.newest(0)).end();
     await teepod[Symbol.asyncDispose]();
     await running;
+  });
+
+  it("gives up on a teepod that answers and ends each connection at once, which it asks less and less", async () => {
+    const teepod = await pod();
+    const said: string[] = [];
+    const follow = async (): Promise<void> => {
+      const limits = { awayLimitMs: 400, retryEveryMs: 20, heldMs: 600_000 };
+      const signal = new AbortController().signal;
+      const options = {
+        address: { url: teepod.url, token: undefined },
+        query: new URLSearchParams(),
+        signal,
+      };
+      const say = (text: string): void => void said.push(text);
+      let n = 0;
+      for await (const chunks of followLogs({ ...options, ...limits, say })) {
+        (await teepod.newest(n++)).end("once more\n");
+        for await (const _ of chunks);
+      }
+    };
+    await expect(follow()).rejects.toThrow(
+      "the teepod has been away for 0.4 s: it ends each connection at once",
+    );
+    // After 20, 40, 80 and 160 ms; 320 more is too late.
+    expect(teepod.queries.length).toBeLessThanOrEqual(5);
+    expect(said[2]).toBe("the connection to the teepod was lost; trying again, 0.04 s from now");
+    await teepod[Symbol.asyncDispose]();
+  });
+
+  it("goes on for ever with one whose connections hold for a while", async () => {
+    await using teepod = await pod();
+    const stop = new AbortController();
+    const limits = { awayLimitMs: 60_000, retryEveryMs: 1, heldMs: 0 };
+    const options = { address: { url: teepod.url, token: undefined }, query: new URLSearchParams() };
+    let n = 0;
+    const all = followLogs({ ...options, ...limits, signal: stop.signal, say: () => {} });
+    // With waits that double, or a limit for all of them together, it would not come this far.
+    for await (const chunks of all) {
+      (await teepod.newest(n++)).end();
+      for await (const _ of chunks);
+      if (n === 24) break;
+    }
+    expect(teepod.queries).toHaveLength(24);
   });
 });

@@ -21,6 +21,17 @@ describe("the client of a teepod", () => {
     await expect(teepodClient(pod, 100).status({})).rejects.toThrow("has not answered within 0.1 s");
   });
 
+  it("DSTACK_TIMEOUT says when to give up", async () => {
+    await using pod = await fakeTeepod({ status: () => new Promise(() => {}) });
+    vi.stubEnv("DSTACK_TIMEOUT", "1");
+    await expect(teepodClient(pod).status({})).rejects.toThrow("has not answered within 1 s");
+    for (const wrong of ["0", "1.5", "soon"]) {
+      vi.stubEnv("DSTACK_TIMEOUT", wrong);
+      expect(() => teepodClient(pod)).toThrow(`up to 9999, not ${wrong}`);
+    }
+    vi.unstubAllEnvs();
+  });
+
   it("leaves the reason of the caller's own limit alone", async () => {
     await using pod = await fakeTeepod({ status: () => new Promise(() => {}) });
     const wait = withDeadline("booting", 50, (signal) => teepodClient(pod).status({}, { signal }));

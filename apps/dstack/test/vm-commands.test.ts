@@ -185,10 +185,11 @@ describe("what the dashboard does, on the command line", () => {
   });
 });
 
-describe("a new CVM whose boot fails", () => {
-  const failing = () =>
+describe("a CVM whose boot fails", () => {
+  const failing = (status = "running") =>
     fakeTeepod({
-      status: async () => ({ vms: [vm] }),
+      status: async () => ({ vms: [{ ...vm, status }] }),
+      startVm: async () => ({}),
       createVm: async () => ({ id: ID }),
       getInfo: async () => ({ found: true, info: { ...vm, bootError: "kms: refused" } }),
     });
@@ -216,6 +217,18 @@ describe("a new CVM whose boot fails", () => {
       });
     },
   );
+
+  it.each(["start", "restart"])("%s --wait --json tells the error, and ends with 1", async (name) => {
+    await using pod = await failing("stopped");
+    const end: unknown = await dstack(name, "web", "--wait", "--host", pod.url, "--json").catch(
+      (err: unknown) => err,
+    );
+    expect(end).toMatchObject({ exitCode: 1, message: expect.stringContaining("kms: refused") });
+    expect(JSON.parse((end as { stdout: string }).stdout)).toEqual({
+      id: ID,
+      boot_error: expect.stringContaining("kms: refused"),
+    });
+  });
 });
 
 describe("dstack init", () => {

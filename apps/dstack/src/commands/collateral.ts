@@ -9,7 +9,7 @@ import { dirname, resolve } from "node:path";
 import { describeCollateral, formatPlatform } from "../collateral/describe.js";
 import { CliError, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
-import { readFileBytes, readTextFile } from "../read-file.js";
+import { readCertificates, readFileBytes, readTextFile } from "../read-file.js";
 import { parseQuoteFile } from "../verify/quote-file.js";
 import { interruptSignal } from "./options.js";
 
@@ -91,11 +91,12 @@ function registerShow(collateral: Command): void {
 
 async function fetchBundle(options: FetchOptions): Promise<void> {
   const anchors = await readAnchors(options.simulatedRoot);
+  const tlsCa = options.tlsCa === undefined ? undefined : await readCertificates(options.tlsCa);
   const platforms = await platformsOf(options, anchors);
   const client = new CollateralClient({
     url: options.url,
     anchors,
-    tlsCa: options.tlsCa === undefined ? undefined : await readTextFile(options.tlsCa),
+    tlsCa,
     rootCrlUrl: options.rootCrlUrl,
     update: options.update,
   });

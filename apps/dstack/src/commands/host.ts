@@ -1,11 +1,10 @@
 import { InputError } from "@dstack/core";
 import type { Command } from "commander";
 import { resolve } from "node:path";
-import { requireCertificate } from "../env-key.js";
 import { forgetHost, hostsPath, readHosts, saveHost } from "../hosts.js";
 import { CliError, columns, printResult } from "../output.js";
 import type { GlobalOptions } from "../output.js";
-import { readTextFile } from "../read-file.js";
+import { readCertificates, readTextFile } from "../read-file.js";
 
 /** `dstack host`: the teepods somebody works with, by name. */
 export function registerHost(program: Command): void {
@@ -39,7 +38,7 @@ export function registerHost(program: Command): void {
     .action(async (name: string, url: string, _: unknown, command: Command) => {
       const options = command.optsWithGlobals<GlobalOptions & { tokenFile?: string; kmsCa?: string }>();
       if (options.tokenFile !== undefined) await readTextFile(options.tokenFile);
-      if (options.kmsCa !== undefined) requireCertificate(options.kmsCa, await readTextFile(options.kmsCa));
+      if (options.kmsCa !== undefined) await readCertificates(options.kmsCa);
       await saveHost(name, {
         url,
         ...(options.tokenFile !== undefined && { token_file: resolve(options.tokenFile) }),

@@ -1,10 +1,11 @@
 import { TimeoutError } from "@dstack/core";
 import type { teepod } from "@dstack/proto";
 import type { Command } from "commander";
+import { bootTold } from "../new-vm.js";
 import { CliError, Progress, printResult } from "../output.js";
 import { findVm, teepodAddress, teepodClient } from "../teepod.js";
 import type { TeepodClient, TeepodOptions } from "../teepod.js";
-import { bootOf, waitStopped } from "../wait.js";
+import { waitStopped } from "../wait.js";
 import type { BootWaitOptions } from "../wait.js";
 import { addWaitOptions, interruptSignal, vmCommand } from "./options.js";
 
@@ -43,7 +44,7 @@ export function registerPower(program: Command): void {
       const runs = vm.status === "running";
       if (!runs) await client.startVm({ id: vm.id });
       if (!runs || options.wait === true)
-        await bootOf({ client, id: vm.id, progress: new Progress(options.json), options, signal });
+        await bootTold({ client, id: vm.id, progress: new Progress(options.json), options, signal });
       printResult(options, { id: vm.id, status: "running" }, () =>
         runs ? `${vm.id} is running already` : `${vm.id} is started`,
       );
@@ -76,7 +77,7 @@ export function registerPower(program: Command): void {
         await end(opened, options.force === true);
       }
       await client.startVm({ id: vm.id });
-      await bootOf({ client, id: vm.id, progress, options, signal });
+      await bootTold({ client, id: vm.id, progress, options, signal });
       printResult(options, { id: vm.id, status: "running" }, () => `${vm.id} is started`);
     });
 

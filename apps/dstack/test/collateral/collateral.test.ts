@@ -163,6 +163,11 @@ describe("dstack collateral", () => {
       ["--fmspc", "ff53494d0000", "--ca", "platform", "-o", "/nowhere/x.json"],
       /there is no directory \/nowhere/,
     ],
+    [
+      "TLS roots that are none, before it asks",
+      ["--fmspc", "ff53494d0000", "--ca", "platform", "--tls-ca", "/etc/hostname"],
+      /hostname is not a certificate in PEM/,
+    ],
     ["a root that is none", ["--simulated-root", "/etc/hostname"], /--simulated-root \/etc\/hostname: /],
   ])("refuses %s and writes nothing", async (_what, args, message) => {
     await expect(run(...fetchArgs(...args))).rejects.toThrow(message);
