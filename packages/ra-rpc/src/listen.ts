@@ -30,7 +30,7 @@ export interface RaRpcLimits {
   handshakeMs: number;
   /** Verifying one peer's evidence, fetching collateral included. */
   verifyMs: number;
-  /** Connections whose peers are being verified at one time; further ones are dropped. */
+  /** Connections whose certificates are being verified at one time; further ones that show one are dropped. */
   maxPending: number;
   /** Connections open at one time; further ones are closed at once. */
   maxConnections: number;
@@ -90,7 +90,8 @@ export async function listenRaRpc(options: RaRpcOptions): Promise<RaRpcListener>
 
   let pending = 0;
   const admit = async (socket: TLSSocket): Promise<Admission<VerifiedPeer>> => {
-    if (verifier === undefined) return {};
+    // Who shows no certificate is nobody, however many are being verified: a question of health waits for no place.
+    if (verifier === undefined || socket.getPeerX509Certificate() === undefined) return {};
     if (pending >= maxPending) throw new Error("too many connections are being verified");
     pending += 1;
     const admission = await admitPeer(socket, verifier, verifyMs).finally(() => (pending -= 1));

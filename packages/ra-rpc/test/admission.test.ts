@@ -183,13 +183,14 @@ describe("the connection waits for the verdict", () => {
     });
   });
 
-  it("only so many connections are verified at a time; the next one is dropped", async () => {
+  it("only so many connections are verified at a time; the next one is dropped, and who shows no certificate is served", async () => {
     const { held, asked, open } = heldVerifier();
     await using server = await listen({ verifier: held, limits: { maxPending: 1 } });
     const identity = { key: good.key, cert: good.certChain };
     const first = exchange(await dial(server.port, identity), oneRequest("GetAppKey"));
     await asked;
     expect(await exchange(await dial(server.port, identity), oneRequest("GetAppKey"))).toBe("");
+    expect(await exchange(await dial(server.port), oneRequest("GetMeta"))).toContain("nobody");
     open();
     expect(await first).toContain(appIdOf("app"));
     expect(await exchange(await dial(server.port, identity), oneRequest("GetAppKey"))).toContain(
