@@ -13,14 +13,14 @@ const NOW = 1_763_800_000;
 /**
  * Runs the script in a world of its own, in which time passes only while it sleeps.
  * @param handshakes each look's ages in seconds, one a node; the script ends after the last look
- * @param quiet what the random beginning is made of
+ * @param random what each random number is made of
  * @param words each look's answer to what the nodes are; a registration succeeds where there are some
  * @param onEnd is told the directory in which programs have left what they did
  * @returns how long it slept, and where it registered again
  */
 async function watch(
   handshakes: readonly (readonly number[])[],
-  quiet = 0,
+  random = 0,
   onEnd: (dir: string) => Promise<void> = async () => {},
   words: readonly string[] = [],
 ): Promise<(number | "renew")[]> {
@@ -33,7 +33,7 @@ async function watch(
     "busybox",
     `case $1 in
       date) echo ${NOW} ;;
-      od) echo ${quiet} ;;
+      od) echo ${random} ;;
       ping) echo "$*" >> ${dir}/pings ;;
       timeout) shift 2; exec "$@" ;;
       nc) echo "$4 $5" >> ${dir}/asked; sed -n "$(cat ${dir}/looks)p" ${dir}/words | cut -d' ' -f1 | tr -d '\n' ;;
@@ -104,15 +104,27 @@ it("asks at least once a minute when no node is heard, or there is none", async 
   ]);
 });
 
+it.each([1, 7, 15, 40_000, 65_535])(
+  "waits three quarters of the time to all of it: who was refused together does not come again together (%i)",
+  async (random) => {
+    const [look, again, some] = [30 - (random % 8), 60 - (random % 16), 120 - (random % 31)];
+    const did = await watch([[NOW], [NOW], [3, 999], [3, 3]], random);
+    expect(did).toEqual([look, "renew", again, "renew", again, "renew", some]);
+    expect(look).toBeGreaterThanOrEqual(22);
+    expect(again).toBeGreaterThanOrEqual(45);
+    expect(some).toBeGreaterThanOrEqual(90);
+  },
+);
+
 it("asks once an hour for new nodes, guests at different times", async () => {
   const did = await watch(times(6, [1]), 3_500);
-  expect(did).toEqual([30, 30, 30, 30, "renew", 30, 30]);
+  expect(did).toEqual([26, 26, 26, 26, "renew", 26, 26]);
 });
 
 it("registers again, not at the same time as other guests, when a node says that there are others", async () => {
   const words = ["one", "one", "", "two", "two", "two", "two"];
   await expect(watch(times(7, [1]), 130, undefined, words)).resolves.toEqual([
-    ...[30, 30, 30, 30, 10, "renew", 30, 30],
+    ...[28, 28, 28, 28, 10, "renew", 28, 28],
   ]);
 });
 
