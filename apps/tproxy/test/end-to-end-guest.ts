@@ -10,7 +10,8 @@ import { guestIdentity } from "./site.js";
 
 const [url = "", caFile = "", interfaceName = ""] = process.argv.slice(2);
 const keys = generateKeyPair();
-const transport = raTlsTransport({ url, caPem: readFileSync(caFile, "utf8"), ...(await guestIdentity()) });
+const caPem = readFileSync(caFile, "utf8");
+const transport = raTlsTransport({ url, caPem, ...(await guestIdentity({ kmsCa: caPem })) });
 const { wg } = await createClient(tproxy.Tproxy, transport).registerCvm({ clientPublicKey: keys.publicKey });
 if (wg === undefined) throw new Error("no tunnel");
 await transport[Symbol.asyncDispose]();

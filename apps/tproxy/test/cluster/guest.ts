@@ -15,14 +15,15 @@ import { bootGuest, systemReady } from "../site.js";
 import type { Guest } from "../site.js";
 
 const [firstUrl = "", caFile = "", interfaceName = "", app = "", instance = ""] = process.argv.slice(2);
-const guest = await bootGuest({ app, instance });
+const caPem = readFileSync(caFile, "utf8");
+const guest = await bootGuest({ app, instance, kmsCa: caPem });
 const wireguard = await WireGuard.open({ interfaceName });
 let keys = generateKeyPair();
 
 async function call(url: string, who: Guest, clientPublicKey: string) {
   await using transport = raTlsTransport({
     url,
-    caPem: readFileSync(caFile, "utf8"),
+    caPem,
     ...(await who.identity()),
   });
   return await transport.withSession(async (session) => {
@@ -38,7 +39,8 @@ async function call(url: string, who: Guest, clientPublicKey: string) {
 }
 
 async function registerOther(url: string, other: string): Promise<{ ip: string; nodes: number }> {
-  const answer = await call(url, await bootGuest({ app, instance: other }), generateKeyPair().publicKey);
+  const shape = { app, instance: other, kmsCa: caPem };
+  const answer = await call(url, await bootGuest(shape), generateKeyPair().publicKey);
   return { ip: answer.wg?.clientIp ?? "", nodes: answer.servers.length };
 }
 
