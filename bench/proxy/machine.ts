@@ -5,11 +5,27 @@ const INSIDE = "DSTACK_BENCH_NETWORK";
 
 /**
  * Runs this program again in a network namespace of its own and ends with its exit code; returns when it is inside.
- * There: loopback only, `reno` (BBR paces loopback), many ports, used ones free again at once. Nothing of the machine's
- * own settings is touched. Without root it needs user namespaces.
  */
 export function enterOwnNetwork(): void {
   if (process.env[INSIDE] !== undefined) return;
+  const [file, args] = inOwnNetwork([process.execPath, ...process.execArgv, ...process.argv.slice(1)]);
+  const { status, error } = spawnSync(file, args, {
+    stdio: "inherit",
+    env: { ...process.env, [INSIDE]: "1" },
+  });
+  if (error !== undefined) throw new Error("unshare (util-linux) is needed", { cause: error });
+  process.exit(status ?? 1);
+}
+
+/**
+ * What runs a command in a network namespace of its own: loopback only, `reno` (BBR paces loopback), many ports, used ones free
+ * again at once. Nothing of the machine's own settings is touched. Without root it needs user namespaces.
+ * @param more what else it has of its own, as options of `unshare`
+ */
+export function inOwnNetwork(
+  command: readonly string[],
+  more: readonly string[] = [],
+): [file: string, args: string[]] {
   const prepare = [
     "ip link set lo up",
     `sysctl -qw net.ipv4.tcp_congestion_control=reno net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range="10000 65535"`,
@@ -17,14 +33,7 @@ export function enterOwnNetwork(): void {
     'exec "$@"',
   ].join(" && ");
   const asRoot = process.getuid?.() === 0 ? [] : ["--map-root-user"];
-  const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const { status, error } = spawnSync(
-    "unshare",
-    ["--net", ...asRoot, "--", "sh", "-c", prepare, "sh", ...again],
-    { stdio: "inherit", env: { ...process.env, [INSIDE]: "1" } },
-  );
-  if (error !== undefined) throw new Error("unshare (util-linux) is needed", { cause: error });
-  process.exit(status ?? 1);
+  return ["unshare", ["--net", ...asRoot, ...more, "--", "sh", "-c", prepare, "sh", ...command]];
 }
 
 /** The proxy gets this core for itself, as far as the machine lets it; load generator and app share the other. */

@@ -13,7 +13,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { buildHost } from "./contenders/ours.js";
+import { buildAddon, bundleHost } from "./contenders/ours.js";
 import { writeDocument } from "./document.js";
 import { Ends } from "./ends.js";
 import { measureCosts, measureIdle, measureTail } from "./goals.js";
@@ -74,7 +74,8 @@ async function measure(plan: Plan, quick: boolean): Promise<Results> {
   const directory = mkdtempSync(join(tmpdir(), "bench-proxy-"));
   try {
     const site = makeSite(directory, APPS);
-    buildHost(site);
+    buildAddon();
+    bundleHost(site);
     using ends = await Ends.start(directory, site.certPath, site.keyPath);
     const { rows, loadAverages } = await measureCosts(ends, site, plan.costs);
     const idle = await measureIdle(ends, site, plan.others);

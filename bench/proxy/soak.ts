@@ -1,68 +1,110 @@
 /**
- * What takes too long for the tests: crowds, thousands of peers, hundreds that register at once, minutes of load, and kill -9 again and again.
+ * What takes too long for the tests: crowds, attacks, thousands of peers, registrations by the thousand, minutes of load, and
+ * kill -9 again and again.
  *
- *     pnpm soak:proxy [--minutes 1] [scenario…]
+ *     pnpm soak:proxy [--minutes n] [--json] [scenario…]
  *
- * Ends with exit code 1 when a scenario has not shown what it should. Needs root, for namespaces and WireGuard.
+ * Each scenario has a process, its processes, a network and a time limit of its own: nothing of it outlives it. Ends with
+ * exit code 1 when one has not shown what it should. Needs root.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { spawn } from "node:child_process";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import type { Readable } from "node:stream";
 import { parseArgs } from "node:util";
 import { errorMessage } from "../../packages/core/src/index.js";
-import { buildHost } from "./contenders/ours.js";
-import { Ends } from "./ends.js";
-import { enterOwnNetwork } from "./machine.js";
-import { makeSite } from "./site.js";
-import { idleConnections, slowWriters } from "./soak/crowds.js";
-import { kills } from "./soak/kills.js";
-import { manyPeers } from "./soak/peers.js";
-import type { Finding, Scenario, SoakParts } from "./soak/scenario.js";
-import { steadyLoad } from "./soak/steady.js";
-import { storm } from "./soak/storm.js";
+import { buildAddon } from "./contenders/ours.js";
+import { inOwnNetwork } from "./machine.js";
+import type { Finding, Scenario } from "./soak/scenario.js";
+import { SCENARIOS } from "./soak/scenarios.js";
 
-const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  idle: idleConnections,
-  "slow-writers": slowWriters,
-  peers: manyPeers,
-  storm,
-  kills,
-  steady: steadyLoad,
-};
+/** Beyond the minutes that a scenario goes on anyway. On a machine of its own none needs more than five. */
+const LIMIT_MINUTES = 30;
+const RUN_SCENARIO = join(import.meta.dirname, "soak/run-scenario.ts");
 
-async function runAll(names: readonly string[], minutes: number): Promise<boolean> {
-  const directory = mkdtempSync(join(tmpdir(), "soak-proxy-"));
-  try {
-    const site = makeSite(directory, 100);
-    buildHost(site);
-    using ends = await Ends.start(directory, site.certPath, site.keyPath);
-    const parts: SoakParts = { ends, site, minutes };
-    let passed = true;
-    for (const name of names) {
-      const began = performance.now();
-      const found = await SCENARIOS[name]?.(parts).catch((err: unknown): Finding => ({
-        passed: false,
-        facts: errorMessage(err),
-      }));
-      passed &&= found?.passed === true;
-      const seconds = ((performance.now() - began) / 1000).toFixed(0);
-      console.log(`${found?.passed === true ? "passed" : "FAILED"}  ${name} (${seconds} s): ${found?.facts}`);
-    }
-    return passed;
-  } finally {
-    rmSync(directory, { recursive: true });
+const HELP = `pnpm soak:proxy [--minutes n] [--json] [scenario…]
+
+  --minutes n   how long those go on that have a time below
+  --json        a line of JSON for each scenario, instead of a sentence
+
+Scenarios; all of them unless some are named:
+${[...SCENARIOS].map(([name, { about, minutes }]) => `  ${name}${minutes === undefined ? "" : ` (${minutes} min)`}: ${about}`).join("\n")}
+`;
+
+/** Runs it with processes and a network of its own; all of them end with it, at the latest at its limit. */
+async function runApart(name: string, minutes: number, stop: AbortSignal): Promise<Finding> {
+  const limit = AbortSignal.timeout((minutes + LIMIT_MINUTES) * 60_000);
+  const program = [process.execPath, ...process.execArgv, RUN_SCENARIO, name, String(minutes)];
+  const [file, args] = inOwnNetwork(program, ["--pid", "--fork", "--mount-proc", "--kill-child"]);
+  const child = spawn(file, args, {
+    // What programs have to say beside the findings goes to stderr.
+    stdio: ["ignore", process.stderr, process.stderr, "pipe"],
+    signal: AbortSignal.any([stop, limit]),
+    killSignal: "SIGKILL",
+  });
+  child.once("error", () => {}); // it closes then, too, and has found nothing
+  const over = new Promise((resolve) => child.once("close", resolve));
+  const found = await text(child.stdio[3] as Readable);
+  await over;
+  if (found !== "") return JSON.parse(found) as Finding;
+  const end = limit.aborted ? `its limit of ${minutes + LIMIT_MINUTES} minutes` : "a finding";
+  return { passed: false, facts: `ended with ${child.exitCode ?? child.signalCode} before ${end}` };
+}
+
+/** @returns whether all have passed */
+async function runAll(
+  chosen: ReadonlyMap<string, Scenario>,
+  options: { minutes: number | undefined; json: boolean; stop: AbortSignal },
+): Promise<boolean> {
+  const began = performance.now();
+  const failed: string[] = [];
+  for (const [name, scenario] of chosen) {
+    const at = performance.now();
+    const { passed, facts } = await runApart(name, options.minutes ?? scenario.minutes ?? 0, options.stop);
+    if (options.stop.aborted) return false;
+    if (!passed) failed.push(name);
+    const seconds = Math.round((performance.now() - at) / 1000);
+    const line = `${passed ? "passed" : "FAILED"}  ${name} (${seconds} s): ${facts}`;
+    console.log(options.json ? JSON.stringify({ name, passed, seconds, facts }) : line);
   }
+  const minutes = ((performance.now() - began) / 60_000).toFixed(1);
+  const summary = `${chosen.size - failed.length} of ${chosen.size} scenarios passed in ${minutes} minutes`;
+  console.error(failed.length === 0 ? summary : `${summary}; failed: ${failed.join(", ")}`);
+  return failed.length === 0;
 }
 
-const { values, positionals } = parseArgs({
-  options: { minutes: { type: "string", default: "1" } },
-  allowPositionals: true,
-});
-const unknown = positionals.find((name) => !(name in SCENARIOS));
-if (unknown !== undefined) {
-  console.error(`no scenario ${unknown}; there are: ${Object.keys(SCENARIOS).join(", ")}`);
-  process.exit(2);
+/** @throws when there is something that is not known */
+function readArguments() {
+  const { values, positionals } = parseArgs({
+    options: { minutes: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean" } },
+    allowPositionals: true,
+  });
+  const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+  if (minutes !== undefined && !(minutes > 0 && minutes <= 10_000))
+    throw new Error("--minutes wants a number");
+  const unknown = positionals.find((name) => !SCENARIOS.has(name));
+  if (unknown !== undefined) throw new Error(`no scenario ${unknown}; --help tells which there are`);
+  const chosen = [...SCENARIOS].filter(([name]) => positionals.length === 0 || positionals.includes(name));
+  return { help: values.help === true, json: values.json === true, minutes, chosen: new Map(chosen) };
 }
-enterOwnNetwork();
-const chosen = positionals.length === 0 ? Object.keys(SCENARIOS) : positionals;
-process.exit((await runAll(chosen, Number(values.minutes))) ? 0 : 1);
+
+async function main(): Promise<number> {
+  let wanted;
+  try {
+    wanted = readArguments();
+  } catch (err) {
+    console.error(errorMessage(err));
+    return 2;
+  }
+  if (wanted.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (process.getuid?.() !== 0) throw new Error("namespaces and WireGuard need root");
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => stop.abort());
+  buildAddon();
+  return (await runAll(wanted.chosen, { ...wanted, stop: stop.signal })) ? 0 : 1;
+}
+
+process.exitCode = await main();

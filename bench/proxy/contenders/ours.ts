@@ -24,10 +24,14 @@ export function busyNeighbour(site: Site): Promise<Running> {
   return launchHost("none", {}, site, { pinned: false, busy: true });
 }
 
-/** Builds the addon and the program into the site's directory. */
-export function buildHost({ directory }: Site): void {
+/** Builds the native engine as it is now, where tproxy looks for it. */
+export function buildAddon(): void {
   const { status } = spawnSync(join(TLS_PROXY, "build-addon.sh"), { stdio: "inherit" });
   if (status !== 0) throw new Error("the native engine cannot be built");
+}
+
+/** Puts the program, and the addon that was built, into the site's directory. */
+export function bundleHost({ directory }: Site): void {
   copyFileSync(join(TLS_PROXY, "build/tls_proxy.node"), join(directory, "tls_proxy.node"));
   buildSync({
     entryPoints: [join(import.meta.dirname, "host.ts")],
@@ -47,7 +51,7 @@ function launchHost(
   options: StartOptions,
 ): Promise<Running> {
   const program = join(site.directory, "host.mjs");
-  if (!existsSync(program)) throw new Error("buildHost comes first");
+  if (!existsSync(program)) throw new Error("bundleHost comes first");
   const sitePath = join(site.directory, "site.json");
   writeFileSync(sitePath, JSON.stringify(site));
   const args = [engine, String(ports.pass ?? 0), sitePath, ...(options.busy ? ["busy"] : [])];

@@ -5,7 +5,9 @@ import { ours } from "../contenders/ours.js";
 import { residentBytes } from "../machine.js";
 import { namesOf } from "../site.js";
 import { mib } from "./scenario.js";
-import type { Scenario } from "./scenario.js";
+import type { Finding, Scenario } from "./scenario.js";
+import { onStage } from "./stage.js";
+import type { Stage } from "./stage.js";
 
 /** Each takes two of the 20,000 descriptors that a process may have here; others need some beside them. */
 const IDLE_CONNECTIONS = 9_500;
@@ -15,7 +17,12 @@ const MAX_IDLE_BYTES_EACH = 640;
 const SMALL = { speech: "canned", atOnce: 32, requestsEach: 1, answerBytes: 200 } as const;
 
 /** Nearly ten thousand connections that say nothing take little, are let go of again, and others are served beside them. */
-export const idleConnections: Scenario = async ({ ends, site }) => {
+export const idleConnections: Scenario = {
+  about: "9,500 connections that come at once and say nothing: memory, and others beside and after them",
+  run: () => onStage(holdIdle),
+};
+
+async function holdIdle({ ends, site }: Stage): Promise<Finding> {
   await using proxy = await ours("native").start(site, { pinned: false, busy: false });
   const name = namesOf(site.ids[0] ?? "").canned;
   await ends.run(proxy.port("pass"), name, { ...SMALL, connections: 500 });
@@ -35,7 +42,7 @@ export const idleConnections: Scenario = async ({ ends, site }) => {
     passed: each <= MAX_IDLE_BYTES_EACH,
     facts: `${IDLE_CONNECTIONS} idle connections took ${each.toFixed(0)} bytes each; 1,000 others were served beside and after them`,
   };
-};
+}
 
 const SLOW_WRITERS = 2_000;
 const BYTE_EVERY_MS = 500;
@@ -44,7 +51,12 @@ const MAX_LIFE_MS = 15_000;
 const MAX_SLOW_BYTES = 16 * 2 ** 20;
 
 /** Two thousand clients that send their ClientHello byte by byte are ended in time, and others are served meanwhile. */
-export const slowWriters: Scenario = async ({ ends, site }) => {
+export const slowWriters: Scenario = {
+  about: "2,000 clients that send their ClientHello byte by byte: memory, their end, and others beside them",
+  run: () => onStage(writeSlowly),
+};
+
+async function writeSlowly({ ends, site }: Stage): Promise<Finding> {
   await using proxy = await ours("native").start(site, { pinned: false, busy: false });
   const name = namesOf(site.ids[0] ?? "").canned;
   await ends.run(proxy.port("pass"), name, { ...SMALL, connections: 500 });
@@ -60,7 +72,7 @@ export const slowWriters: Scenario = async ({ ends, site }) => {
     passed: tookMs <= MAX_LIFE_MS && growth <= MAX_SLOW_BYTES,
     facts: `${SLOW_WRITERS} slow writers took ${mib(growth)} and were all ended after ${(tookMs / 1000).toFixed(1)} s; 1,000 others were served meanwhile`,
   };
-};
+}
 
 /** Resolves when the proxy has ended it. */
 async function trickle(port: number): Promise<void> {

@@ -6,7 +6,8 @@ import { AddressBlock } from "../../../apps/tproxy/src/registry/address-block.js
 import { InstanceRegistry } from "../../../apps/tproxy/src/registry/registry.js";
 import { FileStore } from "../../../packages/store/src/index.js";
 import { makeIds } from "../site.js";
-import type { Scenario } from "./scenario.js";
+import { withDirectory } from "./directory.js";
+import type { Finding, Scenario } from "./scenario.js";
 
 const PEERS = 5_000;
 /** Of this process, in which a start takes 0.3 s: reading that grows with the square of the peers takes minutes. */
@@ -15,8 +16,13 @@ const MAX_START_CPU_MS = 2_000;
 const MAX_START_MS = 60_000;
 
 /** A registry with thousands of peers: each has an address of its own, and a start finds all of them. */
-export const manyPeers: Scenario = async ({ site }) => {
-  const path = join(site.directory, "registry.journal");
+export const manyPeers: Scenario = {
+  about: "a registry of 5,000 peers: each has an address of its own, and a start finds all of them",
+  run: () => withDirectory(registerMany),
+};
+
+async function registerMany(directory: string): Promise<Finding> {
+  const path = join(directory, "registry.journal");
   const began = performance.now();
   {
     await using store = await FileStore.open(path, "soak");
@@ -37,7 +43,7 @@ export const manyPeers: Scenario = async ({ site }) => {
       `${PEERS} peers registered in ${(registeredMs / 1000).toFixed(1)} s, each on disk; a start read ${instances.length} ` +
       `with ${addresses} addresses in ${cpuMs.toFixed(0)} ms of CPU and ${startMs.toFixed(0)} ms`,
   };
-};
+}
 
 /** Registers an instance that will not be heard of again. */
 export async function registerSilent(registry: InstanceRegistry, id: string): Promise<void> {

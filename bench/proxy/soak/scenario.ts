@@ -1,14 +1,3 @@
-import type { Ends } from "../ends.js";
-import type { Site } from "../site.js";
-
-/** What the scenarios work with. */
-export interface SoakParts {
-  readonly ends: Ends;
-  readonly site: Site;
-  /** How long steady load, and killing, go on. */
-  readonly minutes: number;
-}
-
 /** What a scenario has shown. */
 export interface Finding {
   readonly passed: boolean;
@@ -16,6 +5,12 @@ export interface Finding {
   readonly facts: string;
 }
 
-export type Scenario = (parts: SoakParts) => Promise<Finding>;
+export interface Scenario {
+  /** For `--help`. */
+  readonly about: string;
+  /** How long it goes on unless it is told otherwise; without it, until it is through. */
+  readonly minutes?: number;
+  readonly run: (minutes: number) => Promise<Finding>;
+}
 
 export const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;

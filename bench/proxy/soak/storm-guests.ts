@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { hex, sha256 } from "../../../packages/core/src/index.js";
+import { errorMessage, hex, sha256 } from "../../../packages/core/src/index.js";
 import { createClient } from "../../../packages/prpc/src/index.js";
 import { tproxy } from "../../../packages/proto/src/index.js";
 import { raTlsTransport } from "../../../packages/ra-rpc/src/index.js";
@@ -14,7 +14,7 @@ import { bootGuest, idOf, systemReady } from "../../../apps/tproxy/test/site.js"
 
 /** One attempt of `tdxctl renew-tunnel` at one node. */
 const ATTEMPT_MS = 30_000;
-/** As `watch-tunnel` waits where no node is heard. */
+/** As `watch-tunnel` waits where no node is heard: three quarters of it, to all of it. */
 const AGAIN_MS = 60_000;
 const INSTANCES_OF_AN_APP = 4;
 
@@ -24,7 +24,7 @@ const [lines, sources] = [createInterface({ input: process.stdin }), urls.split(
 
 async function makeGuest(n: number) {
   const [app, instance] = [`storm app ${Math.floor(n / INSTANCES_OF_AN_APP)}`, `storm ${n}`];
-  const guest = await bootGuest({ app, instance });
+  const guest = await bootGuest({ app, instance, kmsCa: caPem });
   await guest.extend(systemReady);
   const record = {
     appId: hex(sha256(app).subarray(0, 20)),
@@ -59,7 +59,8 @@ process.stdout.write(`${JSON.stringify(guests.map(({ record }) => record))}\n`);
 
 for await (const line of lines) {
   const began = performance.now();
-  let [refused, slowestMs] = [0, 0];
+  const refused = new Map<string, number>();
+  let slowestMs = 0;
   await Promise.all(
     guests.map(async (guest) => {
       await sleep(Math.random() * Number(line) * 1000);
@@ -69,12 +70,15 @@ for await (const line of lines) {
           await register(guest);
           slowestMs = Math.max(slowestMs, performance.now() - at);
           return;
-        } catch {
-          refused += 1;
-          await sleep(AGAIN_MS);
+        } catch (err) {
+          const why = errorMessage(err);
+          refused.set(why, (refused.get(why) ?? 0) + 1);
+          await sleep(AGAIN_MS * (1 - Math.random() / 4));
         }
       }
     }),
   );
-  process.stdout.write(`${JSON.stringify({ tookMs: performance.now() - began, refused, slowestMs })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ tookMs: performance.now() - began, refused: [...refused], slowestMs })}\n`,
+  );
 }

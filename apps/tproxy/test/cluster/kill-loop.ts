@@ -11,7 +11,7 @@ export interface KillLoopResult {
   readonly untilReached: readonly number[];
   /** The same where the interface, and with it every session, was killed too. */
   readonly untilReachedAnew: readonly number[];
-  /** What was acknowledged and then not there. */
+  /** What was acknowledged and then not there, or not alone at its address. */
   readonly lost: readonly string[];
 }
 
@@ -76,6 +76,8 @@ export async function runKillLoop(seconds: number): Promise<KillLoopResult> {
     for (const [id, ip] of before) {
       if (known[id] !== ip) lost.push(`${id} was given ${ip}, and is registered with ${known[id]}`);
     }
+    const twice = Object.keys(known).length - new Set(Object.values(known)).size;
+    if (twice > 0) lost.push(`${twice} addresses were given twice`);
     if (lost.length > 0) break;
   }
   over = true;

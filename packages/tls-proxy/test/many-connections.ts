@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 import { sleep } from "@dstack/core";
 import { createNativeDataPlane } from "../src/index.js";
 import type { DataPlane } from "../src/index.js";
-import { helloMessage, records } from "../test/hello.js";
-import { childrenOf } from "../test/processes.js";
+import { helloMessage, records } from "./hello.js";
+import { childrenOf } from "./processes.js";
 
 const BASE = "app.example.org";
 const APP = "a".repeat(40);
@@ -34,7 +34,7 @@ export interface ManyConnectionsResult {
 
 /** Opens very many connections through the native engine and looks at its memory. */
 export async function run({ idle, writers }: ManyConnections): Promise<ManyConnectionsResult> {
-  const file = fileURLToPath(new URL("./app.ts", import.meta.url));
+  const file = fileURLToPath(new URL("./hello-app.ts", import.meta.url));
   const app = spawn(process.execPath, ["--import", "tsx", file], { stdio: ["ignore", "pipe", "inherit"] });
   try {
     const [line] = (await once(app.stdout, "data")) as [Buffer];

@@ -1,17 +1,16 @@
 import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { randomInt, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { sleep } from "@dstack/core";
-import { checkCertificate, createNativeDataPlane } from "../src/index.js";
-import type { Backend, RouteTable } from "../src/index.js";
-import { resetConnection } from "../src/js/reset.js";
-import { makeCertificate } from "../test/certificates.js";
-import type { Target } from "./attack-clients.js";
-import { APP, BASE, INSTANCES, nothing, pick } from "./attack-parts.js";
+import { checkCertificate, createNativeDataPlane } from "../../src/index.js";
+import type { Backend, RouteTable } from "../../src/index.js";
+import { resetConnection } from "../../src/js/reset.js";
+import { makeCertificate } from "../certificates.js";
+import type { Target } from "./clients.js";
+import { APP, BASE, INSTANCES, nothing, pick } from "./parts.js";
 
 export interface AttackOptions {
   readonly seconds: number;
@@ -28,53 +27,25 @@ export interface AttackResult {
   readonly troubles: readonly string[];
   /** Connections the engine thinks are open when everybody has gone. */
   readonly left: number;
-  /** Times that Node.js crashed in the process of the clients, which then began again. */
-  readonly crashes: number;
 }
 
-/** Keeps clients going until it is disposed: they crash Node.js now and then, and the engine must not. */
-class Clients implements AsyncDisposable {
-  crashes = 0;
-  #child: ChildProcess | undefined;
-  #stopped = false;
-  readonly #begun: Promise<void>;
-  readonly #done: Promise<void>;
-
-  private constructor(readonly target: Target) {
-    let begun: () => void = nothing;
-    this.#begun = new Promise((resolve) => {
-      begun = resolve;
-    });
-    this.#done = this.#keepGoing(begun);
-    this.#done.catch(nothing); // told where it is awaited
-  }
-
-  /** @returns once they are at it */
-  static async start(target: Target): Promise<Clients> {
-    const clients = new Clients(target);
-    await Promise.race([clients.#begun, clients.#done]);
-    return clients;
-  }
-
-  async #keepGoing(begun: () => void): Promise<void> {
-    const file = fileURLToPath(new URL("./attack-clients.ts", import.meta.url));
-    const args = ["--import", "tsx", file, JSON.stringify(this.target)];
-    while (!this.#stopped) {
-      const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
-      this.#child = child;
-      child.stdout.once("data", begun);
-      const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
-      if (this.#stopped) return;
-      if (signal !== "SIGSEGV") throw new Error(`the clients ended with ${code ?? signal}`);
-      this.crashes++;
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopped = true;
-    this.#child?.kill();
-    await this.#done;
-  }
+/**
+ * Malicious clients, in a process of their own.
+ * @returns once they are at it; they go on until it is disposed of, which throws when they ended before
+ */
+export async function startClients(target: Target): Promise<AsyncDisposable> {
+  const file = fileURLToPath(new URL("./clients.ts", import.meta.url));
+  const args = ["--import", "tsx", file, JSON.stringify(target)];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      const ended = child.exitCode ?? child.signalCode;
+      if (ended !== null) throw new Error(`the malicious clients ended with ${ended}`);
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    },
+  };
 }
 
 /**
@@ -130,22 +101,20 @@ export async function run(options: AttackOptions): Promise<AttackResult> {
       )();
     }
   };
-  let crashes: number;
   {
-    await using clients = await Clients.start({
+    await using _clients = await startClients({
       ports: plane.listeners.map(({ port }) => port),
       appPort,
       clients: options.clients ?? 60,
     });
     await control(performance.now() + options.seconds * 1000);
-    ({ crashes } = clients);
   }
   await plane.drain("all", 0);
   for (let tries = 0; plane.stats().open > 0 && tries < 100; tries++) await sleep(50);
   const left = plane.stats().open;
   await plane.close();
   app.close();
-  return { outcomes, troubles, left, crashes };
+  return { outcomes, troubles, left };
 }
 
 function routes(appPort: number): RouteTable {
@@ -165,7 +134,8 @@ function routes(appPort: number): RouteTable {
   };
 }
 
-function misbehavingApp(socket: Socket): void {
+/** What an app should not do with a connection, at random. */
+export function misbehavingApp(socket: Socket): void {
   socket.on("error", nothing);
   setTimeout(() => socket.destroy(), 3_000).unref();
   const after = (ms: number, what: () => void): void => void setTimeout(what, randomInt(ms)).unref();
