@@ -232,6 +232,13 @@ export class Cluster implements AsyncDisposable {
     for (const pid of await processesOf(node.site.input.wg.interface)) process.kill(pid, "SIGKILL");
   }
 
+  /** How long tproxy's main thread has waited, since its start, for a processor that others had; milliseconds. */
+  async waitedForProcessor(n: number): Promise<number> {
+    const pid = this.#programs.get(this.#nodeAt(n).name)?.child.pid;
+    const [, nanoseconds = ""] = (await readFile(`/proc/${pid}/schedstat`, "utf8")).split(" ");
+    return Number(nanoseconds) / 1e6;
+  }
+
   async killTproxy(n: number): Promise<void> {
     await this.#programs.get(this.#nodeAt(n).name)?.kill();
   }
