@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
-import { vi } from "vitest";
 import { type CaProxy, startCaProxy } from "../../../packages/acme/test/support/ca-proxy.js";
 import { type ChallengeDns, startChallengeDns } from "../../../packages/acme/test/support/challtestsrv.js";
 import {
@@ -13,9 +12,6 @@ import {
 import { type Pebble, startPebble } from "../../../packages/acme/test/support/pebble.js";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
-
-// A busy machine is slow, not wrong.
-vi.setConfig({ testTimeout: 400_000, hookTimeout: 120_000 });
 
 /** Pebble behind a proxy, its challenge DNS server, and a Cloudflare that feeds it. Certbot runs as a process of its own. */
 export class CloudflareWorld implements AsyncDisposable {

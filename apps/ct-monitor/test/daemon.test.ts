@@ -24,46 +24,38 @@ interface Told {
 const told = (): Told[] => webhook.requests.map(({ body }) => JSON.parse(body) as Told);
 
 describe("a running monitor", () => {
-  it(
-    "C3: alerts by log, webhook and metrics, each alert once, and goes on",
-    { timeout: 60_000 },
-    async () => {
-      const secretFile = join(site.dir, "secret");
-      await writeFile(secretFile, "s3cret\n");
-      const config = site.config({
-        interval_secs: 0.2,
-        webhook: { url: webhook.url, secret_file: secretFile },
-        metrics: { port: 0 },
-      });
-      await using monitor = await startCtMonitor(config, await site.parts());
-      const get = async (path: string): Promise<Response> => fetch(`http://127.0.0.1:${monitor.port}${path}`);
-      await expect.poll(async () => (await get("/healthz")).status, { timeout: 20_000 }).toBe(200);
-      expect(await (await get("/metrics")).text()).toMatch(
-        /^ct_monitor_alerts_open\{kind="unknown_key"\} 0$/m,
-      );
+  it("C3: alerts by log, webhook and metrics, each alert once, and goes on", async () => {
+    const secretFile = join(site.dir, "secret");
+    await writeFile(secretFile, "s3cret\n");
+    const config = site.config({
+      interval_secs: 0.2,
+      webhook: { url: webhook.url, secret_file: secretFile },
+      metrics: { port: 0 },
+    });
+    await using monitor = await startCtMonitor(config, await site.parts());
+    const get = async (path: string): Promise<Response> => fetch(`http://127.0.0.1:${monitor.port}${path}`);
+    await expect.poll(async () => (await get("/healthz")).status).toBe(200);
+    expect(await (await get("/metrics")).text()).toMatch(/^ct_monitor_alerts_open\{kind="unknown_key"\} 0$/m);
 
-      site.log.add((await issue()).der);
-      await expect.poll(told, { timeout: 20_000 }).toHaveLength(1);
-      site.log.add((await issue()).der);
-      await expect.poll(told, { timeout: 20_000 }).toHaveLength(2);
-      expect(told()[0]).toMatchObject({ domain: config.domain, alert: { kind: "unknown_key" } });
-      const [request] = webhook.requests;
-      const signed = `${String(request?.headers["x-dstack-timestamp"])}.${request?.body}`;
-      const signature = createHmac("sha256", "s3cret").update(signed).digest("hex");
-      expect(request?.headers["x-dstack-signature"]).toBe(signature);
-      expect(
-        site.lines.filter((line) => line.startsWith("❌ certificate has issued to unknown pubkey")),
-      ).toHaveLength(2);
-      const metrics = async (): Promise<string> => (await get("/metrics")).text();
-      await expect
-        .poll(metrics, { timeout: 20_000 })
-        .toMatch(/^ct_monitor_alerts_open\{kind="unknown_key"\} 2$/m);
-      expect(await metrics()).toMatch(/^ct_monitor_log_scanned\{source="[^"]+"\} 2$/m);
-      expect(monitor.alerts()).toHaveLength(2);
-    },
-  );
+    site.log.add((await issue()).der);
+    await expect.poll(told).toHaveLength(1);
+    site.log.add((await issue()).der);
+    await expect.poll(told).toHaveLength(2);
+    expect(told()[0]).toMatchObject({ domain: config.domain, alert: { kind: "unknown_key" } });
+    const [request] = webhook.requests;
+    const signed = `${String(request?.headers["x-dstack-timestamp"])}.${request?.body}`;
+    const signature = createHmac("sha256", "s3cret").update(signed).digest("hex");
+    expect(request?.headers["x-dstack-signature"]).toBe(signature);
+    expect(
+      site.lines.filter((line) => line.startsWith("❌ certificate has issued to unknown pubkey")),
+    ).toHaveLength(2);
+    const metrics = async (): Promise<string> => (await get("/metrics")).text();
+    await expect.poll(metrics).toMatch(/^ct_monitor_alerts_open\{kind="unknown_key"\} 2$/m);
+    expect(await metrics()).toMatch(/^ct_monitor_log_scanned\{source="[^"]+"\} 2$/m);
+    expect(monitor.alerts()).toHaveLength(2);
+  });
 
-  it("C3: a webhook that fails is told again, over a restart too", { timeout: 60_000 }, async () => {
+  it("C3: a webhook that fails is told again, over a restart too", async () => {
     site.log.add((await issue()).der);
     webhook.fault = () => ({ status: 500, body: "x".repeat(200_000) });
     const changes = { webhook: { url: webhook.url } };

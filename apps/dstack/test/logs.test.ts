@@ -1,6 +1,7 @@
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { followLogs } from "../src/follow-logs.js";
+import { freePort } from "../../../packages/core/test/support/ports.js";
 import { createProgram } from "../src/program.js";
 import { fakeTeepod } from "./fake-teepod.js";
 
@@ -44,7 +45,7 @@ async function pod({ port = 0, refuse = 0 } = {}) {
     }, WAIT);
   return { ...daemon, queries, newest };
 }
-const WAIT = { timeout: 60_000, interval: 20 };
+const WAIT = { timeout: 120_000, interval: 20 };
 
 /** Runs `dstack logs`. @returns what it ends with, undefined for 0 */
 function logs(url: string, ...args: string[]): Promise<unknown> {
@@ -140,7 +141,7 @@ describe("T6: a console that wears its reader out", () => {
 
 describe("dstack logs -f", () => {
   it("goes on when the teepod was restarted, and says so", async () => {
-    const first = await pod();
+    const first = await pod({ port: await freePort() });
     await interrupting(
       () => logs(first.url, "-f", "--json"),
       async () => {
@@ -175,7 +176,7 @@ describe("dstack logs -f", () => {
   });
 
   it("ends with the refusal of a teepod that no longer knows the VM or the token", async () => {
-    const first = await pod();
+    const first = await pod({ port: await freePort() });
     const running = logs(first.url, "-f");
     (await first.newest(0)).end();
     await first[Symbol.asyncDispose]();
@@ -184,7 +185,7 @@ describe("dstack logs -f", () => {
   });
 
   it("gives up on a teepod that stays away", async () => {
-    const teepod = await pod();
+    const teepod = await pod({ port: await freePort() });
     const address = { url: teepod.url, token: undefined };
     const follow = async (): Promise<void> => {
       const signal = new AbortController().signal;

@@ -34,7 +34,7 @@ describe("the command line", () => {
     },
   );
 
-  it("tells failures in one sentence on stderr", { timeout: 600_000 }, async () => {
+  it("tells failures in one sentence on stderr", async () => {
     expect(await dstack("ls", "--json")).toEqual({
       exitCode: 1,
       stdout: "",
@@ -42,7 +42,7 @@ describe("the command line", () => {
     });
   });
 
-  it("ends quietly when nobody reads its output any more", { timeout: 600_000 }, async () => {
+  it("ends quietly when nobody reads its output any more", async () => {
     const child = execa(process.execPath, ["--import", "tsx", main, "--help"], { reject: false });
     child.stdout.destroy();
     expect(await child).toMatchObject({ exitCode: 0, stderr: "" });

@@ -32,11 +32,11 @@ describe.skipIf(reason !== undefined)("the image, built by Docker with its Docke
     engine = await startEngine();
     const dockerfile = join(root, "images", "ingress", "Dockerfile");
     image = (await engine.docker("build", "--quiet", "--file", dockerfile, built)).trim();
-  }, 300_000);
+  });
   afterAll(async () => {
     await engine[Symbol.asyncDispose]();
     await rm(dir, { recursive: true, force: true });
-  }, 120_000);
+  });
 
   /** What the image that scripts/build-ingress-image packs says of itself. */
   async function packedConfig(): Promise<ImageConfig> {
@@ -54,7 +54,7 @@ describe.skipIf(reason !== undefined)("the image, built by Docker with its Docke
     expect(inspected?.Config).toMatchObject(await packedConfig());
   });
 
-  it("has the same files, byte for byte, with the same modes and owners", { timeout: 300_000 }, async () => {
+  it("has the same files, byte for byte, with the same modes and owners", async () => {
     const saved = join(dir, "saved.tar");
     await engine.docker("save", "--output", saved, image);
     const { stdout } = await execa("tar", ["-xOf", saved, "manifest.json"]);

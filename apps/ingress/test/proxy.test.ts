@@ -332,10 +332,10 @@ describe("WebSocket", () => {
     let got = "";
     client.setEncoding("latin1").on("data", (part: string) => (got += part));
     client.write(`${opening("dGhlIHNhbXBsZSBub25jZQ==")}early `);
-    await expect.poll(() => got, { timeout: 10_000 }).toMatch(/hello early $/);
+    await expect.poll(() => got).toMatch(/hello early $/);
     expect(got).toMatch(/^HTTP\/1\.1 101 .*sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/is);
     client.write("late");
-    await expect.poll(() => got, { timeout: 10_000 }).toMatch(/hello early late$/);
+    await expect.poll(() => got).toMatch(/hello early late$/);
     client.end();
     await once(client, "close");
   });

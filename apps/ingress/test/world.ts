@@ -5,7 +5,6 @@ import { parseQuote } from "@dstack/attestation";
 import { hex } from "@dstack/core";
 import { ResourceStack, silentLogger } from "@dstack/daemon";
 import { startSimulatedPcs } from "@dstack/tdx-attest";
-import { vi } from "vitest";
 import { type Outcome, verify } from "../../dstack/test/verify/site.js";
 import { type Guest, bootGuest, platform } from "../../tappd/test/support/tappd-fixture.js";
 import { type ChallengeDns, startChallengeDns } from "../../../packages/acme/test/support/challtestsrv.js";
@@ -14,12 +13,9 @@ import {
   startCloudflare,
 } from "../../../packages/acme/test/support/cloudflare-server.js";
 import { type Pebble, startPebble } from "../../../packages/acme/test/support/pebble.js";
-import { freePort } from "../../../packages/acme/test/support/processes.js";
+import { freePort } from "../../../packages/core/test/support/ports.js";
 import { openGuestAgent } from "../src/guest-agent.js";
 import { type Ingress, readSettings, startIngress } from "../src/index.js";
-
-// A busy machine is slow, not wrong.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 60_000 });
 
 /** Names under .localhost are this machine, for `dstack verify` too. */
 export const SHOP = "shop.example.localhost";

@@ -182,7 +182,7 @@ describe("K5: issue log", () => {
       expect((await openAndClose(path)).seq).toBeGreaterThanOrEqual(acknowledged);
     }
     expect(acknowledged).toBeGreaterThan(12);
-  }, 60_000);
+  });
 });
 
 /** A file that fails as told and otherwise is the real one. */

@@ -9,14 +9,11 @@ import { createClient } from "@dstack/prpc";
 import { kms } from "@dstack/proto";
 import { raTlsTransport } from "@dstack/ra-rpc";
 import { CertificateAuthority } from "@dstack/ra-tls";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkConsistency, checkInclusion } from "../src/cert-log/check-proof.js";
 import type { Kms } from "../src/index.js";
 import { bootGuest, callRaw, guestClient, install, start } from "./guest.js";
 import type { Installation } from "./guest.js";
-
-// Starting the program from its sources takes seconds on a busy machine.
-vi.setConfig({ testTimeout: 120_000 });
 
 const run = promisify(execFile);
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));

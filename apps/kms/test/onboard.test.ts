@@ -10,7 +10,7 @@ import { kms, tappd } from "@dstack/proto";
 import { listenRaRpc } from "@dstack/ra-rpc";
 import { CertificateAuthority } from "@dstack/ra-tls";
 import { bareLaunch } from "@dstack/tdx-attest";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KmsConfig, issueServerCert, startKms } from "../src/index.js";
 import type { Kms } from "../src/index.js";
 import { onboardReplica } from "../src/onboard/replica.js";
@@ -27,9 +27,6 @@ import {
 } from "./guest.js";
 import type { Guest, GuestOptions, Installation } from "./guest.js";
 import { tempDir } from "./temp.js";
-
-// Starting the program from its sources takes seconds on a busy machine.
-vi.setConfig({ testTimeout: 120_000 });
 
 const REPLICA = "the replica's compose document";
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));

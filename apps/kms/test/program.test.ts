@@ -2,23 +2,19 @@ import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { startSimulatedPcs } from "@dstack/tdx-attest";
 import type { SimulatedPcs } from "@dstack/tdx-attest";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { freePort } from "../../../packages/core/test/support/ports.js";
 import { startKms } from "../src/index.js";
 import type { Kms } from "../src/index.js";
 import { anonymousClient, bootGuest, callRaw, guestClient, install, launch, platform } from "./guest.js";
 import type { Installation } from "./guest.js";
 import { tempDir } from "./temp.js";
-
-// Starting the program from its sources takes seconds on a busy machine.
-vi.setConfig({ testTimeout: 120_000 });
 
 const run = promisify(execFile);
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
@@ -110,10 +106,7 @@ afterAll(async () => {
 
 describe("the kms program", () => {
   it("logs from the configured level on", async () => {
-    const probe = createServer().listen(0, "127.0.0.1");
-    await once(probe, "listening");
-    const { port } = probe.address() as AddressInfo;
-    probe.close();
+    const port = await freePort();
     const config = toml('log_level = "warn"').replace("port = 0", `port = ${port}`);
     await writeFile(join(dir, "quiet.toml"), config);
     const child = spawn(process.execPath, [...node, "-c", join(dir, "quiet.toml")], {
@@ -125,7 +118,7 @@ describe("the kms program", () => {
       const caPem = await readFile(join(dir, "certs", "root-ca.pem"), "utf8");
       const health = () =>
         callRaw({ url: `https://127.0.0.1:${port}` }, caPem, "/healthz").catch(() => undefined);
-      await expect.poll(async () => (await health())?.status, { timeout: 60_000 }).toBe(200);
+      await expect.poll(async () => (await health())?.status).toBe(200);
       expect(logged).toContain('"level":40');
       expect(logged).not.toContain('"level":30');
     } finally {
@@ -173,7 +166,7 @@ describe("the kms program", () => {
     } finally {
       first.child.kill("SIGKILL");
     }
-  }, 60_000);
+  });
 
   it("names an unknown key and ends with 1", async () => {
     const path = join(dir, "wrong.toml");

@@ -117,7 +117,7 @@ describe("the bundled program, started as in the guest", () => {
     const residentMib = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
     console.log(`tappd: ${residentMib.toFixed(0)} MiB resident`);
     expect(residentMib).toBeLessThan(MAX_RESIDENT_MIB);
-  }, 180_000);
+  });
 
   it("ends with exit code 0 on SIGTERM", async () => {
     tappd.kill("SIGTERM");

@@ -36,11 +36,11 @@ describe.skipIf(reason !== undefined)("with a real Docker engine", () => {
     });
     const { external } = await guest.start();
     base = `http://127.0.0.1:${external.port}`;
-  }, 120_000);
+  });
   afterAll(async () => {
     await guest[Symbol.asyncDispose]();
     await engine[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   const messages = async (query: string): Promise<{ channel: string; message: string }[]> => {
     const { status, text } = await curl(`${base}/logs/${query}`);
@@ -145,9 +145,7 @@ describe.skipIf(reason !== undefined)("with a real Docker engine", () => {
     const during = await engineConnections(engine.socket); // with idle ones that the client keeps for later
     expect(during).toBeGreaterThanOrEqual(4);
     for (const socket of sockets) socket.destroy();
-    await expect
-      .poll(() => engineConnections(engine.socket), { timeout: 10_000 })
-      .toBeLessThanOrEqual(during - 4);
+    await expect.poll(() => engineConnections(engine.socket)).toBeLessThanOrEqual(during - 4);
   });
 
   it("answers 404 for an unknown container and 503 without an engine", async () => {

@@ -148,7 +148,7 @@ describe("an outsider who sends more than he should", () => {
     expect(open.length).toBe(1024);
     for (const socket of open) socket.destroy();
     await expect.poll(async () => (await dial())?.destroy() !== undefined).toBe(true);
-  }, 30_000);
+  });
 
   it("G8: what is private stays so whatever the method or spelling", async () => {
     for (const path of [

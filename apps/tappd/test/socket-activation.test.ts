@@ -73,4 +73,4 @@ it("a socket that a container has mounted outlives tappd, and callers wait for t
     process.kill(before, signal);
     expect(await appIds()).toEqual([guest.appId, guest.appId]);
   }
-}, 120_000);
+});

@@ -62,7 +62,7 @@ describe("kill -9 between any two changes of the file system", () => {
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), "teepod-crash-"));
     program = await bundle("test/helpers/crash-program.ts", join(dir, "crash.mjs"));
-  }, 60_000);
+  });
   afterAll(() => rm(dir, { recursive: true, force: true }));
 
   it(

@@ -9,11 +9,11 @@ import { Site, client, vmRequest } from "./helpers/testpod.js";
 
 const run = promisify(execFile);
 
-describe("the teepod program", { timeout: 60_000 }, () => {
+describe("the teepod program", () => {
   let program: string;
   beforeAll(async () => {
     program = await bundleTeepod();
-  }, 60_000);
+  });
   afterAll(() => rm(dirname(program), { recursive: true, force: true }));
 
   it("probes and prints the acceleration and why", async () => {

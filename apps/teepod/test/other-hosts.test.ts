@@ -10,6 +10,7 @@ import { sleep } from "@dstack/core";
 import { ResourceStack, silentLogger } from "@dstack/daemon";
 import { CertificateAuthority, generateP256 } from "@dstack/ra-tls";
 import { afterEach, describe, expect, it } from "vitest";
+import { freePort } from "../../../packages/core/test/support/ports.js";
 import { TeepodConfig } from "../src/index.js";
 import type { TeepodConfigInput } from "../src/index.js";
 import type { HostItem, OtherVmItem } from "../src/dashboard/items.js";
@@ -78,7 +79,7 @@ describe("other hosts", () => {
   it("their VMs are listed as they are, and stay with their time when a host goes, until it is back", async () => {
     const berlin = stack.use(await Site.make());
     const parts = { hypervisor: new FakeHypervisor() };
-    const first = await berlin.start(berlin.config(), parts);
+    const first = await berlin.start(berlin.config({ port: await freePort() }), parts);
     const oslo = stack.use(await testpod({ hypervisor: new FakeHypervisor() }));
     const { id } = await client(first).createVm(vmRequest());
     const others = await ask(
@@ -131,7 +132,7 @@ describe("other hosts", () => {
   it("T3: a token that is not known there, or may do more than look, gives no list; one shown before is gone", async () => {
     const site = stack.use(await Site.make());
     const parts = { hypervisor: new FakeHypervisor() };
-    const first = await site.start(site.config(), parts);
+    const first = await site.start(site.config({ port: await freePort() }), parts);
     await client(first).createVm(vmRequest());
     const others = await ask([{ name: "berlin", url: first.url }], VIEWER);
     await untilIt(others, "reachable");

@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { adminClient, adminSite } from "./admin-site.js";
 import { BASE, idOf, register, start, writePair } from "./site.js";
 import { startApp } from "./app.js";
@@ -27,7 +27,7 @@ describe("connections", () => {
     const admin = adminClient(server);
     const found = async (search: string, most = 0): Promise<number> =>
       (await admin.listConnections({ search, most })).connections.length;
-    await vi.waitFor(async () => expect(await found("RELAYING")).toBe(2));
+    await expect.poll(() => found("RELAYING")).toBe(2);
     expect(await admin.listConnections({ search: "-8080." })).toMatchObject({
       open: 2,
       connections: [{ serverName: `${idOf("instance")}-8080.${BASE}` }],

@@ -30,7 +30,7 @@ it("carries requests, and takes a new certificate, with the native engine, which
     return [...lines].reduce((sum, line) => sum + Number(line[1]), 0);
   };
   // Told by another process: a moment later. How the client's end came, as end or reset, is chance.
-  await expect.poll(counted, { timeout: 10_000 }).toBe(2);
+  await expect.poll(counted).toBe(2);
   expect(await metrics()).toMatch(/^tproxy_data_plane_troubles_total 0$/m);
   expect(await metrics()).toMatch(/^tproxy_data_plane_engine\{engine="native"\} 1$/m);
   app.close();

@@ -89,7 +89,7 @@ describe("an app behind tproxy", () => {
     await requested;
     const stopped = server[Symbol.asyncDispose]();
     const refused = () => leafOf(server).catch((err: { code?: string }) => err.code);
-    await expect.poll(refused, { timeout: 5_000 }).toBe("ECONNREFUSED");
+    await expect.poll(refused).toBe("ECONNREFUSED");
     finish();
     expect(await fetched).toMatchObject({ text: "first half, second half" });
     await stopped;
@@ -128,7 +128,7 @@ describe("an app behind tproxy", () => {
         await fetchApp(server, `${idOf("app")}.${BASE}`);
         return app.dialled.at(-1);
       };
-      await expect.poll(dialledNow, { timeout: 8_000 }).toBe(`${host}:80`);
+      await expect.poll(dialledNow).toBe(`${host}:80`);
     }
   });
 
@@ -224,7 +224,7 @@ describe("the proxy's certificate", () => {
     await register(server, {}, newKey());
     const before = await leafOf(server);
     await writePair(site.dir, "wildcard", `*.${BASE}`);
-    await expect.poll(() => leafOf(server), { timeout: 40_000 }).not.toBe(before);
+    await expect.poll(() => leafOf(server)).not.toBe(before);
   });
 });
 
@@ -252,7 +252,7 @@ describe("what tproxy tells", () => {
     await once(open, "secureConnect");
     await using client = rpcClient(server.url);
     const hostA = async () => (await client.list({})).hosts.find((host) => host.id === idOf("a"));
-    await expect.poll(async () => (await hostA())?.latestHandshake, { timeout: 8_000 }).toBe(1_763_800_000n);
+    await expect.poll(async () => (await hostA())?.latestHandshake).toBe(1_763_800_000n);
     await expect.poll(async () => (await hostA())?.numConnections).toBe(1);
     open.destroy();
     expect(await hostA()).toMatchObject({

@@ -99,15 +99,15 @@ it("listens again on every port of a node that is resumed, though another progra
   const { name } = server.nodes.self();
   for (const taken of ports) {
     await server.nodes.setDraining(name, true);
-    await expect.poll(listening, { timeout: 5_000 }).toEqual([false, false, false]);
+    await expect.poll(listening).toEqual([false, false, false]);
     const other = createServer().listen(taken, "127.0.0.1");
     await once(other, "listening");
     await server.nodes.setDraining(name, false);
     await sleep(500);
     other.close();
-    await expect.poll(listening, { timeout: 10_000 }).toEqual([true, true, true]);
+    await expect.poll(listening).toEqual([true, true, true]);
   }
-}, 60_000);
+});
 
 it("leaves the port out where the world sees 443, and ends each connection after its answer", async () => {
   await using redirect = await listenRedirect({

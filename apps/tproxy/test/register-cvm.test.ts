@@ -167,48 +167,40 @@ describe("RegisterCvm", () => {
     expect((await register(server, { instance: "a" }, newKey())).wg?.clientIp).toBe("10.77.0.2");
   });
 
-  it(
-    "acknowledges nothing that WireGuard did not take, and makes up for it later",
-    { timeout: 15_000 },
-    async () => {
-      await using site = await makeSite();
+  it("acknowledges nothing that WireGuard did not take, and makes up for it later", async () => {
+    await using site = await makeSite();
+    const wireguard = new MemoryWireGuard();
+    await using server = await start(site, { wireguard });
+    const key = newKey();
+    wireguard.failWith(new Error("no such device"));
+    const failed = await register(server, {}, key).catch((err: unknown) => err);
+    expect(failed).toMatchObject({ status: 500, message: expect.not.stringContaining("device") });
+    const health = async (): Promise<number> => (await getText(server.url, "/healthz")).status;
+    await expect.poll(health).toBe(503);
+    wireguard.failWith();
+    await expect.poll(() => wireguard.configs.at(-1)).toContain(key);
+    await expect.poll(health).toBe(200);
+  });
+
+  it("tells an interface that was made anew where its peers were last heard", async () => {
+    await using site = await makeSite();
+    const [a, b] = [newKey(), newKey()];
+    {
       const wireguard = new MemoryWireGuard();
       await using server = await start(site, { wireguard });
-      const key = newKey();
-      wireguard.failWith(new Error("no such device"));
-      const failed = await register(server, {}, key).catch((err: unknown) => err);
-      expect(failed).toMatchObject({ status: 500, message: expect.not.stringContaining("device") });
-      const health = async (): Promise<number> => (await getText(server.url, "/healthz")).status;
-      await expect.poll(health, { timeout: 8_000 }).toBe(503);
-      wireguard.failWith();
-      await expect.poll(() => wireguard.configs.at(-1), { timeout: 8_000 }).toContain(key);
-      await expect.poll(health, { timeout: 8_000 }).toBe(200);
-    },
-  );
-
-  it(
-    "tells an interface that was made anew where its peers were last heard",
-    { timeout: 15_000 },
-    async () => {
-      await using site = await makeSite();
-      const [a, b] = [newKey(), newKey()];
-      {
-        const wireguard = new MemoryWireGuard();
-        await using server = await start(site, { wireguard });
-        await register(server, { instance: "a" }, a);
-        await register(server, { instance: "b" }, b);
-        wireguard.setEndpoint(a, "192.0.2.7:40000");
-        const remembered = () => readFile(join(site.dir, "state", "endpoints.json"), "utf8").catch(() => "");
-        await expect.poll(remembered, { timeout: 8_000 }).toContain("192.0.2.7:40000");
-        // What WireGuard learns itself is never overruled.
-        expect(wireguard.configs.join("")).not.toContain("Endpoint");
-      }
-      const wireguard = new MemoryWireGuard();
-      await using _server = await start(site, { wireguard });
-      expect(wireguard.configs.at(-1)).toContain("AllowedIPs = 10.77.0.2/32\nEndpoint = 192.0.2.7:40000\n");
-      expect(wireguard.configs.at(-1)).toContain(`${b}\nAllowedIPs = 10.77.0.3/32\n`);
-    },
-  );
+      await register(server, { instance: "a" }, a);
+      await register(server, { instance: "b" }, b);
+      wireguard.setEndpoint(a, "192.0.2.7:40000");
+      const remembered = () => readFile(join(site.dir, "state", "endpoints.json"), "utf8").catch(() => "");
+      await expect.poll(remembered).toContain("192.0.2.7:40000");
+      // What WireGuard learns itself is never overruled.
+      expect(wireguard.configs.join("")).not.toContain("Endpoint");
+    }
+    const wireguard = new MemoryWireGuard();
+    await using _server = await start(site, { wireguard });
+    expect(wireguard.configs.at(-1)).toContain("AllowedIPs = 10.77.0.2/32\nEndpoint = 192.0.2.7:40000\n");
+    expect(wireguard.configs.at(-1)).toContain(`${b}\nAllowedIPs = 10.77.0.3/32\n`);
+  });
 
   it("lets many instances register at once", async () => {
     await using site = await makeSite();

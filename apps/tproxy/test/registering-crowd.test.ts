@@ -14,11 +14,11 @@ it("P4: a crowd that registers at once makes neither routes nor the tunnel's pee
   await using server = await start(site);
   const { registry } = server;
   const list = registry.list.bind(registry);
-  let lookingMs = 0;
+  let looks = 0;
   registry.list = () => {
     const began = performance.now();
     while (performance.now() < began + LOOK_MS);
-    lookingMs += performance.now() - began;
+    looks += 1;
     return list();
   };
   const began = performance.now();
@@ -32,6 +32,6 @@ it("P4: a crowd that registers at once makes neither routes nor the tunnel's pee
     }),
   );
   await Promise.all(registrations);
-  expect(lookingMs / (performance.now() - began)).toBeLessThan(MOST_OF_THE_TIME);
+  expect((looks * LOOK_MS) / (performance.now() - began)).toBeLessThan(MOST_OF_THE_TIME);
   expect(list()).toHaveLength(GUESTS);
 });

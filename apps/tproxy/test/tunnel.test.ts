@@ -57,30 +57,27 @@ describe("tunnel", () => {
     await expect.poll(() => device.looks, { interval: 5 }).toBe(1);
   }
 
-  it(
-    "looks for a new peer often, until it is heard, and writes down where at once",
-    { timeout: 30_000 },
-    async () => {
-      await running();
-      const peer = instance(2);
-      instances = [peer];
-      const began = performance.now();
-      await tunnel.sync();
-      await expect.poll(() => device.looks, { timeout: 20_000, interval: 5 }).toBeGreaterThanOrEqual(5);
-      // As many looks as usual take three seconds each.
-      expect(performance.now() - began).toBeLessThan(3 * POLL_MS);
+  it("looks for a new peer often, until it is heard, and writes down where at once", async () => {
+    await running();
+    const peer = instance(2);
+    instances = [peer];
+    const began = performance.now();
+    await tunnel.sync();
+    // More than there would be at the usual pace.
+    const early = (): number => device.looks - 1 - (performance.now() - began) / POLL_MS;
+    await expect.poll(early, { interval: 5 }).toBeGreaterThan(2);
 
-      const next = instance(3);
-      instances = [peer, next];
-      device.setEndpoint(next.publicKey, "192.0.2.7:40000");
-      device.setEndpoint(peer.publicKey, "192.0.2.8:40000");
-      await tunnel.sync();
-      const written = (): Promise<string> => readFile(join(dir, "endpoints.json"), "utf8").catch(() => "");
-      await expect.poll(written, { timeout: 20_000, interval: 5 }).toContain("192.0.2.7:40000");
-      const looks = device.looks;
-      await tunnel.sync(); // nobody new
-      await sleep(POLL_MS / 3);
-      expect(device.looks - looks).toBeLessThanOrEqual(1);
-    },
-  );
+    const next = instance(3);
+    instances = [peer, next];
+    device.setEndpoint(next.publicKey, "192.0.2.7:40000");
+    device.setEndpoint(peer.publicKey, "192.0.2.8:40000");
+    await tunnel.sync();
+    const written = (): Promise<string> => readFile(join(dir, "endpoints.json"), "utf8").catch(() => "");
+    await expect.poll(written, { interval: 5 }).toContain("192.0.2.7:40000");
+    const looks = device.looks;
+    await tunnel.sync(); // nobody new
+    const from = performance.now();
+    await sleep(POLL_MS / 3);
+    expect(device.looks - looks).toBeLessThanOrEqual(1 + (performance.now() - from) / POLL_MS);
+  });
 });

@@ -61,7 +61,7 @@ describe("listenHttp on an inherited descriptor", () => {
     onTestFinished(() => void child.kill());
     if (child.stdout === null) throw new Error("standard output is a pipe");
     expect(String((await once(child.stdout, "data"))[0])).toBe("not_a_unix_socket\n");
-  }, 30_000);
+  });
 
   it("refuses a descriptor that is nothing to listen on, or not there", async () => {
     const directory = await mkdtemp(join(tmpdir(), "inherited-"));

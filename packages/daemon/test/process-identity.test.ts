@@ -38,7 +38,7 @@ describe("process identity", () => {
       shell.stdout.setEncoding("utf8").once("data", (text: string) => resolve(Number(text))),
     );
     try {
-      const deadline = Date.now() + 10_000;
+      const deadline = Date.now() + 120_000;
       while (identifyProcess(pid) !== undefined && Date.now() < deadline) {
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
@@ -50,11 +50,12 @@ describe("process identity", () => {
 
   it("finds a process by argument and working directory", () => {
     const cwd = realpathSync(tmpdir());
-    const child = spawn("sh", ["-c", "read x", "guest=some-id"], { cwd });
+    const own = `of-${process.pid}`; // and not what such a test beside this one has started
+    const child = spawn("sh", ["-c", "read x", `guest=${own}-id`], { cwd });
     try {
-      expect(findProcesses("guest=some-id", cwd).map((p) => p.pid)).toEqual([child.pid]);
-      expect(findProcesses("guest=some-id", "/")).toEqual([]);
-      expect(findProcesses("guest=some", cwd)).toEqual([]);
+      expect(findProcesses(`guest=${own}-id`, cwd).map((p) => p.pid)).toEqual([child.pid]);
+      expect(findProcesses(`guest=${own}-id`, "/")).toEqual([]);
+      expect(findProcesses(`guest=${own}`, cwd)).toEqual([]);
     } finally {
       child.kill("SIGKILL");
     }

@@ -90,9 +90,9 @@ describe("runDaemon", () => {
     // script(1) is the terminal; the daemon's output goes to a file that stays.
     const terminal = spawn("script", ["-qec", `${node} >${log} 2>&1`, "/dev/null"], { stdio: "ignore" });
     const said = (): Promise<string> => readFile(log, "utf8").catch(() => "");
-    await expect.poll(said, { timeout: 30_000 }).toContain("started");
+    await expect.poll(said).toContain("started");
     terminal.kill("SIGKILL");
-    await expect.poll(said, { timeout: 30_000 }).toContain("released");
+    await expect.poll(said).toContain("released");
     expect(await said()).toContain('"signal":"SIGHUP"');
   });
 

@@ -27,7 +27,7 @@ export class Tab implements AsyncDisposable {
 
   static async open(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Tab> {
     const context = await browser.newContext(options);
-    context.setDefaultTimeout(30_000);
+    context.setDefaultTimeout(120_000);
     const tab = new Tab(await context.newPage(), url);
     await tab.page.goto(url);
     return tab;

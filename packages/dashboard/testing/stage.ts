@@ -39,7 +39,7 @@ export class Stage {
   static forTests(options: StageOptions): Stage {
     const stage = new Stage();
     const stack = new ResourceStack();
-    beforeAll(() => stage.#open(options, stack), 120_000);
+    beforeAll(() => stage.#open(options, stack));
     afterAll(() => stack[Symbol.asyncDispose]());
     return stage;
   }

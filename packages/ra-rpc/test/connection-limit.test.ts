@@ -1,16 +1,19 @@
 import { once } from "node:events";
 import { createConnection } from "node:net";
 import type { Socket } from "node:net";
+import { connect } from "node:tls";
 import { describe, expect, it } from "vitest";
 import { appIdOf, dial, exchange, guest, listen } from "./site.js";
 
-/** A connection to the server that does nothing, when the server has taken it, or undefined when it is closed at once. */
+/** A connection to the server that asks for nothing, or undefined when it is closed at once. */
 async function idle(port: number, localAddress: string): Promise<Socket | undefined> {
-  const socket = createConnection({ port, host: "127.0.0.1", localAddress }).on("error", () => {});
-  await once(socket, "connect");
-  const closed = once(socket.resume(), "close").then(() => undefined);
-  const taken = new Promise<Socket>((resolve) => setTimeout(() => resolve(socket), 300));
-  return Promise.race([closed, taken]);
+  const below = createConnection({ port, host: "127.0.0.1", localAddress }).on("error", () => {});
+  const socket = connect({ socket: below, rejectUnauthorized: false, ALPNProtocols: ["h2", "http/1.1"] });
+  socket.on("error", () => {});
+  return once(socket.resume(), "secureConnect").then(
+    () => socket,
+    () => undefined,
+  );
 }
 
 describe("connections of strangers", () => {

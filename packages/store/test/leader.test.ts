@@ -51,7 +51,7 @@ it.each(["made", "lost"] as const)("gives jobs free whose end was %s without an 
   expect(await again(store)).toBe("again");
   // For others, too.
   expect(await whileLeading(store, JOBS, resigned)).toBe("done");
-  await expect.poll(() => leaderOf(store, JOBS), { timeout: 5_000 }).toBeUndefined();
+  await expect.poll(() => leaderOf(store, JOBS)).toBeUndefined();
 });
 
 it("gives jobs free that it had without an answer", async () => {
@@ -63,5 +63,5 @@ it("gives jobs free that it had without an answer", async () => {
   expect(await again(store)).toBe("again");
   loseNext("made");
   await expect(again(store)).rejects.toThrow("lost");
-  await expect.poll(() => leaderOf(store, JOBS), { timeout: 5_000 }).toBeUndefined();
+  await expect.poll(() => leaderOf(store, JOBS)).toBeUndefined();
 });

@@ -76,7 +76,7 @@ describe("file store", () => {
 const reason = etcdUnavailable();
 if (reason !== undefined) console.warn(`skipping the tests with etcd: ${reason}`);
 
-describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
+describe.skipIf(reason !== undefined)("etcd store", () => {
   let server: EtcdServer;
   let directory: { dir: string } & AsyncDisposable;
   let places = 0;
@@ -138,16 +138,19 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
   it("elects one of several nodes", async () => {
     await using place = await etcdPlace();
     const nodes = await Promise.all(["a", "b", "c"].map((name) => place.open(name)));
-    let atWork = 0;
+    let [atWork, without] = [0, 0];
+    let finish = (): void => {};
+    const othersAreDone = new Promise<void>((resolve) => (finish = resolve));
     const turns = await Promise.all(
-      nodes.map((node) =>
-        whileLeading(node, ["job"], async () => {
+      nodes.map(async (node) => {
+        const turn = await whileLeading(node, ["job"], async () => {
           expect(++atWork).toBe(1);
-          await new Promise((resolve) => setTimeout(resolve, 200));
-          atWork--;
+          await othersAreDone;
           return node.node;
-        }),
-      ),
+        });
+        if (turn === undefined && ++without === nodes.length - 1) finish();
+        return turn;
+      }),
     );
     expect(turns.filter((turn) => turn !== undefined)).toHaveLength(1);
     for (const node of nodes) await node[Symbol.asyncDispose]();
@@ -172,15 +175,13 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
       ["job"],
       (signal) => new Promise((resolve) => signal.addEventListener("abort", resolve)),
     );
-    await expect
-      .poll(() => readFile(options("b").snapshot.path, "utf8").catch(() => ""), { timeout: 20_000 })
-      .toContain('"1"');
+    await expect.poll(() => readFile(options("b").snapshot.path, "utf8").catch(() => "")).toContain('"1"');
 
     const written = Date.now();
-    await expect.poll(() => a.asOf, { timeout: 10_000 }).toBeGreaterThan(written);
+    await expect.poll(() => a.asOf).toBeGreaterThan(written);
     own.signal("SIGSTOP"); // it does not refuse: it says nothing
     const stopped = Date.now();
-    await expect.poll(() => a.trouble, { timeout: 20_000 }).toBeDefined();
+    await expect.poll(() => a.trouble).toBeDefined();
     expect(a.asOf).toBeLessThanOrEqual(stopped);
     expect(a.get("x")?.value).toBe("1");
     const began = performance.now();
@@ -193,15 +194,15 @@ describe.skipIf(reason !== undefined)("etcd store", { timeout: 60_000 }, () => {
       expect(restarted.asOf).toBe(0);
     }
     await Promise.all([refused, stranger]);
-    expect(performance.now() - began).toBeLessThan(30_000);
+    expect(performance.now() - began).toBeLessThan(100_000);
     await leading; // told to stop, before another node may begin
 
     await own.kill();
     await own.start();
-    await expect.poll(() => [a.trouble, b.trouble], { timeout: 30_000 }).toEqual([undefined, undefined]);
+    await expect.poll(() => [a.trouble, b.trouble]).toEqual([undefined, undefined]);
     expect(a.asOf).toBeGreaterThan(stopped);
     await b.commit({ set: { x: "3" } });
-    await expect.poll(() => a.get("x")?.value, { timeout: 10_000 }).toBe("3");
+    await expect.poll(() => a.get("x")?.value).toBe("3");
   });
 
   it("writes down what it knows when it is closed, too", async () => {

@@ -193,7 +193,7 @@ export class Testbed implements AsyncDisposable {
 
   /** Waits until a VM is ready, or has failed. */
   async settled(id: string): Promise<teepod.VmInfo> {
-    const end = Date.now() + 30_000;
+    const end = Date.now() + 240_000;
     for (;;) {
       const { info } = await this.teepod.getInfo({ id });
       if (info === undefined) throw new Error(`there is no VM ${id}`);
@@ -215,7 +215,7 @@ export class Testbed implements AsyncDisposable {
   /** A request through tproxy: TLS with this name, checked against the proxy's CA. */
   async fetch(name: string, path = "/"): Promise<{ status: number; body: string }> {
     const host = `${name}.${BASE_DOMAIN}`;
-    const agent = new Agent({ connect: { ca: this.proxyCa, servername: host, timeout: 5_000 } });
+    const agent = new Agent({ connect: { ca: this.proxyCa, servername: host, timeout: 60_000 } });
     try {
       const answer = await request(`https://127.0.0.1:${this.tproxy.proxyPort}${path}`, {
         dispatcher: agent,

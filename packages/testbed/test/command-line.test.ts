@@ -13,7 +13,7 @@ const run = promisify(execFile);
 const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
 
 /** The daemons are the real ones; only the VM and the CPU's signature are stood in for. */
-describe("an app's life on the command line", { timeout: 180_000 }, () => {
+describe("an app's life on the command line", () => {
   const stack = new ResourceStack();
   let net: Testbed;
   let dir: string;

@@ -13,13 +13,13 @@ const SCRIPTS = fileURLToPath(new URL("../../../scripts", import.meta.url));
 const COMPOSE = "services:\n  web:\n    image: hello\n    environment: [GREETING]\n";
 
 /** The daemons are the real ones; only the VM and the CPU's signature are stood in for. */
-describe("an app's life in the dashboard", { timeout: 180_000 }, () => {
+describe("an app's life in the dashboard", () => {
   const stage = Stage.forTests({ web: WEB, names: [`*.${BASE_DOMAIN}`] });
   const stack = new ResourceStack();
   let net: Testbed;
   beforeAll(async () => {
     net = stack.use(await Testbed.start({ page: stage.page }));
-  }, 120_000);
+  });
   afterAll(() => stack[Symbol.asyncDispose]());
 
   it("log in, deploy, watch the boot, open the app, logs, upgrade refused, allow, upgraded, stop, remove", async () => {

@@ -39,7 +39,7 @@ describe.skipIf(!existsSync("/usr/bin/systemd-analyze"))("the units that are shi
   });
   afterAll(() => rm(dir, { recursive: true, force: true }));
 
-  it.each(NAMES)("dstack-%s is one that systemd takes without a word", { timeout: 60_000 }, async (name) => {
+  it.each(NAMES)("dstack-%s is one that systemd takes without a word", async (name) => {
     const unit = join(dir, "systemd", `dstack-${name}.service`);
     const { exitCode, all } = await execa("systemd-analyze", ["verify", unit], { all: true, reject: false });
     expect(all).toBe("");

@@ -14,14 +14,11 @@ afterAll(() => rm(directory, { recursive: true, force: true }));
 it.each([
   ["AddressSanitizer and UndefinedBehaviorSanitizer", CHECKS],
   ["ThreadSanitizer", THREAD_CHECKS],
-])(
-  "P4: stands malicious clients and apps under %s",
-  async (_, checks) => {
-    const engine = await buildCheckedEngine(directory, checks);
-    const { troubles, left, outcomes } = await run({ seconds: 4, command: [engine] });
-    expect(troubles).toEqual([]);
-    expect(left).toBe(0);
-    expect(outcomes.size).toBeGreaterThan(0); // how far they get within the deadlines is a matter of how busy the machine is
-  },
-  300_000,
-);
+])("P4: stands malicious clients and apps under %s", async (_, checks) => {
+  const engine = await buildCheckedEngine(directory, checks);
+  // They do get as far as they are meant to.
+  const until = ["reset", "unknown_name", "handshake_failed"];
+  const { troubles, left } = await run({ seconds: 4, until, command: [engine] });
+  expect(troubles).toEqual([]);
+  expect(left).toBe(0);
+});

@@ -23,6 +23,7 @@ import { weakCertificate } from "./certificates.js";
 import { resetWhileBlockedContract } from "./contract/blocked.js";
 import { PATIENT } from "./contract/common.js";
 import { dataPlaneContract } from "./contract.js";
+import { freePort } from "../../core/test/support/ports.js";
 import { helloMessage, records } from "./hello.js";
 import { childrenOf, wakeUpsOf } from "./processes.js";
 
@@ -43,7 +44,11 @@ describe("native data plane", () => {
   it("starts a dead engine again, with the routes, the certificate and the port of the one before", async () => {
     const troubles: Error[] = [];
     await using app = await startApp(echo);
-    await using plane = await start({ routes: routesTo(), onTrouble: (error) => troubles.push(error) });
+    await using plane = await start({
+      listeners: [{ host: "127.0.0.1", port: await freePort() }],
+      routes: routesTo(),
+      onTrouble: (error) => troubles.push(error),
+    });
     plane.setRoutes(routesTo(backend()));
     const name = `${APP}-${app.port}.${BASE}`;
     const answers = async (): Promise<boolean> => {
@@ -66,7 +71,9 @@ describe("native data plane", () => {
   it("P5: ends an engine that hangs, and starts it again", async () => {
     const troubles: Error[] = [];
     await using app = await startApp(echo);
-    await using plane = await start({ silenceMs: 3_000, onTrouble: (error) => troubles.push(error) });
+    const listeners = [{ host: "127.0.0.1", port: await freePort() }];
+    const onTrouble = (error: Error) => troubles.push(error);
+    await using plane = await start({ listeners, silenceMs: 3_000, onTrouble });
     const before = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
     const [engine] = await childrenOf(process.pid, "tls_proxy.node");
     process.kill(engine ?? 0, "SIGSTOP");
@@ -76,9 +83,9 @@ describe("native data plane", () => {
         (client) => client.destroy().destroyed,
         () => false,
       );
-    await expect.poll(answers, { timeout: 60_000, interval: 100 }).toBe(true);
+    await expect.poll(answers).toBe(true);
     expect(troubles[0]?.message).toContain("silent for 3 s");
-  }, 120_000);
+  });
 
   it("leaves an engine alone that nobody asked for long, because its control plane did not run", async () => {
     const silenceMs = 6_000;
@@ -90,10 +97,11 @@ describe("native data plane", () => {
     expect(troubles).toEqual([]);
     expect(await childrenOf(process.pid, "tls_proxy.node")).toEqual([before]);
     expect(plane.listeners).toHaveLength(1);
-  }, 120_000);
+  });
 
   it("answers about connections also while an engine dies, and keeps not accepting", async () => {
-    await using plane = await start({ onTrouble: () => {} });
+    const listeners = [{ host: "127.0.0.1", port: await freePort() }];
+    await using plane = await start({ listeners, onTrouble: () => {} });
     const client = await connectTcp(plane);
     await expect.poll(() => plane.stats().open).toBe(1);
     await plane.setAccepting(false);
@@ -116,14 +124,13 @@ describe("native data plane", () => {
     client.on("error", () => {});
     client.write(records(helloMessage({ serverName: `${APP}-${app.port}s.${BASE}` })));
     // A little at a time until some of it stays in the kernel: there must be room for what comes then.
-    for (let before = -1; ;) {
+    for (let [before, still] = [-1, 0]; still < 5;) {
       await wait(100);
       const taken = (await plane.connections(1))[0]?.bytesToApp ?? 0;
-      if (taken === before) break;
+      still = taken === before ? still + 1 : 0;
+      if (still === 0) client.write(Buffer.alloc(256 << 10));
       before = taken;
-      client.write(Buffer.alloc(256 << 10));
     }
-    await wait(300);
     const [engine = 0] = await childrenOf(process.pid, "tls_proxy.node");
     const before = await wakeUpsOf(engine);
     for (let i = 0; i < 100; i++) {
@@ -158,14 +165,15 @@ describe("native data plane", () => {
     const weak = { ...certificate, ...weakCertificate(`*.${BASE}`) } as CheckedCertificate;
     await expect(start({ certificates: [weak] })).rejects.toThrow(/does not take the certificates/);
     const troubles: string[] = [];
-    await using plane = await start({ onTrouble: (error) => troubles.push(error.message) });
+    const listeners = [{ host: "127.0.0.1", port: await freePort() }];
+    await using plane = await start({ listeners, onTrouble: (error) => troubles.push(error.message) });
     plane.setCertificates([weak]);
     await expect.poll(() => troubles).toEqual([expect.stringMatching(/those before stay/)]);
     // The next engine gets the one that is in use, too.
     const [engine] = await childrenOf(process.pid, "tls_proxy.node");
     process.kill(engine ?? 0, "SIGKILL");
     const refusal = () => connectThrough(plane, `${APP}-1.${BASE}`).catch(String);
-    await expect.poll(refusal, { timeout: 10_000 }).toMatch(/unrecognized name/); // port 1 is not allowed
+    await expect.poll(refusal).toMatch(/unrecognized name/); // port 1 is not allowed
     expect(troubles).toHaveLength(2);
   });
 

@@ -19,7 +19,7 @@ let oracle = "";
 beforeAll(async () => {
   directory = await temporaryDirectory();
   oracle = await buildWithParsers(directory, "hello_oracle");
-}, 60_000);
+});
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
@@ -68,7 +68,7 @@ describe("native parsers", () => {
     );
     expect(await parseInC(oracle, inputs)).toEqual(expected);
     expect(await parseInC(oracle, inputs, "cut")).toEqual(expected);
-  }, 60_000);
+  });
 
   it("P1: read a PROXY header as the parser in TypeScript does", async () => {
     const program = await buildWithParsers(directory, "proxy_header_oracle");
@@ -82,22 +82,18 @@ describe("native parsers", () => {
       return [source.address, source.port, destination.address, destination.port].join(" ");
     };
     expect(await parseInC(program, inputs)).toEqual(inputs.map(told));
-  }, 60_000);
+  });
 
-  it.each(Object.entries(fuzzSeeds))(
-    "P1: %s stands mutated input",
-    async (target, seeds) => {
-      const program = await buildWithParsers(directory, target, "driver");
-      const files = await Promise.all(
-        seeds.map(async (bytes, index) => {
-          const path = join(directory, `${target}-${index}`);
-          await writeFile(path, bytes);
-          return path;
-        }),
-      );
-      const { stdout } = await run(program, ["50000", String(Date.now()), ...files]);
-      expect(stdout).toBe("50000 inputs\n");
-    },
-    60_000,
-  );
+  it.each(Object.entries(fuzzSeeds))("P1: %s stands mutated input", async (target, seeds) => {
+    const program = await buildWithParsers(directory, target, "driver");
+    const files = await Promise.all(
+      seeds.map(async (bytes, index) => {
+        const path = join(directory, `${target}-${index}`);
+        await writeFile(path, bytes);
+        return path;
+      }),
+    );
+    const { stdout } = await run(program, ["50000", String(Date.now()), ...files]);
+    expect(stdout).toBe("50000 inputs\n");
+  });
 });

@@ -11,7 +11,7 @@ const troubles: Error[] = [];
 beforeAll(async () => {
   directory = await temporaryDirectory();
   engine = await buildCheckedEngine(directory);
-}, 120_000);
+});
 
 afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
@@ -23,6 +23,7 @@ describe("native data plane under AddressSanitizer and UndefinedBehaviorSanitize
     createNativeDataPlane({
       ...options,
       command: [engine],
+      silenceMs: 600_000, // slow it may be
       onTrouble: (error) => troubles.push(error),
     }),
   );

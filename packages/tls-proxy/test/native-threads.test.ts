@@ -11,7 +11,7 @@ const troubles: Error[] = [];
 beforeAll(async () => {
   directory = await temporaryDirectory();
   engine = await buildCheckedEngine(directory, THREAD_CHECKS);
-}, 120_000);
+});
 
 afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
@@ -24,6 +24,7 @@ describe("native data plane with four threads, under ThreadSanitizer", () => {
       ...options,
       threads: 4,
       command: [engine],
+      silenceMs: 600_000, // slow it may be
       onTrouble: (error) => troubles.push(error),
     }),
   );

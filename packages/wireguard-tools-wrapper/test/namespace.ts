@@ -54,7 +54,7 @@ export class Namespace implements AsyncDisposable {
 
   /** Runs a command inside and gives its output. */
   async run(...command: string[]): Promise<string> {
-    const { stdout } = await run(...this.enter(...command), { timeout: 15_000 });
+    const { stdout } = await run(...this.enter(...command), { timeout: 60_000 });
     return stdout;
   }
 

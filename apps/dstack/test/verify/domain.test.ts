@@ -28,7 +28,7 @@ let dns: ChallengeDns;
 beforeAll(async () => {
   site = await Site.open();
   dns = await startChallengeDns();
-}, 60_000);
+});
 afterAll(async () => {
   await dns[Symbol.asyncDispose]();
   await site[Symbol.asyncDispose]();

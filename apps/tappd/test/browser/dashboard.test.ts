@@ -16,7 +16,7 @@ const COMPOSE = {
   public_tcbinfo: true,
 };
 
-describe("tappd's pages in a browser", { timeout: 180_000 }, () => {
+describe("tappd's pages in a browser", () => {
   const stage = Stage.forTests({ names: ["*.app.test"] });
   const stack = new ResourceStack();
   let guest: Guest;
@@ -28,7 +28,7 @@ describe("tappd's pages in a browser", { timeout: 180_000 }, () => {
     url = `http://${guest.appId}-8090.app.test:${(await guest.start()).external.port}`;
     closedUrl = `http://127.0.0.1:${(await closed.start()).external.port}`;
     fill(guest);
-  }, 120_000);
+  });
   afterAll(() => stack[Symbol.asyncDispose]());
 
   const PAGES = (): readonly (readonly [name: string, address: string])[] => [

@@ -69,14 +69,14 @@ export async function startEngine(): Promise<Engine> {
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   stack.defer(async () => {
     child.kill("SIGTERM");
-    const limit = setTimeout(() => child.kill("SIGKILL"), 10_000);
+    const limit = setTimeout(() => child.kill("SIGKILL"), 60_000);
     await ended;
     clearTimeout(limit);
   });
 
   const docker = async (...command: string[]): Promise<string> =>
-    (await run("docker", ["-H", `unix://${socket}`, ...command], { timeout: 60_000 })).stdout;
-  const deadline = Date.now() + 60_000;
+    (await run("docker", ["-H", `unix://${socket}`, ...command])).stdout;
+  const deadline = Date.now() + 300_000;
   while (!(await answers(docker))) {
     if (child.exitCode !== null || Date.now() > deadline)
       throw new Error(`dockerd did not come up: ${words}`);

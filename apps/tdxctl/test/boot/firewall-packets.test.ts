@@ -4,11 +4,8 @@ import { once } from "node:events";
 import type { tproxy } from "@dstack/proto";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
 import { Namespace, namespacesUnavailable } from "@dstack/wireguard-tools-wrapper/testing";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { firewallRules, parseTunnel } from "../../src/boot/tunnel/tunnel.js";
-
-// Programs start in namespaces, on a machine that may be busy.
-vi.setConfig({ testTimeout: 60_000 });
 
 /** Who is at which end: tproxy and its neighbour on one side of the tunnel, the guest with its container on the other. */
 const FAMILIES = {

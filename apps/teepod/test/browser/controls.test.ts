@@ -7,7 +7,7 @@ import { OPERATOR, Site, client, vmRequest } from "../helpers/testpod.js";
 
 const WEB = new URL("../../web/", import.meta.url);
 
-describe("the smaller controls of the dashboard", { timeout: 120_000 }, () => {
+describe("the smaller controls of the dashboard", () => {
   const stage = Stage.forTests({ web: WEB });
 
   async function dashboard(host = "127.0.0.1") {

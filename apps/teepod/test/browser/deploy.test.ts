@@ -16,7 +16,7 @@ const WEB = new URL("../../web/", import.meta.url);
 
 const COMPOSE_FILE = "services:\n  web:\n    image: nginx@sha256:1\n    environment: [TOKEN]\n";
 
-describe("deploying and changing VMs in the dashboard", { timeout: 120_000 }, () => {
+describe("deploying and changing VMs in the dashboard", () => {
   const stage = Stage.forTests({ web: WEB });
 
   /** A teepod, and a browser that knows it by a name over plain HTTP: no secure context. */

@@ -14,7 +14,7 @@ import { OPERATOR, Site, VIEWER, client, testpod, vmRequest } from "../helpers/t
 const WEB = new URL("../../web/", import.meta.url);
 const EVIL = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
 
-describe("the dashboard of several hosts", { timeout: 180_000 }, () => {
+describe("the dashboard of several hosts", () => {
   const stage = Stage.forTests({ web: WEB });
 
   const row = ({ page }: Tab, name: RegExp) => page.getByRole("row", { name });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Stage } from "@dstack/dashboard/testing";
+import { freePort } from "../../../../packages/core/test/support/ports.js";
 import { eventually } from "../helpers/eventually.js";
 import { FakeHypervisor } from "../helpers/fake-hypervisor.js";
 import { writeImage } from "../helpers/images.js";
@@ -7,7 +8,7 @@ import { COMPOSE, OPERATOR, Site, VIEWER, client, vmRequest } from "../helpers/t
 
 const WEB = new URL("../../web/", import.meta.url);
 
-describe("the dashboard", { timeout: 120_000 }, () => {
+describe("the dashboard", () => {
   const stage = Stage.forTests({ web: WEB });
 
   it("needs less than 20 KB of script for its first view", () => {
@@ -52,7 +53,7 @@ describe("the dashboard", { timeout: 120_000 }, () => {
   it("shows VMs as they come, change and go, and says when it is cut off and when teepod was started again", async () => {
     await using site = await Site.make();
     const hypervisor = new FakeHypervisor();
-    const first = await site.start(site.config(), { hypervisor, page: stage.page });
+    const first = await site.start(site.config({ port: await freePort() }), { hypervisor, page: stage.page });
     await using tab = await stage.open(first.url);
     await tab.logIn(VIEWER);
     await tab.page.getByText("an operator can deploy one").waitFor();
@@ -105,7 +106,7 @@ describe("the dashboard", { timeout: 120_000 }, () => {
   it("follows a console with colours, searches it, and goes on after a restart of teepod", async () => {
     await using site = await Site.make();
     const hypervisor = new FakeHypervisor();
-    const first = await site.start(site.config(), { hypervisor, page: stage.page });
+    const first = await site.start(site.config({ port: await freePort() }), { hypervisor, page: stage.page });
     const { id } = await client(first).createVm(vmRequest());
     await using tab = await stage.open(first.url);
     await tab.logIn(VIEWER);

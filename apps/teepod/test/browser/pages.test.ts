@@ -11,7 +11,7 @@ const WEB = new URL("../../web/", import.meta.url);
 
 const COMPOSE_FILE = "services:\n  web:\n    image: nginx@sha256:1\n    environment: [TOKEN]\n";
 
-describe("every page of the dashboard", { timeout: 180_000 }, () => {
+describe("every page of the dashboard", () => {
   const stage = Stage.forTests({ web: WEB });
 
   it("has no serious issue for axe-core, light and dark, on a desk and on a phone", async () => {

@@ -5,7 +5,7 @@ export async function eventually<T>(
   what: string,
   look: () => Promise<T> | T,
   holds: (value: T) => boolean,
-  limitMs = 15_000,
+  limitMs = 120_000,
 ): Promise<T> {
   const deadline = performance.now() + limitMs;
   for (;;) {

@@ -67,8 +67,8 @@ describe("the probe", () => {
   }
 
   it("gets its payload through emulation", async () => {
-    expect(await probeAccelerator("qemu-system-x86_64", "tcg", 30_000)).toEqual({ works: true });
-  }, 40_000);
+    expect(await probeAccelerator("qemu-system-x86_64", "tcg", 300_000)).toEqual({ works: true });
+  });
 
   it("gives up on a machine that hangs", async () => {
     const qemu = await program("hangs", "echo 'KVM: error: internal' >&2; exec sleep 600");

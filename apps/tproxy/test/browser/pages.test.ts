@@ -59,7 +59,7 @@ async function fill(server: Tproxy, wireguard: MemoryWireGuard): Promise<void> {
   await adminClient(server).drainInstance({ id: idOf("four") });
 }
 
-describe("every page of tproxy's dashboard", { timeout: 180_000 }, () => {
+describe("every page of tproxy's dashboard", () => {
   const stage = Stage.forTests({ web: WEB });
 
   it("has no serious issue for axe-core, light and dark, on a desk and on a phone", async () => {

@@ -2,7 +2,8 @@ import { once } from "node:events";
 import { connect } from "node:tls";
 import { Stage } from "@dstack/dashboard/testing";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+import { freePort } from "../../../../packages/core/test/support/ports.js";
 import { TOKEN, adminClient, adminSite, adminUrl } from "../admin-site.js";
 import { startApp } from "../app.js";
 import { BASE, idOf, register, start } from "../site.js";
@@ -11,7 +12,7 @@ const WEB = new URL("../../web/", import.meta.url);
 const [ONE, TWO] = [idOf("one"), idOf("two")];
 const short = (id: string): string => id.slice(0, 12);
 
-describe("the dashboard of tproxy", { timeout: 180_000 }, () => {
+describe("the dashboard of tproxy", () => {
   const stage = Stage.forTests({ web: WEB });
 
   it("needs less than 20 KB of script for its first view", () => {
@@ -19,7 +20,7 @@ describe("the dashboard of tproxy", { timeout: 180_000 }, () => {
   });
 
   it("log in, see, drain, resume, remove; tproxy is started again under the page", async () => {
-    await using site = await adminSite();
+    await using site = await adminSite({ port: await freePort() });
     await using app = await startApp();
     const first = await start(site, { page: stage.page, dial: app.dial });
     await register(first, { app: "shop", instance: "one" }, generateKeyPair().publicKey);
@@ -79,10 +80,7 @@ describe("the dashboard of tproxy", { timeout: 180_000 }, () => {
 
     await first[Symbol.asyncDispose]();
     await tab.page.getByText("The connection to tproxy is lost.").waitFor();
-    const { admin } = site.config;
-    if (admin === undefined || first.adminPort === undefined) throw new Error("no admin listener");
-    const config = { ...site.config, admin: { ...admin, port: first.adminPort } };
-    await using second = await start({ ...site, config }, { page: stage.page });
+    await using second = await start(site, { page: stage.page });
     await tab.page.getByText("tproxy was started again.").waitFor();
     await tab.page
       .getByRole("row", { name: /tproxy/ })
@@ -93,9 +91,9 @@ describe("the dashboard of tproxy", { timeout: 180_000 }, () => {
       .getByRole("row", { name: /tproxy/ })
       .getByText("up")
       .waitFor();
-    await vi.waitFor(async () => {
-      expect(await adminClient(second).listNodes({})).toMatchObject({ nodes: [{ draining: false }] });
-    });
+    await expect
+      .poll(() => adminClient(second).listNodes({}))
+      .toMatchObject({ nodes: [{ draining: false }] });
 
     await tab.page.getByRole("link", { name: "Audit" }).click();
     await tab.page.getByText("whole, as of now").waitFor();

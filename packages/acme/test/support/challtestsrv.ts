@@ -3,7 +3,8 @@ import { Resolver } from "node:dns/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Row } from "./cloudflare-server.js";
-import { type RunningProgram, freePort, startProgram } from "./processes.js";
+import { freePort } from "../../../core/test/support/ports.js";
+import { type RunningProgram, startProgram } from "./processes.js";
 
 export interface ChallengeDns extends RunningProgram {
   /** `ip:port` */

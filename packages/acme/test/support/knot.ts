@@ -4,7 +4,8 @@ import { Resolver } from "node:dns/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TsigKey } from "../../src/dns/tsig.js";
-import { type RunningProgram, freePort, startProgram } from "./processes.js";
+import { freePort } from "../../../core/test/support/ports.js";
+import { type RunningProgram, startProgram } from "./processes.js";
 
 export interface Knot extends RunningProgram {
   port: number;

@@ -3,7 +3,8 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { type RunningProgram, freePort, startProgram } from "./processes.js";
+import { freePort } from "../../../core/test/support/ports.js";
+import { type RunningProgram, startProgram } from "./processes.js";
 
 export interface Pebble extends RunningProgram {
   directory: string;

@@ -1,19 +1,6 @@
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
 import { rm } from "node:fs/promises";
-
-/** A port of the loopback that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
 
 export interface RunningProgram extends AsyncDisposable {
   output(): string;
@@ -38,7 +25,7 @@ export async function startProgram(
       await rm(options.dir, { recursive: true, force: true });
     },
   };
-  for (let tries = 0; tries < 2400; tries++) {
+  for (let tries = 0; tries < 10_000; tries++) {
     if (ended) break;
     if (await options.ready().catch(() => false)) return running;
     await delay(25);

@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { vi } from "vitest";
 import { Certbot, type CertbotOptions } from "../../src/certbot.js";
 import { Authority } from "../../src/dns/authority.js";
 import { Rfc2136 } from "../../src/dns/rfc2136.js";
@@ -9,9 +8,6 @@ import type { Log } from "../../src/log.js";
 import { type CaProxy, startCaProxy } from "./ca-proxy.js";
 import { type Knot, startKnot } from "./knot.js";
 import { type Pebble, startPebble } from "./pebble.js";
-
-// A busy machine is slow, not wrong.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
 export const DAY_MS = 86_400_000;
 

@@ -2,18 +2,7 @@ import { readFile, readdir, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { tempDir } from "../temp.js";
-import {
-  DAY,
-  HOUR,
-  NOW,
-  SOON,
-  down,
-  keys,
-  makeClient,
-  platform,
-  platformWith,
-  startService,
-} from "./service.js";
+import { DAY, HOUR, NOW, down, keys, makeClient, platform, platformWith, startService } from "./service.js";
 
 async function filled(): Promise<{ service: Awaited<ReturnType<typeof startService>>; cacheDir: string }> {
   const service = await startService();
@@ -119,10 +108,8 @@ describe("E8: collateral on disk", () => {
     service.now = NOW + DAY;
     const second = makeClient(service, { cacheDir });
     await second.client.get(keys, NOW + DAY);
-    await expect.poll(second.kinds, SOON).toEqual(["fetched"]);
-    await expect
-      .poll(async () => (await readFile(join(cacheDir, "seen.json"))).equals(seen), SOON)
-      .toBe(false);
+    await expect.poll(second.kinds).toEqual(["fetched"]);
+    await expect.poll(async () => (await readFile(join(cacheDir, "seen.json"))).equals(seen)).toBe(false);
     await writeFile(join(cacheDir, "seen.json"), seen); // as if it had died before
     service.intercept = down;
     const { client } = makeClient(service, { cacheDir });

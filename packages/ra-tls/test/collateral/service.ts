@@ -8,8 +8,6 @@ import type { CollateralClientOptions, CollateralEvent } from "../../src/index.j
 import { NOW } from "../guest.js";
 
 export { NOW } from "../guest.js";
-/** How long something in the background may take on a busy machine. */
-export const SOON = { timeout: 10_000 };
 export const HOUR = 3600;
 export const DAY = 24 * HOUR;
 

@@ -2,25 +2,16 @@ import { execFile, spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { generateP256 } from "@dstack/ra-tls";
 import type { CertificateAuthority } from "@dstack/ra-tls";
+import { freePort } from "../../../core/test/support/ports.js";
 
 /** Why etcd cannot be used here, or undefined when it can. */
 export function etcdUnavailable(): string | undefined {
   return spawnSync("etcd", ["--version"]).error === undefined ? undefined : "etcd is not installed";
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Certificate and key, PEM. */
@@ -97,7 +88,7 @@ export class EtcdServer implements AsyncDisposable {
   async #control(...command: string[]): Promise<string> {
     const args = ["--endpoints", this.endpoint, ...this.#access, ...command];
     const env = { ...process.env, ETCDCTL_API: "3" };
-    return (await promisify(execFile)("etcdctl", args, { env, timeout: 20_000 })).stdout;
+    return (await promisify(execFile)("etcdctl", args, { env, timeout: 120_000 })).stdout;
   }
 
   async start(): Promise<void> {
@@ -118,7 +109,7 @@ export class EtcdServer implements AsyncDisposable {
         ? this.#control("endpoint", "health").then(() => true)
         : fetch(`${this.endpoint}/health`).then(async (answer) => (await answer.text()).includes('"true"'));
       if (await health.catch(() => false)) return;
-      if (tries > 600) throw new Error("etcd does not start");
+      if (tries > 2_400) throw new Error("etcd does not start");
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

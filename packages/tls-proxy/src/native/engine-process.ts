@@ -8,7 +8,7 @@ import type { EngineEvent } from "./events.js";
 export const ENDED_WELL = "exit code 0";
 
 /** How long an engine that was told to stop may take for its last reports. */
-const STOP_LIMIT_MS = 3_000;
+const STOP_LIMIT_MS = 8_000;
 
 /** One run of the engine in a process of its own, and the stream to it. */
 export class EngineProcess {

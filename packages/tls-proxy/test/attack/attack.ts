@@ -14,6 +14,8 @@ import { APP, BASE, INSTANCES, nothing, pick } from "./parts.js";
 
 export interface AttackOptions {
   readonly seconds: number;
+  /** Goes on until connections have had each of these outcomes, too. */
+  readonly until?: readonly string[];
   /** What runs the engine: one that is built with checks finds more. */
   readonly command: readonly string[];
   /** Malicious clients at once. */
@@ -89,7 +91,8 @@ export async function run(options: AttackOptions): Promise<AttackResult> {
     onTrouble: (err) => troubles.push(err.message),
   });
   const control = async (until: number): Promise<void> => {
-    while (performance.now() < until && troubles.length === 0) {
+    const isReached = (): boolean => (options.until ?? []).every((outcome) => outcomes.has(outcome));
+    while ((performance.now() < until || !isReached()) && troubles.length === 0) {
       await sleep(randomInt(30));
       await pick<() => unknown>(
         () => plane.setRoutes(routes(appPort)),
@@ -110,7 +113,7 @@ export async function run(options: AttackOptions): Promise<AttackResult> {
     await control(performance.now() + options.seconds * 1000);
   }
   await plane.drain("all", 0);
-  for (let tries = 0; plane.stats().open > 0 && tries < 100; tries++) await sleep(50);
+  for (let tries = 0; plane.stats().open > 0 && tries < 2_000; tries++) await sleep(50);
   const left = plane.stats().open;
   await plane.close();
   app.close();

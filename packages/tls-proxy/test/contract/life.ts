@@ -20,6 +20,7 @@ import {
   startApp,
 } from "../apps.js";
 import { helloMessage, records } from "../hello.js";
+import { freePort } from "../../../core/test/support/ports.js";
 import { endsAndIsGone } from "./blocked.js";
 import { alertBytes, echo, answerTo, helloFor } from "./common.js";
 import type { Start } from "./common.js";
@@ -174,7 +175,7 @@ export function lifeContract(start: Start): void {
 
     it("refuses connections while it does not accept, keeps those there are, and its port", async () => {
       await using app = await startApp(echo);
-      await using plane = await start();
+      await using plane = await start({ listeners: [{ host: "127.0.0.1", port: await freePort() }] });
       const name = `${APP}-${app.port}.${BASE}`;
       const open = await connectThrough(plane, name);
       for (let times = 0; times < 2; times++) {
@@ -198,7 +199,7 @@ export function lifeContract(start: Start): void {
       const nameOf = (id: string): string => `${id}-${app.port}.${BASE}`;
       const ends = await connectThrough(plane, nameOf(INSTANCE));
       await expect.poll(() => plane.stats().openByInstance.get(INSTANCE)).toBe(1);
-      const drained = plane.drain({ instanceId: INSTANCE }, 60_000);
+      const drained = plane.drain({ instanceId: INSTANCE }, 600_000);
       ends.end();
       await drained; // long before the limit
       const [stays, others] = [

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { ConnectionReport } from "../../src/index.js";
-import { APP, BASE, closeOf, connectTcp, startApp } from "../apps.js";
+import { APP, BASE, closeOf, connectTcp } from "../apps.js";
+import { closedPort } from "../../../core/test/support/ports.js";
 import { helloMessage, records } from "../hello.js";
-import { alertBytes, echo, answerTo, helloFor } from "./common.js";
+import { alertBytes, answerTo, helloFor } from "./common.js";
 import type { AlertName, Start } from "./common.js";
 
 /** What those hear who are not let through. */
@@ -75,10 +76,9 @@ export function refusalsContract(start: Start): void {
     });
 
     it("answers internal_error when the app's port is closed and TLS is the app's", async () => {
-      const app = await startApp(echo);
-      await app[Symbol.asyncDispose]();
+      await using closed = await closedPort();
       await using plane = await start();
-      const answer = await answerTo(plane, helloFor(`${APP}-${app.port}s.${BASE}`));
+      const answer = await answerTo(plane, helloFor(`${APP}-${closed.port}s.${BASE}`));
       expect(answer).toEqual(alertBytes("internal_error"));
     });
   });

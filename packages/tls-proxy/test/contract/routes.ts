@@ -55,13 +55,9 @@ export function routesContract(start: Start): void {
 
     it("P5: prefers the first instance and goes past dead ones", async () => {
       const seen: ConnectionReport[] = [];
-      await using app = await startApp(echo, "127.0.0.3");
-      // Nobody listens on that port at the first two addresses.
-      const routes = routesTo(
-        backend("127.0.0.1", "1".repeat(40)),
-        backend("127.0.0.2", "2".repeat(40)),
-        backend("127.0.0.3", "3".repeat(40)),
-      );
+      await using app = await startApp(echo, "127.66.0.3");
+      // Nobody listens at the first two addresses.
+      const routes = routesTo(...[1, 2, 3].map((n) => backend(`127.66.0.${n}`, String(n).repeat(40))));
       await using plane = await start({ routes, onConnection: (report) => seen.push(report) });
       const client = await connectThrough(plane, `${APP}-${app.port}.${BASE}`);
       client.write("hello");
@@ -77,8 +73,8 @@ export function routesContract(start: Start): void {
     });
 
     it("P5: tries no more than three instances", async () => {
-      await using app = await startApp(echo, "127.0.0.4");
-      const routes = routesTo(...[1, 2, 3, 4].map((n) => backend(`127.0.0.${n}`, String(n).repeat(40))));
+      await using app = await startApp(echo, "127.66.0.4");
+      const routes = routesTo(...[1, 2, 3, 4].map((n) => backend(`127.66.0.${n}`, String(n).repeat(40))));
       await using plane = await start({ routes });
       const answer = await answerTo(plane, helloFor(`${APP}-${app.port}s.${BASE}`));
       expect(answer).toEqual(alertBytes("internal_error"));
