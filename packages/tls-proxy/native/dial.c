@@ -8,6 +8,7 @@
 
 #include "connection.h"
 #include "engine.h"
+#include "tls.h"
 
 // A later instance starts when the one before it has not answered in this time, or has failed.
 #define HEAD_START_US 200000
@@ -40,6 +41,11 @@ static socklen_t address_of(const struct backend *backend, uint16_t port, struct
   return sizeof *ipv4;
 }
 
+// Whether there is something for the app as soon as it answers.
+static bool speaks_at_once(const struct connection *connection) {
+  return connection->mode == MODE_PASSTHROUGH || tls_has_bytes(connection->client);
+}
+
 // Without Nagle's delay. NULL: not even begun.
 static struct end *connect_to(struct connection *connection, const struct backend *backend) {
   const int on = 1, off = 0;
@@ -50,8 +56,8 @@ static struct end *connect_to(struct connection *connection, const struct backen
   struct watch watch = {.fd = fd};
   if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
       setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0 ||
-      // The hello goes at once: it acknowledges too, and saves a packet of its own for that.
-      (connection->mode == MODE_PASSTHROUGH && setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off) < 0) ||
+      // What goes at once acknowledges too, and saves a packet of its own for that.
+      (speaks_at_once(connection) && setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off) < 0) ||
       (connect(fd, (const struct sockaddr *)&address, length) < 0 && errno != EINPROGRESS)) {
     watch_close(&watch);
     return NULL;

@@ -89,10 +89,11 @@ ssize_t end_read(struct end *end, uint8_t *bytes, size_t length) {
 }
 
 // How many bytes the kernel took; -1: broken.
-static ssize_t send_some(struct end *end, const uint8_t *bytes, size_t length) {
+static ssize_t send_some(struct end *end, const uint8_t *bytes, size_t length, enum urgency urgency) {
+  int flags = MSG_NOSIGNAL | (urgency == SEND_WITH_NEXT ? MSG_MORE : 0);
   size_t sent = 0;
   while (end->can_write && sent < length) {
-    ssize_t count = send(end->watch.fd, bytes + sent, length - sent, MSG_NOSIGNAL);
+    ssize_t count = send(end->watch.fd, bytes + sent, length - sent, flags);
     if (count >= 0) {
       sent += (size_t)count;
     } else if (errno == EAGAIN) {
@@ -120,23 +121,23 @@ static void free_waiting(struct end *end) {
   end->waiting = NULL;
 }
 
-bool end_write_raw(struct end *end, const uint8_t *bytes, size_t length) {
+bool end_write_raw(struct end *end, const uint8_t *bytes, size_t length, enum urgency urgency) {
   if (!end_flush(end)) return false;
   if (length == 0) return true;
-  ssize_t sent = end_is_full(end) ? 0 : send_some(end, bytes, length);
+  ssize_t sent = end_is_full(end) ? 0 : send_some(end, bytes, length, urgency);
   if (sent < 0) return false;
   return wait_with(end, bytes + sent, length - (size_t)sent);
 }
 
 bool end_write(struct end *end, const uint8_t *bytes, size_t length) {
-  return end->tls == NULL ? end_write_raw(end, bytes, length) : tls_write(end, bytes, length);
+  return end->tls == NULL ? end_write_raw(end, bytes, length, SEND_NOW) : tls_write(end, bytes, length);
 }
 
 bool end_is_full(const struct end *end) { return end->waiting != NULL; }
 
 bool end_flush(struct end *end) {
   if (!end_is_full(end) || !end->can_write) return true;
-  ssize_t sent = send_some(end, end->waiting->bytes, end->waiting->length);
+  ssize_t sent = send_some(end, end->waiting->bytes, end->waiting->length, SEND_NOW);
   if (sent < 0) return false;
   if ((size_t)sent == end->waiting->length) free_waiting(end);
   else buffer_drop(end->waiting, (size_t)sent);

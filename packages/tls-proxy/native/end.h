@@ -46,8 +46,10 @@ bool end_write(struct end *end, const uint8_t *bytes, size_t length);
 bool end_is_full(const struct end *end);
 // Sends what waits, as far as it goes. False: broken.
 bool end_flush(struct end *end);
+// When bytes leave: at once, or together with what is sent next, or with the end; within 0.2 s even if nothing is.
+enum urgency { SEND_NOW, SEND_WITH_NEXT };
 // Sends bytes as they are, also where there is TLS. False: broken, or no memory.
-bool end_write_raw(struct end *end, const uint8_t *bytes, size_t length);
+bool end_write_raw(struct end *end, const uint8_t *bytes, size_t length, enum urgency urgency);
 // Says that no more will be sent; nothing may be waiting. False: broken.
 bool end_shut(struct end *end);
 // Closes the socket; the memory goes at the end of the turn.

@@ -43,7 +43,7 @@ void refuse_silently(struct connection *connection, enum outcome outcome) { ling
 
 void refuse_with_alert(struct connection *connection, enum outcome outcome, enum alert alert) {
   const uint8_t record[] = {21, 3, 3, 0, 2, 2, (uint8_t)alert};
-  end_write_raw(connection->client, record, sizeof record);  // a client that is gone is found out by linger()
+  end_write_raw(connection->client, record, sizeof record, SEND_NOW);  // a client that is gone is found out by linger()
   linger(connection, outcome);
 }
 
@@ -51,7 +51,7 @@ void refuse_plain_http(struct connection *connection) {
   char page[PAGE_BYTES];
   const char *text = plain_http_page;
   int length = snprintf(page, sizeof page, http_answer, "400 Bad Request", "html", strlen(text), text);
-  end_write_raw(connection->client, (const uint8_t *)page, (size_t)length);
+  end_write_raw(connection->client, (const uint8_t *)page, (size_t)length, SEND_NOW);
   linger(connection, OUTCOME_PLAIN_HTTP);
 }
 

@@ -115,9 +115,9 @@ enum tls_begin tls_begin(struct end *end, const char *server_name) {
 }
 
 // Sends what the last call of OpenSSL has written. False: broken, or no memory.
-static bool send_records(struct end *end) {
+static bool send_records(struct end *end, enum urgency urgency) {
   struct buffer *records = &end->connection->worker->records;
-  bool good = !records->failed && end_write_raw(end, records->bytes, records->length);
+  bool good = !records->failed && end_write_raw(end, records->bytes, records->length, urgency);
   records->length = 0;  // the memory stays for the next call
   records->failed = false;
   ERR_clear_error();
@@ -127,7 +127,9 @@ static bool send_records(struct end *end) {
 enum tls_handshake tls_handshake(struct end *end) {
   int result = SSL_do_handshake(end->tls);
   bool waits = result != 1 && SSL_get_error(end->tls, result) == SSL_ERROR_WANT_READ;
-  bool sent = send_records(end);
+  // In TLS 1.3 nothing is left to say by now but a session ticket, for which nobody waits: it goes with the first answer.
+  bool is_ticket = result == 1 && SSL_version(end->tls) == TLS1_3_VERSION;
+  bool sent = send_records(end, is_ticket ? SEND_WITH_NEXT : SEND_NOW);
   if (!sent || (result != 1 && !waits)) return TLS_FAILED;
   return result == 1 ? TLS_DONE : TLS_GOES_ON;
 }
@@ -139,6 +141,8 @@ bool tls_speaks_http1(const struct end *end) {
   return length == 8 && memcmp(protocol, "http/1.1", 8) == 0;
 }
 
+bool tls_has_bytes(const struct end *end) { return SSL_has_pending(end->tls) == 1; }
+
 ssize_t tls_read(struct end *end, uint8_t *bytes, size_t length) {
   size_t filled = 0;
   int error = SSL_ERROR_NONE;
@@ -148,7 +152,7 @@ ssize_t tls_read(struct end *end, uint8_t *bytes, size_t length) {
     if (result != 1) error = SSL_get_error(end->tls, result);
     filled += count;
   }
-  if (!send_records(end)) return END_BROKEN;  // alerts, answers to key updates
+  if (!send_records(end, SEND_NOW)) return END_BROKEN;  // alerts, answers to key updates
   if (filled > 0) return (ssize_t)filled;
   if (error == SSL_ERROR_ZERO_RETURN) return 0;
   return error == SSL_ERROR_WANT_READ ? END_AGAIN : END_BROKEN;
@@ -157,10 +161,10 @@ ssize_t tls_read(struct end *end, uint8_t *bytes, size_t length) {
 bool tls_write(struct end *end, const uint8_t *bytes, size_t length) {
   size_t written = 0;
   bool good = SSL_write_ex(end->tls, bytes, length, &written) == 1 && written == length;
-  return send_records(end) && good;
+  return send_records(end, SEND_NOW) && good;
 }
 
 bool tls_notify_end(struct end *end) {
   bool good = SSL_shutdown(end->tls) >= 0;
-  return send_records(end) && good;
+  return send_records(end, SEND_WITH_NEXT) && good;  // the socket's end follows
 }

@@ -23,6 +23,8 @@ enum tls_handshake { TLS_GOES_ON, TLS_DONE, TLS_FAILED };
 enum tls_handshake tls_handshake(struct end *end);
 // Whether both sides have agreed on http/1.1.
 bool tls_speaks_http1(const struct end *end);
+// Whether bytes of the client wait inside OpenSSL.
+bool tls_has_bytes(const struct end *end);
 ssize_t tls_read(struct end *end, uint8_t *bytes, size_t length);
 bool tls_write(struct end *end, const uint8_t *bytes, size_t length);
 // Writes close_notify. False: broken.
