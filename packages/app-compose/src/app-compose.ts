@@ -1,5 +1,5 @@
-import { InputError, errorMessage } from "@dstack/core/errors";
-import { parse } from "yaml";
+import { InputError } from "@dstack/core/errors";
+import { readYaml } from "./read-yaml.js";
 import { reviewCompose } from "./review.js";
 import { parseSockets } from "./sockets.js";
 
@@ -74,20 +74,11 @@ function takeAsIs(text: string, { allowedEnvs }: AppComposeOptions): AppComposeT
   const unnamed = allowedEnvs.filter((key) => !known.includes(key));
   if (unnamed.length > 0)
     throw new InputError(`"allowed_envs" of the app-compose document does not name ${unnamed.join(", ")}`);
-  return { text, notices: reviewCompose(parseYaml(dockerCompose), dockerCompose, allowedEnvs) };
-}
-
-function parseYaml(text: string): unknown {
-  try {
-    return parse(text, { maxAliasCount: 100 });
-  } catch (err) {
-    const [sentence = ""] = errorMessage(err).split("\n");
-    throw new InputError(`the compose file is not YAML: ${sentence.replace(/:$/, "")}`);
-  }
+  return { text, notices: reviewCompose(readYaml(dockerCompose), dockerCompose, allowedEnvs) };
 }
 
 function wrap(dockerCompose: string, options: AppComposeOptions): AppComposeText {
-  const notices = reviewCompose(parseYaml(dockerCompose), dockerCompose, options.allowedEnvs);
+  const notices = reviewCompose(readYaml(dockerCompose), dockerCompose, options.allowedEnvs);
   const text = JSON.stringify({
     manifest_version: 1,
     name: options.name,

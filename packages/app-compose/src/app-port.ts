@@ -1,4 +1,4 @@
-import { parse } from "yaml";
+import { readYaml } from "./read-yaml.js";
 
 const HTTP = 80;
 const isMapping = (value: unknown): value is Record<string, unknown> =>
@@ -23,43 +23,21 @@ function portOf(entry: unknown): number | undefined {
 
 /** Of what is looked into: teepod does so while everyone waits, and anyone with an app writes its file. */
 const MAX_LENGTH = 64 * 1024;
-const MAX_DEPTH = 64;
 /** Of a service; an alias makes many of few. */
 const MAX_PORTS = 256;
-
-/**
- * Whether reading it takes neither long nor much of the stack, on which YAML's nesting is read. It is counted without
- * regard to quotes: what only looks deep counts as deep.
- */
-function isShallow(composeFile: string): boolean {
-  if (composeFile.length > MAX_LENGTH) return false;
-  let open = 0;
-  for (const line of composeFile.split("\n")) {
-    let inLine = 0;
-    for (const [mark] of line.matchAll(/[[\]{}!&*]|[-?:](?=\s|$)/g)) {
-      if (mark === "[" || mark === "{") open++;
-      else if (mark === "]" || mark === "}") open = Math.max(0, open - 1);
-      else inLine++;
-      if (open > MAX_DEPTH || inLine > MAX_DEPTH) return false;
-    }
-    if (line.length - line.trimStart().length > 4 * MAX_DEPTH) return false;
-  }
-  return true;
-}
 
 /**
  * The port a browser opens an app at: 80, unless its compose file publishes only others; then the first of them.
  * Ports of loopback addresses, of UDP, and those that Docker chooses are no candidates.
  * @param composeFile the docker-compose.yaml inside the app-compose document; whatever cannot be read counts as 80, and
- *   so does what is larger than 64 KiB or nested more than 64 deep
+ *   so does what is larger than 64 KiB
  * @see https://docs.docker.com/reference/compose-file/services/#ports
  */
 export function appPort(composeFile: string): number {
-  if (!isShallow(composeFile)) return HTTP;
+  if (composeFile.length > MAX_LENGTH) return HTTP;
   let document: unknown;
   try {
-    // Keys are compared with all others, and errors are told with their lines: both take long where there are many.
-    document = parse(composeFile, { logLevel: "error", uniqueKeys: false, prettyErrors: false });
+    document = readYaml(composeFile);
   } catch {
     return HTTP;
   }

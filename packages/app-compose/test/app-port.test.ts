@@ -30,20 +30,10 @@ describe("the port a browser opens an app at", () => {
     expect(appPort(composeFile)).toBe(port);
   });
 
-  it.each([
-    ["brackets", `services: ${"[".repeat(60_000)}`],
-    ["lists in one line", "- ".repeat(30_000)],
-    ["tags in one line", "- !x ".repeat(12_000)],
-    ["indentation", Array.from({ length: 350 }, (_, i) => `${" ".repeat(i)}a:`).join("\n")],
-    ["many keys", `services:\n${Array.from({ length: 20_000 }, (_, i) => `  a${i}:`).join("\n")}`],
-    [
-      "aliases",
-      `x: &p [${"'1:1',".repeat(9000)}]\nservices:\n${Array.from({ length: 99 }, (_, i) => `  a${i}: {ports: *p}`).join("\n")}`,
-    ],
-  ])("a file that would take seconds, or all of the stack, takes neither: %s", (what, composeFile) => {
-    const before = process.cpuUsage();
-    expect(appPort(composeFile)).toBe(what === "aliases" ? 1 : 80);
-    const { user, system } = process.cpuUsage(before);
-    expect((user + system) / 1000).toBeLessThan(8000); // milliseconds of CPU
+  it("a file that would take seconds, or all of the stack, counts as 80; one whose aliases make much of little is read", () => {
+    expect(appPort(`services: ${"[".repeat(60_000)}`)).toBe(80);
+    expect(appPort(`# ${"x".repeat(70_000)}\n${published('"8080:80"')}`)).toBe(80);
+    const services = Array.from({ length: 99 }, (_, i) => `  a${i}: {ports: *p}`).join("\n");
+    expect(appPort(`x: &p [${"'1:1',".repeat(9000)}]\nservices:\n${services}`)).toBe(1);
   });
 });
