@@ -74,9 +74,24 @@ describe("an app's life on the command line", () => {
     await ask("restart", "hello", "--wait");
     expect(net.hypervisor.guests.get(id)?.environment).toEqual({ GREETING: "s3cond" });
 
+    // What is public changes with the compose file as it is: another document, of which the KMS has to be told too (G8).
+    const opened = await ask("upgrade", "hello", file, "--public-logs", "--no-public-sysinfo");
+    expect(opened["upgraded_app_id"]).not.toBe(upgraded);
+    await ask("restart", "hello");
+    expect((await net.settled(id)).bootError).toMatch(/upgrade|not allowed/i);
+    await run("sh", ["-c", opened["allow_command"] ?? ""], { cwd: build });
+    await ask("restart", "hello", "--wait", "--force");
+    expect(net.hypervisor.guests.get(id)?.environment).toEqual({ GREETING: "s3cond" });
+
     const address = ["--host", net.teepodDaemon.url, "--token", TEEPOD_TOKEN];
     expect(await dstack("boot", "hello", ...address)).toContain("ready");
-    expect(await ask("show", "hello")).toMatchObject({ id, compose_hash: expect.stringContaining(upgraded) });
+    const shown = { id, compose_hash: expect.stringContaining(opened["upgraded_app_id"] ?? "none") };
+    expect(await ask("show", "hello")).toMatchObject(shown);
+    expect(JSON.parse(await dstack("compose", "hello", ...address))).toMatchObject({
+      public_logs: true,
+      public_sysinfo: false,
+      allowed_envs: ["GREETING"],
+    });
     expect(Number((await ask("audit", "verify"))["entries"])).toBeGreaterThan(10);
     expect(await ask("stop", "hello")).toMatchObject({ id, status: "stopped" });
     expect(await ask("rm", "hello")).toMatchObject({ id, removed: true });

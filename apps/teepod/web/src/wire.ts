@@ -1,4 +1,4 @@
-/** Messages of the Teepod service in its JSON dialect, as far as the page reads them (docs/wire.md). */
+/** Messages of the Teepod service in its JSON dialect, as far as the page reads them (packages/proto/proto/teepod.proto). */
 export interface Configuration {
   readonly name: string;
   readonly image: string;

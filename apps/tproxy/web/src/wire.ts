@@ -1,4 +1,4 @@
-/** Messages of the TproxyAdmin service in its JSON dialect, as far as the page reads them (docs/wire.md). */
+/** Messages of the TproxyAdmin service in its JSON dialect, as far as the page reads them (packages/proto/proto/tproxy_admin.proto). */
 export interface Connection {
   readonly id: number;
   readonly source: string;
