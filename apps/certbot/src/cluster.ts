@@ -10,11 +10,13 @@ const MAX_CATCH_UPS = 10;
 
 const ACCOUNT = "account/";
 const MAX_RECORD_LENGTH = 16_384;
+/** Of a domain: those of CAs that are no longer used stand there, too, until there are too many. */
+const MAX_ACCOUNTS = 16;
 const url = z.string().regex(/^https?:\/\/[!-~]{1,500}$/);
 
 /** The value of a record `account/<domain>`. */
 const AccountRecord = z.strictObject({
-  accounts: z.array(z.strictObject({ directory: url, uri: url, node: NodeName })).max(16),
+  accounts: z.array(z.strictObject({ directory: url, uri: url, node: NodeName })).max(MAX_ACCOUNTS),
 });
 
 /**
@@ -79,10 +81,8 @@ export class StoreCluster implements Cluster {
       const known = this.#accountsOf(domain);
       const added = accounts.filter(({ uri }) => !known.some((account) => account.uri === uri));
       if (added.length === 0) continue;
-      const record: z.infer<typeof AccountRecord> = {
-        accounts: [...known, ...added.map((account) => ({ ...account, node: this.node }))],
-      };
-      await this.#commit({ ...this.#asKnown([domain]), set: { [ACCOUNT + domain]: JSON.stringify(record) } });
+      const record = recordOf([...known, ...added.map((account) => ({ ...account, node: this.node }))]);
+      await this.#commit({ ...this.#asKnown([domain]), set: { [ACCOUNT + domain]: record } });
     }
   }
 
@@ -148,5 +148,13 @@ export class StoreCluster implements Cluster {
         { cause: err },
       );
     }
+  }
+}
+
+/** Without the oldest, where a record of all would be one that nobody reads. */
+function recordOf(accounts: z.infer<typeof AccountRecord>["accounts"]): string {
+  for (let from = Math.max(0, accounts.length - MAX_ACCOUNTS); ; from++) {
+    const record = JSON.stringify({ accounts: accounts.slice(from) } satisfies z.infer<typeof AccountRecord>);
+    if (record.length <= MAX_RECORD_LENGTH) return record;
   }
 }

@@ -49,6 +49,18 @@ describe("a certbot among others", () => {
     await expect(cluster().lead(async () => "done", stop)).rejects.toThrow("due to timeout");
   });
 
+  it("tells of the newest accounts, however many there were: what it writes it can read", async () => {
+    const path = "p".repeat(400);
+    const account = (n: number) => ({
+      directory: `https://ca${n}/${path}`,
+      uri: `https://ca${n}/acct/${path}`,
+    });
+    for (let n = 0; n < 30; n++) await cluster().publish([account(n)]);
+    const told = cluster().accounts();
+    expect(told.at(-1)).toMatchObject(account(29));
+    expect(new Set(told.map(({ uri }) => uri)).size).toBe(16);
+  });
+
   it("tells its accounts once, beside those of other CAs", async () => {
     const account = (ca: string) => ({ directory: `https://${ca}/dir`, uri: `https://${ca}/acct/1` });
     await cluster().publish([account("x")]);
