@@ -4,6 +4,7 @@ import type { Logger } from "@dstack/daemon";
 import { FileStore, openEtcd } from "@dstack/store";
 import type { Store } from "@dstack/store";
 import type { TproxyConfig } from "./config.js";
+import { restoredRegistrations } from "./registry/restore.js";
 
 /** Twice what a node writes down of 65,536 instances with all their records. */
 const MAX_RECORDS_BYTES = 128 * 2 ** 20;
@@ -24,6 +25,7 @@ export async function openStore(config: TproxyConfig, log: Logger): Promise<Stor
         node,
         snapshotPath: join(directory, "etcd-snapshot.json"),
         maxBytes: MAX_RECORDS_BYTES,
+        restore: (known, there) => restoredRegistrations(known, there, Math.floor(Date.now() / 1000)),
         log,
       });
     default:

@@ -13,6 +13,7 @@ import type { Store } from "@dstack/store";
 import { generateKeyPair } from "@dstack/wireguard-tools-wrapper";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Tproxy } from "../src/index.js";
+import { bootKey, instanceKey, ownerKey } from "../src/registry/records.js";
 import { tellNodes } from "../src/wireguard/tell-nodes.js";
 import { EtcdServer, etcdUnavailable } from "../../../packages/store/test/support/etcd-server.js";
 import { startApp } from "./app.js";
@@ -92,6 +93,42 @@ describe.skipIf(reason !== undefined)("several nodes in one process", () => {
     await expect.poll(() => recordsOfNodes(operator)["node-3"], SOON).toMatchObject({ removed: false });
     await expect.poll(async () => (await getText(node.url, "/healthz")).text, SOON).toBe('{"status":"ok"}');
   });
+
+  it("P5: an etcd that was replaced is told who is registered, and guests notice nothing", async () => {
+    await using own = await EtcdServer.start();
+    await using first = await etcdSite(own, 6);
+    await using second = await etcdSite(own, 7);
+    await using app = await startApp();
+    await using a = await start(first);
+    await using b = await start(second, { dial: app.dial });
+    const publicKey = generateKeyPair().publicKey;
+    await register(a, { instance: "stays" }, publicKey);
+    await expect.poll(() => b.registry.list().length, SOON).toBe(1);
+    const visitor = await visit(b, "stays");
+    let missed = 0;
+    for (const { registry } of [a, b]) {
+      registry.onChange(() => (missed += registry.list().length === 0 ? 1 : 0));
+    }
+    await own.replace();
+    const config = etcdConfig("/dstack/tproxy/").parse({ endpoints: [own.endpoint] });
+    await using operator = await openEtcd(config, {
+      node: "operator",
+      snapshotPath: join(dir, "replaced.json"),
+      maxBytes: 2 ** 20,
+      log: silentLogger(),
+    });
+    const id = parseInstanceId(idOf("stays"));
+    const keys = [instanceKey(id), ownerKey(publicKey), bootKey(id)];
+    await expect
+      .poll(() => keys.map((key) => operator.get(key) !== undefined), { timeout: 120_000, interval: 100 })
+      .toEqual([true, true, true]);
+    await expect
+      .poll(() => Object.keys(recordsOfNodes(operator)), { timeout: 120_000, interval: 100 })
+      .toEqual(["node-6", "node-7"]);
+    expect(missed).toBe(0);
+    expect(visitor.destroyed).toBe(false);
+    visitor.destroy();
+  }, 300_000);
 
   it("nodes that have joined an etcd that is emptied answer on, join again, and take registrations", async () => {
     await using first = await etcdSite(etcd, 4);

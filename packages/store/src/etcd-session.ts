@@ -1,13 +1,15 @@
 import { EtcdLeaseInvalidError } from "etcd3";
-import type { Etcd3, IKeyValue, IRequestOp, IWatchResponse } from "etcd3";
+import type { Etcd3, IKeyValue, IRequestOp, ITxnResponse, IWatchResponse } from "etcd3";
 import { abortable } from "@dstack/core";
-import type { Change, StoreEntry } from "./store.js";
+import type { Change, Records, StoreEntry } from "./store.js";
 import type { Table } from "./table.js";
 
 /** A lease that nobody keeps alive ends after this many seconds; its node counts as gone then. */
 export const LEASE_SECONDS = 10;
 /** A watch is taken up, or a lease kept alive, within this time, or the member counts as lost. */
 const STREAM_MS = 2_000;
+/** Changes of a restore that are under way at once. */
+const RESTORING = 32;
 
 /**
  * One etcd member in use: a table that was read from it once and is kept by its watch, and changes through it. It is
@@ -17,6 +19,7 @@ export class EtcdSession {
   readonly #over = new AbortController();
   /** Everything up to this revision has come through the watch. */
   #seen = 0;
+  #cluster = "";
   /** Revisions of our own changes that are in the table already and have not come through the watch yet, by key. */
   readonly #ahead = new Map<string, number>();
 
@@ -36,13 +39,32 @@ export class EtcdSession {
     return this.#seen;
   }
 
-  /** Reads everything and begins to watch. @throws what the member failed with */
-  static async open(client: Etcd3, prefix: string, table: Table): Promise<EtcdSession> {
+  /** The id of the cluster that the member is of. */
+  get cluster(): string {
+    return this.#cluster;
+  }
+
+  /**
+   * Reads everything and begins to watch.
+   * @param onRead gets what is there before the table does, and says what is to be written first; each change by itself, where
+   * its expectations hold
+   * @throws what the member failed with
+   */
+  static async open(
+    client: Etcd3,
+    prefix: string,
+    table: Table,
+    onRead: (there: Records, at: { cluster: string; revision: number }) => readonly Change[],
+  ): Promise<EtcdSession> {
     const session = new EtcdSession(client, prefix, table);
     try {
-      const { kvs, header } = await client.kv.range(session.#everything);
-      session.#seen = Number(header.revision);
-      table.replace(new Map(kvs.map((kv) => session.#read(kv))));
+      let there = await session.#readAll();
+      const changes = onRead(there, { cluster: session.cluster, revision: session.seen });
+      for (let from = 0; from < changes.length; from += RESTORING) {
+        await Promise.all(changes.slice(from, from + RESTORING).map((change) => session.#txn(change, 0)));
+      }
+      if (changes.length > 0) there = await session.#readAll();
+      table.replace(there);
       await session.#watch();
       return session;
     } catch (err) {
@@ -61,21 +83,10 @@ export class EtcdSession {
    * @param lease of the records that are written; 0 for none
    * @returns the revision of the change, or undefined when an expectation does not hold
    */
-  async commit({ expect = {}, set }: Change, lease: string | 0): Promise<number | undefined> {
+  async commit(change: Change, lease: string | 0): Promise<number | undefined> {
+    const { expect = {}, set } = change;
     const expected = Object.keys(expect);
-    const { succeeded, header, responses } = await this.client.kv.txn({
-      compare: expected.map((key) => ({
-        key: this.#key(key),
-        target: "Mod",
-        result: "Equal",
-        mod_revision: expect[key] ?? 0,
-      })),
-      success: Object.entries(set).map(([key, value]): IRequestOp => {
-        if (value === undefined) return { request_delete_range: { key: this.#key(key) } };
-        return { request_put: { key: this.#key(key), value: Buffer.from(value), lease } };
-      }),
-      failure: expected.map((key): IRequestOp => ({ request_range: { key: this.#key(key) } })),
-    });
+    const { succeeded, header, responses } = await this.#txn(change, lease);
     const revision = Number(header.revision);
     const found = succeeded
       ? Object.entries(set).map(
@@ -91,6 +102,30 @@ export class EtcdSession {
       this.table.apply(found);
     }
     return succeeded ? revision : undefined;
+  }
+
+  async #readAll(): Promise<Records> {
+    const { kvs, header } = await this.client.kv.range(this.#everything);
+    this.#seen = Number(header.revision);
+    this.#cluster = header.cluster_id;
+    return new Map(kvs.map((kv) => this.#read(kv)));
+  }
+
+  #txn({ expect = {}, set }: Change, lease: string | 0): Promise<ITxnResponse> {
+    const expected = Object.keys(expect);
+    return this.client.kv.txn({
+      compare: expected.map((key) => ({
+        key: this.#key(key),
+        target: "Mod",
+        result: "Equal",
+        mod_revision: expect[key] ?? 0,
+      })),
+      success: Object.entries(set).map(([key, value]): IRequestOp => {
+        if (value === undefined) return { request_delete_range: { key: this.#key(key) } };
+        return { request_put: { key: this.#key(key), value: Buffer.from(value), lease } };
+      }),
+      failure: expected.map((key): IRequestOp => ({ request_range: { key: this.#key(key) } })),
+    });
   }
 
   async grantLease(): Promise<string> {

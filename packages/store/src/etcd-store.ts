@@ -2,17 +2,21 @@ import { errorMessage, sleep, withDeadline } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import { etcdClient } from "./etcd-client.js";
 import type { EtcdAccess } from "./etcd-client.js";
+import { isOtherHistory, isRestorable } from "./etcd-history.js";
+import type { History, Restore } from "./etcd-history.js";
 import { explainRefusal } from "./etcd-refusal.js";
 import { EtcdSession, LEASE_SECONDS } from "./etcd-session.js";
 import type { SnapshotFile } from "./snapshot-file.js";
 import { ALIVE, StoreError } from "./store.js";
-import type { Change, Store, StoreEntry } from "./store.js";
+import type { Change, Records, Store, StoreEntry } from "./store.js";
 import { Table } from "./table.js";
 
 export interface EtcdStoreOptions extends EtcdAccess {
   readonly node: string;
   /** What was known last, for a start while etcd cannot be reached. */
   readonly snapshot: SnapshotFile;
+  /** For an etcd that was replaced, or restored from an earlier state; without it, what it has now is what there is. */
+  readonly restore?: Restore | undefined;
   readonly log: Logger;
 }
 
@@ -32,7 +36,8 @@ const SNAPSHOT_MS = 10_000;
 
 /**
  * {@link Store} for several nodes, in etcd. One member is in use at a time, for changes, watch and lease alike. When it
- * fails the next one is used and everything read anew; while there is none, the node goes on with what it knows.
+ * fails the next one is used and everything read anew; while there is none, the node goes on with what it knows. An etcd that
+ * has another history than the one it knows is written again what {@link EtcdStoreOptions.restore} says, before anybody hears.
  */
 export class EtcdStore implements Store {
   readonly #options: EtcdStoreOptions;
@@ -42,6 +47,9 @@ export class EtcdStore implements Store {
   #session: EtcdSession | undefined;
   #trouble: string | undefined = "etcd was not reached yet";
   #asOf = 0;
+  /** What this node knew before it reached etcd, of a start before, and then by itself. */
+  #known: Records = new Map();
+  #history: History | undefined;
   /** Those who wait for a session. */
   #waiting: (() => void)[] = [];
   #leaseId: string | undefined;
@@ -59,17 +67,21 @@ export class EtcdStore implements Store {
    */
   static async open(options: EtcdStoreOptions): Promise<EtcdStore> {
     const store = new EtcdStore(options);
+    const known = await options.snapshot.read().catch(() => undefined);
+    if (known?.history !== undefined) [store.#known, store.#history] = [known.records, known.history];
     store.#tasks.push(store.#run(store.#closing.signal));
     try {
       await store.#connected(START_MS);
     } catch (err) {
-      const known = await options.snapshot.read().catch(() => undefined);
       if (known === undefined) {
         await store[Symbol.asyncDispose]();
         throw err;
       }
-      if (store.#session === undefined) store.#table.replace(known);
-      options.log.error({ err, records: known.size }, "starting without etcd, with what this node knew last");
+      if (store.#session === undefined) store.#table.replace(known.records);
+      options.log.error(
+        { err, records: known.records.size },
+        "starting without etcd, with what this node knew last",
+      );
     }
     store.#tasks.push(store.#keepSnapshot(store.#closing.signal));
     return store;
@@ -169,8 +181,14 @@ export class EtcdStore implements Store {
   async #useMember(endpoint: string, signal: AbortSignal): Promise<void> {
     const { prefix, node, log } = this.#options;
     const began = Date.now();
-    const session = await EtcdSession.open(etcdClient(this.#options, endpoint), prefix, this.#table);
+    const session = await EtcdSession.open(
+      etcdClient(this.#options, endpoint),
+      prefix,
+      this.#table,
+      (there, at) => this.#restored(there, at),
+    );
     this.#asOf = began;
+    this.#note(session);
     const stop = AbortSignal.any([signal, session.over]);
     try {
       for (let [written, at] = [0, 0]; ;) {
@@ -178,6 +196,7 @@ export class EtcdStore implements Store {
         // What went out must come back: a member that is cut off from the others answers, but hears nothing.
         if (session.seen < written) throw new Error("its watch does not follow");
         this.#asOf = Math.max(this.#asOf, at);
+        this.#note(session);
         const alive = { set: { [ALIVE + node]: "" }, leased: true };
         at = Date.now();
         written = (await session.commit(alive, this.#leaseId ?? 0)) ?? written;
@@ -198,6 +217,26 @@ export class EtcdStore implements Store {
       this.#session = undefined;
       session.end(new Error("no longer in use"));
     }
+  }
+
+  /** What is in the table now is of this history. */
+  #note({ cluster, seen: revision }: EtcdSession): void {
+    this.#history = { cluster, revision, asOf: this.#asOf };
+    this.#known = new Map();
+  }
+
+  /** What is to be written into an etcd that does not go on from what this node knows. */
+  #restored(there: Records, at: Pick<History, "cluster" | "revision">): readonly Change[] {
+    const { restore, log } = this.#options;
+    const history = this.#history;
+    if (history === undefined || !isOtherHistory(history, at)) return [];
+    const known = new Map([...this.#known, ...this.#table.list("")]);
+    const changes = isRestorable(history, Date.now()) ? (restore?.(known, there) ?? []) : [];
+    log.warn(
+      { before: history, now: at, records: there.size, changes: changes.length },
+      "etcd is another one, or of an earlier state, than this node knew: what of it is missed there is written again",
+    );
+    return changes;
   }
 
   async #renewLease(session: EtcdSession): Promise<void> {
@@ -235,7 +274,7 @@ export class EtcdStore implements Store {
         changed = false;
         const records = [...this.list("")].filter(([key]) => !key.startsWith(ALIVE));
         await this.#options.snapshot
-          .write(records)
+          .write(records, this.#history)
           .catch((err: unknown) => this.#options.log.error({ err }, "writing down what is known failed"));
       }
       await sleep(SNAPSHOT_MS, signal).catch(() => {});

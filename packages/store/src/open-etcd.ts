@@ -1,6 +1,7 @@
 import { InputError, errorMessage, readRegularFile } from "@dstack/core";
 import type { Logger } from "@dstack/daemon";
 import type { EtcdConfig } from "./etcd-config.js";
+import type { Restore } from "./etcd-history.js";
 import { SnapshotFile } from "./snapshot-file.js";
 import type { Store } from "./store.js";
 
@@ -14,6 +15,8 @@ export interface EtcdOptions {
   readonly snapshotPath: string;
   /** All records together are no larger, or they are not read. */
   readonly maxBytes: number;
+  /** What is written again into an etcd that was replaced, or restored from an earlier state. */
+  readonly restore?: Restore;
   readonly log: Logger;
 }
 
@@ -40,6 +43,7 @@ export async function openEtcd(config: EtcdConfig, options: EtcdOptions): Promis
           },
         }),
     maxBytes: options.maxBytes,
+    restore: options.restore,
     node: options.node,
     snapshot: new SnapshotFile(options.snapshotPath),
     log: options.log,

@@ -19,6 +19,9 @@ export interface Change {
 /** What etcd allows in one transaction unless it is told otherwise (`--max-txn-ops`). */
 export const MAX_CHANGE_KEYS = 128;
 
+/** Records by key. */
+export type Records = ReadonlyMap<string, StoreEntry>;
+
 /** The store did not answer: nothing is known about the change. The message is for the log and for callers. */
 export class StoreError extends CodedError<"unavailable"> {
   override name = "StoreError";

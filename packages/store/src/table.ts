@@ -30,7 +30,9 @@ export class Table {
   apply(changes: Iterable<readonly [string, StoreEntry | undefined]>): void {
     const changed = new Set<string>();
     for (const [key, entry] of changes) {
-      if (this.#entries.get(key)?.revision === entry?.revision) continue;
+      // Both: another etcd, or one of an earlier state, gives its revisions anew.
+      const before = this.#entries.get(key);
+      if (before?.revision === entry?.revision && before?.value === entry?.value) continue;
       if (entry === undefined) this.#entries.delete(key);
       else this.#entries.set(key, entry);
       changed.add(key);

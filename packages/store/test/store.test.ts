@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "@dstack/daemon";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Restore } from "../src/etcd-history.js";
 import { EtcdStore } from "../src/etcd-store.js";
 import { FileStore } from "../src/file-store.js";
 import { whileLeading } from "../src/leader.js";
@@ -204,6 +205,52 @@ describe.skipIf(reason !== undefined)("etcd store", () => {
     await b.commit({ set: { x: "3" } });
     await expect.poll(() => a.get("x")?.value).toBe("3");
   });
+
+  it("P5: writes again what it is told to where etcd was replaced, before anybody hears that it was missed", async () => {
+    await using own = await EtcdServer.start();
+    await using outside = await makeDirectory();
+    const restore: Restore = (known, there) =>
+      [...known]
+        .filter(([key]) => key.startsWith("kept/") && !there.has(key))
+        .map(([key, { value }]) => ({ expect: { [key]: 0 }, set: { [key]: value } }));
+    const options = (node: string) => ({
+      endpoints: [own.endpoint],
+      prefix: "/replaced/",
+      node,
+      snapshot: new SnapshotFile(join(outside.dir, `${node}.json`)),
+      maxBytes: 2 ** 20,
+      restore,
+      log: silentLogger(),
+    });
+    const patient = { timeout: 120_000, interval: 100 };
+    {
+      await using a = await EtcdStore.open(options("a"));
+      await using b = await EtcdStore.open(options("b"));
+      await a.commit({ set: { "kept/1": "x", other: "y" } });
+      await expect.poll(() => b.get("other")?.value, patient).toBe("y");
+      const missed = new Set<string>();
+      for (const store of [a, b]) {
+        store.onChange((keys) => {
+          for (const key of keys) if (store.get(key) === undefined) missed.add(key);
+        });
+      }
+      await own.replace();
+      await expect
+        .poll(
+          () => [a, b].map((store) => [store.trouble, store.get("other"), store.get("kept/1")?.value]),
+          patient,
+        )
+        .toEqual([
+          [undefined, undefined, "x"],
+          [undefined, undefined, "x"],
+        ]);
+      expect([...missed].filter((key) => key.startsWith("kept/"))).toEqual([]);
+    }
+    // Nor while nobody runs: what was known is in a file.
+    await own.replace();
+    await using later = await EtcdStore.open(options("a"));
+    expect(later.get("kept/1")?.value).toBe("x");
+  }, 300_000);
 
   it("writes down what it knows when it is closed, too", async () => {
     await using place = await etcdPlace();

@@ -31,7 +31,7 @@ export interface Node extends NodeDescription {
 }
 
 /** One record for all nodes: blocks that overlap cannot be written at the same time. */
-const NODES = "nodes";
+export const NODES = "nodes";
 
 const NodesRecord = z.record(
   z.string(),

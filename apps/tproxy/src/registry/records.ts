@@ -11,7 +11,8 @@ export const instanceKey = (id: InstanceId): string => INSTANCES + id;
 /** Which instance a WireGuard key belongs to: its id. */
 export const ownerKey = (publicKey: WireGuardPublicKey): string => `keys/${publicKey}`;
 /** Who holds an address, or held it last. */
-export const addressKey = (ip: string): string => `addresses/${ip}`;
+export const ADDRESSES = "addresses/";
+export const addressKey = (ip: string): string => ADDRESSES + ip;
 /** The TLS key that an instance registered with; it stays when the instance is recycled. */
 export const BOOTS = "boots/";
 export const bootKey = (id: InstanceId): string => BOOTS + id;

@@ -126,6 +126,13 @@ export class EtcdServer implements AsyncDisposable {
     await once(child, "exit");
   }
 
+  /** Has it begin anew, with nothing. */
+  async replace(): Promise<void> {
+    await this.kill();
+    await rm(join(this.dir, "data"), { recursive: true });
+    await this.start();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
     await rm(this.dir, { recursive: true, force: true });
