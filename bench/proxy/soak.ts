@@ -1,5 +1,5 @@
 /**
- * What takes too long for the tests: crowds, attacks, thousands of peers, registrations by the thousand, minutes of load, and
+ * What takes too long for the tests: crowds, attacks, thousands of peers, hundreds that register at once, minutes of load, and
  * kill -9 again and again.
  *
  *     pnpm soak:proxy [--minutes n] [--json] [scenario…]
