@@ -27,8 +27,8 @@ const [APP, APP_PORT] = [idOf("an app that is asked meanwhile"), 9001];
  * that were refused before. It was 140 ms and more when routes and peers were made anew for each.
  */
 const MAX_CPU_MS_EACH = 70;
-/** Each is asked every second: it may wait for work of others on the machine, but for no crowd to be done with. */
-const MAX_SILENT_MS = 10_000;
+/** Each is asked every second: beside work of others an answer takes longer, but one that waits for the crowd's end would be a fault. */
+const MAX_SILENT_MS = 60_000;
 /** Whoever was refused comes again within a minute. */
 const MAX_TOOK_MS = 20 * 60_000;
 
