@@ -184,7 +184,8 @@ describe("E13: key release to fresh evidence", () => {
       await short[Symbol.asyncDispose]();
       expect(await refusal(client.getAppKey({ freshEvidence }))).toEqual({
         code: "unavailable",
-        message: expect.stringContaining("connection") as string,
+        // The request may be on its way when the end comes.
+        message: expect.stringMatching(/connection|closed|ECONNRESET|EPIPE/) as string,
       });
     });
   });
