@@ -13,7 +13,7 @@ export const APP_TLS_PORT = 9002;
 export interface Load {
   /** `canned`: a real ClientHello and clear text after it. `resumed`: TLS with a session from before the clock ran. */
   readonly speech: "canned" | "tls" | "resumed";
-  /** Connections open at a time. */
+  /** Connections at work at a time. */
   readonly atOnce: number;
   readonly connections: number;
   readonly requestsEach: number;

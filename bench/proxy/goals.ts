@@ -2,7 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { CONTENDERS } from "./contenders/all.js";
 import type { Contender, Kind, Running } from "./contenders/contender.js";
 import { busyNeighbour } from "./contenders/ours.js";
-import type { Ends } from "./ends.js";
+import { APP_PORT } from "./ends.js";
+import type { Ends, Load } from "./ends.js";
 import { cpuSeconds, loadAverage, residentBytes } from "./machine.js";
 import type { Cell, RowResult } from "./results.js";
 import { rows, smallRequests } from "./rows.js";
@@ -79,7 +80,6 @@ export async function measureCosts(
   site: Site,
   { rounds, minutes, scale }: Size,
 ): Promise<{ rows: RowResult[]; loadAverages: number[] }> {
-  const until = performance.now() + minutes * 60_000;
   const values = new Values();
   const loadAverages: number[] = [];
   const running = new Map<Contender, Running>();
@@ -92,6 +92,7 @@ export async function measureCosts(
       ends.run(up.port("pass"), namesOf(site.ids[0] ?? "").canned, manyConnections),
     );
     for (const row of rows(scale / 4)) await eachContender(row.kind, (up) => cost(ends, site, up, row));
+    const until = performance.now() + minutes * 60_000;
     for (let round = 0; round < rounds && performance.now() < until; round++) {
       loadAverages.push(loadAverage());
       say(`round ${round + 1} of ${rounds}, load average ${loadAverage()}`);
@@ -125,46 +126,66 @@ function costUnit(unit: Row["unit"]): string {
   return unit === "GiB" ? "s of CPU a GiB" : `µs of CPU a ${unit}`;
 }
 
-const IDLE_WARM_UP = {
-  speech: "canned",
-  atOnce: 500,
-  connections: 500,
-  requestsEach: 1,
-  answerBytes: 200,
-} as const;
+/** A row about idle connections. */
+interface Idle {
+  readonly name: string;
+  /** KiB of user memory that each may take. */
+  readonly goal: number;
+  readonly kind: Kind;
+  readonly ask: Row["ask"];
+  readonly speech: Load["speech"];
+  /** How many, in a whole run. */
+  readonly connections: number;
+}
+
+export const IDLE: readonly Idle[] = [
+  {
+    name: "idle passthrough connection",
+    ...{ goal: 0.5, kind: "pass", ask: "canned", speech: "canned", connections: 6000 },
+  },
+  {
+    name: "idle terminated connection",
+    ...{ goal: 15, kind: "end", ask: "ended", speech: "tls", connections: 4000 },
+  },
+];
+/** So many come and go before the memory is looked at. */
+const IDLE_WARM_UP = 500;
+/** So many come at a time: what a crowd takes for a moment is another question. */
+const IDLE_AT_ONCE = 32;
 /** Allocators give memory back, or use what they have, some time after. */
 const SETTLE_MS = 1_500;
 
-/** User memory that an idle passthrough connection takes, beyond what the first 500 leave behind. */
+/** User memory that an idle connection takes, beyond what the process took before there were any. */
 export async function measureIdle(
   ends: Ends,
   site: Site,
   { rounds, minutes, scale }: Size,
+  { name, goal, kind, ask: asked, speech, connections: most }: Idle,
 ): Promise<RowResult> {
   const until = performance.now() + minutes * 60_000;
-  const name = "idle passthrough connection";
   const values = new Values();
-  const connections = Math.ceil(6000 * scale);
+  const connections = Math.ceil(most * scale);
+  const load = { speech, atOnce: IDLE_AT_ONCE, requestsEach: 1, answerBytes: 200 } as const;
+  const able = CONTENDERS.filter(({ kinds }) => kinds.includes(kind));
   for (let round = 0; round < rounds && performance.now() < until; round++) {
-    say(`idle connections, round ${round + 1} of ${rounds}`);
-    for (const contender of shuffled(CONTENDERS)) {
+    say(`${name}, round ${round + 1} of ${rounds}`);
+    for (const contender of shuffled(able)) {
       await using running = await contender.start(site, { pinned: true, busy: false });
-      const ask = namesOf(site.ids[0] ?? "").canned;
-      await ends.run(running.port("pass"), ask, IDLE_WARM_UP);
+      const ask = namesOf(site.ids[0] ?? "")[asked];
+      await ends.run(running.port(kind), ask, { ...load, connections: IDLE_WARM_UP });
       await sleep(SETTLE_MS);
       const before = residentBytes(running.pids());
-      await using _held = await ends.hold(running.port("pass"), ask, {
-        ...IDLE_WARM_UP,
-        connections,
-        atOnce: connections,
-      });
+      await using _held = await ends.hold(running.port(kind), ask, { ...load, connections });
       await sleep(SETTLE_MS);
       const growth = residentBytes(running.pids()) - before;
       values.add(name, contender.name, growth / 1024 / connections);
     }
   }
-  return resultOf(values.of(name), { name, goal: 0.5, goalFor: "value", unit: "KiB of user memory" });
+  return resultOf(values.of(name), { name, goal, goalFor: "value", unit: "KiB of user memory" });
 }
+
+/** What the ends take by themselves, with no proxy between them. */
+const NO_PROXY = "no proxy";
 
 /** How long one small request in a thousand takes while the control plane works for 20 ms of every 100 ms. */
 export async function measureTail(
@@ -177,14 +198,21 @@ export async function measureTail(
   const values = new Values();
   for (let round = 0; round < rounds && performance.now() < until; round++) {
     say(`requests beside a busy control plane, round ${round + 1} of ${rounds}`);
-    for (const contender of shuffled(CONTENDERS)) {
-      await using running = await contender.start(site, { pinned: false, busy: true });
-      const isOurs = contender.name === "native" || contender.name === "js";
+    const ask = namesOf(site.ids[0] ?? "").canned;
+    const measure = async (port: number, contender: string): Promise<void> => {
+      await ends.run(port, ask, smallRequests(2_000), false);
+      const { latencyUs } = await ends.run(port, ask, smallRequests(60_000 * scale), false);
+      values.add(name, contender, latencyUs.p999 / 1000);
+    };
+    for (const contender of shuffled([...CONTENDERS, undefined])) {
+      const isOurs = contender?.name === "native" || contender?.name === "js";
       await using _neighbour = isOurs ? { [Symbol.asyncDispose]: async () => {} } : await busyNeighbour(site);
-      const ask = namesOf(site.ids[0] ?? "").canned;
-      await ends.run(running.port("pass"), ask, smallRequests(2_000), false);
-      const { latencyUs } = await ends.run(running.port("pass"), ask, smallRequests(60_000 * scale), false);
-      values.add(name, contender.name, latencyUs.p999 / 1000);
+      if (contender === undefined) {
+        await measure(APP_PORT, NO_PROXY);
+        continue;
+      }
+      await using running = await contender.start(site, { pinned: false, busy: true });
+      await measure(running.port("pass"), contender.name);
     }
   }
   return resultOf(values.of(name), { name, goal: 5, goalFor: "value", unit: "ms" });

@@ -17,6 +17,66 @@ import { shuffled, spread } from "./statistics.js";
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
+const THREADS = [1, 2];
+const BULK_CONNECTIONS = 16;
+
+/** Terminated bulk as relay threads grow; unlike elsewhere proxy, load generator and app share the cores. */
+export async function measureThreads(
+  ends: Ends,
+  site: Site,
+  { rounds, bytes }: { rounds: number; bytes: number },
+): Promise<Growth[]> {
+  // One thread is all that ours in plain Node has, and what is inside TLS is not spliced.
+  const contenders = CONTENDERS.filter(
+    ({ name, kinds }) => kinds.includes("end") && name !== "js" && name !== "haproxy-splice",
+  );
+  const speeds = Object.fromEntries(contenders.map(({ name }) => [name, [] as number[]]));
+  const costs = Object.fromEntries(contenders.map(({ name }) => [name, [] as number[]]));
+  for (const threads of THREADS) {
+    say(`terminated bulk with ${threads} threads`);
+    const seen = new Map<string, { speed: number; cost: number }[]>();
+    for (let round = 0; round < rounds; round++) {
+      for (const contender of shuffled(contenders)) {
+        await using up = await contender.start(site, { pinned: false, busy: false, threads });
+        await terminatedBulk(ends, site, up, bytes / 8); // what is allocated once
+        const found = await terminatedBulk(ends, site, up, bytes);
+        seen.set(contender.name, [...(seen.get(contender.name) ?? []), found]);
+      }
+    }
+    for (const [name, all] of seen) {
+      speeds[name]?.push(spread(all.map(({ speed }) => speed)).median);
+      costs[name]?.push(spread(all.map(({ cost }) => cost)).median);
+    }
+  }
+  return [
+    { title: "threads: terminated bulk, 16 connections", unit: "MB/s", sizes: THREADS, series: speeds },
+    { title: "threads: the same", unit: "s of CPU a GiB", sizes: THREADS, series: costs },
+  ];
+}
+
+async function terminatedBulk(
+  ends: Ends,
+  site: Site,
+  up: Running,
+  bytes: number,
+): Promise<{ speed: number; cost: number }> {
+  const before = cpuSeconds(up.pids());
+  const { bytes: carried, seconds } = await ends.run(
+    up.port("end"),
+    namesOf(site.ids[0] ?? "").ended,
+    {
+      speech: "tls",
+      atOnce: BULK_CONNECTIONS,
+      connections: BULK_CONNECTIONS,
+      requestsEach: 1,
+      answerBytes: Math.ceil(bytes / BULK_CONNECTIONS),
+    },
+    false,
+  );
+  const cost = (cpuSeconds(up.pids()) - before) / (carried / 2 ** 30);
+  return { speed: carried / seconds / 1e6, cost };
+}
+
 /** So many of the names are asked for, spread evenly over all. */
 const ASKED_NAMES = 256;
 /** sniproxy tries one regular expression after the other: with more routes a run would not end. */

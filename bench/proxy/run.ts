@@ -16,12 +16,12 @@ import { parseArgs } from "node:util";
 import { buildAddon, bundleHost } from "./contenders/ours.js";
 import { writeDocument } from "./document.js";
 import { Ends } from "./ends.js";
-import { measureCosts, measureIdle, measureTail } from "./goals.js";
+import { IDLE, measureCosts, measureIdle, measureTail } from "./goals.js";
 import type { Size } from "./goals.js";
-import { measurePeers, measureRoutes } from "./growth.js";
+import { measurePeers, measureRoutes, measureThreads } from "./growth.js";
 import { enterOwnNetwork } from "./machine.js";
 import { isMet } from "./results.js";
-import type { Results } from "./results.js";
+import type { Results, RowResult } from "./results.js";
 import { makeSite } from "./site.js";
 import { costTable, goalTable, growthTable } from "./tables.js";
 
@@ -30,12 +30,14 @@ const APPS = 100;
 interface Plan {
   readonly costs: Size;
   readonly others: Size;
+  readonly threads: { rounds: number; bytes: number };
   readonly routes: { sizes: readonly number[]; rounds: number; connections: number };
   readonly peers: readonly number[];
 }
 const whole = (scale: number): Plan => ({
-  costs: { rounds: 5, minutes: 5, scale },
-  others: { rounds: 3, minutes: 1, scale: 0.5 },
+  costs: { rounds: 7, minutes: 6, scale },
+  others: { rounds: 3, minutes: 2, scale: 0.5 },
+  threads: { rounds: 5, bytes: 2 ** 30 },
   routes: { sizes: [10, 1_000, 100_000], rounds: 2, connections: 1_500 },
   peers: [10, 1_000, 5_000],
 });
@@ -43,6 +45,7 @@ const whole = (scale: number): Plan => ({
 const QUICK: Plan = {
   costs: { rounds: 1, minutes: 1, scale: 0.1 },
   others: { rounds: 1, minutes: 1, scale: 0.25 },
+  threads: { rounds: 1, bytes: 2 ** 28 },
   routes: { sizes: [10, 1_000], rounds: 1, connections: 500 },
   peers: [10, 1_000],
 };
@@ -78,9 +81,14 @@ async function measure(plan: Plan, quick: boolean): Promise<Results> {
     bundleHost(site);
     using ends = await Ends.start(directory, site.certPath, site.keyPath);
     const { rows, loadAverages } = await measureCosts(ends, site, plan.costs);
-    const idle = await measureIdle(ends, site, plan.others);
+    const idle: RowResult[] = [];
+    for (const kind of IDLE) idle.push(await measureIdle(ends, site, plan.others, kind));
     const tail = await measureTail(ends, site, plan.others);
-    const growth = [...(await measureRoutes(ends, site, plan.routes)), await measurePeers(plan.peers)];
+    const growth = [
+      ...(await measureThreads(ends, site, plan.threads)),
+      ...(await measureRoutes(ends, site, plan.routes)),
+      await measurePeers(plan.peers),
+    ];
     return {
       date: new Date().toISOString(),
       quick,
@@ -93,7 +101,7 @@ async function measure(plan: Plan, quick: boolean): Promise<Results> {
       },
       loadAverages,
       minutes: (performance.now() - began) / 60_000,
-      rows: [...rows, idle, tail],
+      rows: [...rows, ...idle, tail],
       growth,
     };
   } finally {

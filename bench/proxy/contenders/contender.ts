@@ -20,6 +20,8 @@ export interface StartOptions {
   readonly pinned: boolean;
   /** The control plane works for 20 ms of every 100 ms; a proxy that has none gets a process beside it that does. */
   readonly busy: boolean;
+  /** Relay threads, or workers; 1 unless it says otherwise. */
+  readonly threads?: number;
 }
 
 /** One that runs. */

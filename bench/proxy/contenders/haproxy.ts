@@ -17,7 +17,7 @@ interface Ports {
 }
 
 /**
- * HAProxy as an expert sets it up: one thread as all have, routes by map, no log. An unknown name is refused: with the
+ * HAProxy as an expert sets it up: as many threads as all have, routes by map, no log. An unknown name is refused: with the
  * server `0.0.0.0:0` it would connect to itself without end.
  */
 export function haproxy(name: string, ports: Ports, tuning: Tuning): Contender {
@@ -26,13 +26,19 @@ export function haproxy(name: string, ports: Ports, tuning: Tuning): Contender {
     kinds: ["pass", "end"],
     start: (site, options) => {
       const path = join(site.directory, `${name}.cfg`);
-      writeFileSync(path, configuration(site, name, ports, tuning));
+      writeFileSync(path, configuration(site, name, ports, tuning, options.threads ?? 1));
       return launch(["haproxy", "-db", "-q", "-f", path], ports, options);
     },
   };
 }
 
-function configuration(site: Site, name: string, ports: Ports, { splice, bufferBytes }: Tuning): string {
+function configuration(
+  site: Site,
+  name: string,
+  ports: Ports,
+  { splice, bufferBytes }: Tuning,
+  threads: number,
+): string {
   const addresses = join(site.directory, `${name}.addresses`);
   const appPorts = join(site.directory, `${name}.ports`);
   const routes = [...routesOf(site.ids)];
@@ -47,7 +53,7 @@ function configuration(site: Site, name: string, ports: Ports, { splice, bufferB
   default_backend apps`;
   // The first rule waits for the whole hello; one with WAIT_END before it would wait out the delay every time.
   return `global
-  nbthread 1
+  nbthread ${threads}
   maxconn 8000
   maxpipes 1500
   tune.bufsize ${bufferBytes}

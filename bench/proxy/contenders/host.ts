@@ -1,5 +1,5 @@
 // The program that runs one of our engines, as tproxy does: every connection's report reaches the control plane and its
-// histograms. `host.mjs <engine> <port> <site.json> [busy]`; with the engine "none" it is only a busy neighbour.
+// histograms. `host.mjs <engine> <port> <site.json> <threads> [busy]`; with the engine "none" it is only a busy neighbour.
 import { readFileSync } from "node:fs";
 import { Histogram } from "../../../packages/daemon/src/index.js";
 import {
@@ -15,7 +15,7 @@ const BUSY_EVERY_MS = 100;
 const BUSY_MS = 20;
 const MANY = 100_000;
 
-const [engine = "", port = "", sitePath = "", busy] = process.argv.slice(2);
+const [engine = "", port = "", sitePath = "", threads = "", busy] = process.argv.slice(2);
 const site = JSON.parse(readFileSync(sitePath, "utf8")) as Site;
 
 const durations = new Histogram({
@@ -51,5 +51,5 @@ if (busy !== undefined) {
   }, BUSY_EVERY_MS);
 }
 // As many threads as its peers have.
-if (engine === "native") await createNativeDataPlane({ ...options, threads: 1 });
+if (engine === "native") await createNativeDataPlane({ ...options, threads: Number(threads) });
 if (engine === "js") await createJsDataPlane(options);

@@ -7,18 +7,18 @@ import type { Contender } from "./contender.js";
 
 const PORTS = { pass: 7201, end: 7202 };
 
-/** nginx's stream module: one worker, 64 KiB buffers, half-close passed on, no log. */
+/** nginx's stream module: 64 KiB buffers, half-close passed on, no log. */
 export const nginx: Contender = {
   name: "nginx",
   kinds: ["pass", "end"],
   start: (site, options) => {
     const path = join(site.directory, "nginx.conf");
-    writeFileSync(path, configuration(site));
+    writeFileSync(path, configuration(site, options.threads ?? 1));
     return launch(["nginx", "-p", site.directory, "-e", "stderr", "-c", path], PORTS, options);
   },
 };
 
-function configuration(site: Site): string {
+function configuration(site: Site, workers: number): string {
   const map = join(site.directory, "nginx.map");
   const routes = [...routesOf(site.ids)];
   writeFileSync(map, routes.map(([route, port]) => `${route} ${APP_ADDRESS}:${port};\n`).join(""));
@@ -30,7 +30,7 @@ function configuration(site: Site): string {
   }`;
   return `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 daemon off;
-worker_processes 1;
+worker_processes ${workers};
 worker_rlimit_nofile 20000;
 pid ${join(site.directory, "nginx.pid")};
 error_log stderr crit;

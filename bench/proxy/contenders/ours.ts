@@ -54,6 +54,7 @@ function launchHost(
   if (!existsSync(program)) throw new Error("bundleHost comes first");
   const sitePath = join(site.directory, "site.json");
   writeFileSync(sitePath, JSON.stringify(site));
-  const args = [engine, String(ports.pass ?? 0), sitePath, ...(options.busy ? ["busy"] : [])];
+  const { threads = 1, busy } = options;
+  const args = [engine, String(ports.pass ?? 0), sitePath, String(threads), ...(busy ? ["busy"] : [])];
   return launch([process.execPath, program, ...args], ports, options);
 }

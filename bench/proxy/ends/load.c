@@ -38,6 +38,7 @@ static struct {
   size_t connections_left, requests_each, done;
   uint64_t answer_bytes, bytes;
   bool hold;
+  struct slot *unused;  // where who holds its connections opens the next one
   SSL_CTX *context;
   SSL_SESSION *session;  // to resume
   struct greeting *greetings;
@@ -58,12 +59,9 @@ static void note_session(const struct stream *stream) {
 
 static void finish(struct slot *slot) {
   note_session(&slot->stream);
-  if (load.hold) {
-    load.running--;
-    return;
-  }
-  stream_close(&slot->stream);
   load.running--;
+  if (load.hold) return open_next(load.unused++);
+  stream_close(&slot->stream);
   open_next(slot);
 }
 
@@ -229,8 +227,9 @@ int load_main(int argc, char **argv) {
   load.epoll_fd = epoll_create1(0);
   make_greetings(argv[2]);
   load.latencies_us = calloc(load.connections_left * load.requests_each, sizeof *load.latencies_us);
-  struct slot *slots = calloc(at_once, sizeof *slots);
+  struct slot *slots = calloc(load.hold ? at_once + load.connections_left : at_once, sizeof *slots);
   if (slots == NULL || load.latencies_us == NULL) die("memory");
+  load.unused = slots + at_once;
   if (load.speech == SPEECH_RESUMED) get_session(slots);
   uint64_t began = now_ns();
   run(slots, at_once);
