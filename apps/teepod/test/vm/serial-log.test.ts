@@ -95,14 +95,19 @@ describe("the serial log", () => {
     const stop = new AbortController();
     let seen = "";
     const following = (async () => {
-      for await (const part of log.read({ lines: 0, follow: true, signal: stop.signal }))
+      for await (const part of log.read({ lines: 1, follow: true, signal: stop.signal }))
         seen += part.toString();
     })();
+    await eventually(
+      "what was there",
+      () => seen,
+      (text) => text === "old\n",
+    );
     await appendFile(log.path, "new\n");
     await eventually(
       "the new line",
       () => seen,
-      (text) => text === "new\n",
+      (text) => text.endsWith("new\n"),
     );
     await appendFile(log.path, "x".repeat(150));
     await eventually(
@@ -124,7 +129,7 @@ describe("the serial log", () => {
       () => seen,
       (text) => text.endsWith("than before\n"),
     );
-    expect(seen).toBe(`new\n${"x".repeat(150)}rotated\nsecond boot, a longer line than before\n`);
+    expect(seen).toBe(`old\nnew\n${"x".repeat(150)}rotated\nsecond boot, a longer line than before\n`);
     stop.abort();
     await following;
   });
